@@ -1,0 +1,63 @@
+# Everything a person needs is one word: make run, make test, make lint, make deploy.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export SAM_CLI_TELEMETRY := 0
+
+DEV := .venv/.ready
+AWS := .venv-aws/.ready
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(DEV) $(AWS) ## Deploy to an embedded AWS, send an event, show what was rotated (EVENT=events/x.json, TWICE=1)
+	@python -m tests.sandbox.run $(if $(EVENT),--event $(EVENT)) $(if $(filter-out 0,$(TWICE)),--twice)
+
+.PHONY: test
+test: $(DEV) $(AWS) ## Run every test
+	@pytest $(ARGS)
+
+.PHONY: lint
+lint: $(DEV) ## Check style, types and the template
+	ruff check
+	ruff format --check
+	mypy
+	cfn-lint template.yaml
+
+.PHONY: build
+build: $(DEV) ## Build the Lambda artifacts into .aws-sam/build
+	sam build
+
+.PHONY: deploy
+deploy: build ## Deploy to your AWS account, asking for every parameter
+	sam deploy --guided
+
+.PHONY: lock
+lock: $(DEV) ## Renew the locked requirements from the *.in files
+	@for name in requirements/bootstrap functions/requirements requirements/aws requirements/dev; do \
+		uv pip compile --quiet --upgrade --generate-hashes --universal --no-header --no-annotate \
+			--python-version 3.11 $$name.in --output-file $$name.txt || exit 1; done
+
+.PHONY: clean
+clean: ## Remove everything that was made
+	rm -rf .venv .venv-aws .aws-sam build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+$(DEV): requirements/bootstrap.txt requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; set PYTHON=/path/to/one ($(PYTHON) is too old or missing)." >&2; exit 1; }
+	@echo "Setting up the development environment in .venv (once) ..."
+	@rm -rf .venv
+	@$(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian: apt install python3-venv)." >&2; exit 1; }
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/bootstrap.txt
+	@.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(AWS): requirements/aws.txt $(DEV)
+	@echo "Setting up the embedded AWS in .venv-aws (once) ..."
+	@uv venv --quiet --clear --python .venv/bin/python .venv-aws
+	@uv pip install --quiet --python .venv-aws/bin/python --require-hashes -r requirements/aws.txt
+	@touch $@
