@@ -1,0 +1,36 @@
+"""Moments in UTC, as events, messages and Infisical write them: `2026-11-22T05:00:00.000Z`."""
+
+from datetime import UTC, datetime
+
+
+def parse_instant(value: object, field: str) -> datetime:
+    """Read an ISO 8601 moment that states its UTC offset.
+
+    Raises ValueError naming `field` where the value is absent, no such text, an impossible date, or says no offset.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{field} must be a date and time such as 2026-11-22T05:00:00Z, not {_shown(value)}")
+    try:
+        instant = datetime.fromisoformat(value)
+        if instant.tzinfo is not None:
+            return instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(
+        f"{field} must be a possible date and time with its UTC offset, such as 2026-11-22T05:00:00Z,"
+        f" not {_shown(value)}"
+    )
+
+
+def format_instant(instant: datetime) -> str:
+    """Write a moment with milliseconds and `Z`."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def instant_at(epoch_seconds: float) -> datetime:
+    """The moment that a clock's `time()` means."""
+    return datetime.fromtimestamp(epoch_seconds, UTC)
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is None else repr(value)[:60]

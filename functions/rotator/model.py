@@ -1,0 +1,120 @@
+"""The values that the other modules speak of."""
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from rotator.instant import format_instant, parse_instant
+
+DEFAULT_TYPE = "aws-iam-user-secret"
+
+_TYPE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class MappedRotation:
+    """A rotation as the rotation map names it. `id` is a lower-case UUID: it is also the message group."""
+
+    id: str
+    type: str = DEFAULT_TYPE
+    minimum_interval: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RotationState:
+    """What Infisical says about a rotation. Only `last_rotated_at` is written on commit alone: it is the truth."""
+
+    id: str
+    name: str
+    status: str
+    last_rotated_at: datetime
+    last_attempted_at: datetime
+    last_message: str | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last attempt was recorded as failed, which may have happened after a commit."""
+        return self.status == "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RotationRequest:
+    """A wish: `rotation` shall have been rotated at or after `occurred_at`, the moment when its trigger occurred."""
+
+    rotation: MappedRotation
+    trigger: str
+    occurred_at: datetime
+    correlation_id: str
+
+    def to_message(self) -> str:
+        """Write the body of a message in RotationRequests.fifo."""
+        interval = self.rotation.minimum_interval
+        body: dict[str, object] = {
+            "rotationId": self.rotation.id,
+            "type": self.rotation.type,
+            "trigger": self.trigger,
+            "occurredAt": format_instant(self.occurred_at),
+            "correlationId": self.correlation_id,
+        }
+        if interval is not None:
+            body["minimumIntervalSeconds"] = int(interval.total_seconds())
+        return json.dumps(body)
+
+    @classmethod
+    def from_message(cls, body: str) -> "RotationRequest":
+        """Read a message of RotationRequests.fifo.
+
+        Raises ValueError naming the field that is missing or wrong.
+        """
+        try:
+            fields = json.loads(body)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"the message is no JSON: {error}") from None
+        if not isinstance(fields, dict):
+            raise ValueError("the message is no JSON object")
+        return cls(
+            rotation=MappedRotation(
+                id=parse_rotation_id(fields.get("rotationId"), "rotationId"),
+                type=_type(fields),
+                minimum_interval=_interval(fields.get("minimumIntervalSeconds")),
+            ),
+            trigger=_text(fields, "trigger"),
+            occurred_at=parse_instant(fields.get("occurredAt"), "occurredAt"),
+            correlation_id=_text(fields, "correlationId"),
+        )
+
+
+def parse_rotation_id(value: object, field: str) -> str:
+    """Read a rotation id in the one spelling that message groups and comparisons use.
+
+    Raises ValueError naming `field`.
+    """
+    try:
+        return str(UUID(value if isinstance(value, str) else None))
+    except (TypeError, ValueError):
+        raise ValueError(f"{field} must be a rotation id (a UUID), not {value!r:.60}") from None
+
+
+def _text(fields: dict[str, object], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} must be a text, not {value!r:.60}")
+    return value
+
+
+def _type(fields: dict[str, object]) -> str:
+    """Read a rotation type, which becomes part of a path."""
+    value = _text(fields, "type")
+    if not _TYPE.fullmatch(value):
+        raise ValueError(f"type must be the slug of a rotation type, such as {DEFAULT_TYPE}, not {value!r:.60}")
+    return value
+
+
+def _interval(value: object) -> timedelta | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= timedelta.max.total_seconds():
+        raise ValueError(f"minimumIntervalSeconds must be a number of seconds, not {value!r:.60}")
+    return timedelta(seconds=value)

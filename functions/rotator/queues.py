@@ -1,0 +1,80 @@
+"""RotationRequests.fifo and FailedRotations.fifo. The message group is the rotation: one at a time, in order."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from rotator.model import RotationRequest
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+
+MESSAGES_A_CALL = 10
+
+
+class UndeliveredRequestsError(Exception):
+    """Some requests did not reach the queue. Sending all of them again is safe: duplicates do nothing."""
+
+
+class RequestQueue:
+    """RotationRequests.fifo, as its one writer sees it."""
+
+    def __init__(self, sqs: "SQSClient", url: str) -> None:
+        self._sqs = sqs
+        self._url = url
+
+    def send(self, requests: Sequence[RotationRequest]) -> None:
+        """Send every request, deduplicated for each occurrence of its trigger.
+
+        Raises UndeliveredRequestsError after all were tried, naming the rotations that were not accepted.
+        """
+        refused: list[str] = []
+        for batch in _batched(requests, MESSAGES_A_CALL):
+            answer = self._sqs.send_message_batch(
+                QueueUrl=self._url, Entries=[_entry(index, request) for index, request in enumerate(batch)]
+            )
+            refused += [
+                f"{batch[int(failure['Id'])].rotation.id} ({failure['Code']})" for failure in answer.get("Failed", [])
+            ]
+        if refused:
+            raise UndeliveredRequestsError(
+                f"{len(refused)} of {len(requests)} requests were not accepted by the queue: {', '.join(refused):.1000}"
+            )
+
+
+class FailedQueue:
+    """FailedRotations.fifo: requests that a person has to look at, each with its reason."""
+
+    def __init__(self, sqs: "SQSClient", url: str) -> None:
+        self._sqs = sqs
+        self._url = url
+
+    def send(self, message_id: str, group: str, report: dict[str, Any]) -> None:
+        """Send one report; `message_id` is the request's, so that a repeated report of it is dropped."""
+        self._sqs.send_message(
+            QueueUrl=self._url,
+            MessageGroupId=group,
+            MessageDeduplicationId=message_id,
+            MessageBody=json.dumps(report),
+        )
+
+
+def _entry(index: int, request: RotationRequest) -> "SendMessageBatchRequestEntryTypeDef":
+    # The trigger is part of what identifies an occurrence: two triggers at one moment are two wishes, and the second
+    # has to end as a visible skip.
+    occurrence = json.dumps([request.trigger, request.occurred_at.isoformat(), request.rotation.id])
+    return {
+        "Id": str(index),
+        "MessageGroupId": request.rotation.id,
+        "MessageDeduplicationId": hashlib.sha256(occurrence.encode()).hexdigest(),
+        "MessageBody": request.to_message(),
+    }
+
+
+def _batched(requests: Iterable[RotationRequest], size: int) -> Iterable[list[RotationRequest]]:
+    rest = iter(requests)
+    while batch := list(islice(rest, size)):
+        yield batch

@@ -1,0 +1,162 @@
+"""Rotating, once: the shell around `policy.decide` that reads the state, acts, and confirms from the state."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from rotator.clock import Clock
+from rotator.infisical import (
+    Infisical,
+    InfisicalError,
+    InvalidAnswerError,
+    RateLimitedError,
+    RejectedError,
+    RotationInProgressError,
+    UncertainError,
+    UnreachableError,
+)
+from rotator.model import RotationRequest, RotationState
+from rotator.policy import Verdict, decide
+
+READ_TIMEOUT_SECONDS = 10.0
+
+# Infisical closes the connection after 30 s (90 s on some deployments) while the rotation goes on: whoever waits
+# longer than the 30 s learns what the server has to say.
+ROTATE_TIMEOUT_SECONDS = 35.0
+
+# No rotate-secrets is sent with less time left than its connection, a new login, its answer and a first look at the
+# state may take.
+ATTEMPT_SECONDS = 60.0
+
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+class Result(StrEnum):
+    """How a request ended."""
+
+    ROTATED = "rotated"
+    SKIPPED = "skipped"
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNCONFIRMED = "unconfirmed"
+    DEFERRED = "deferred"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of one request.
+
+    `name` is the rotation's, None where it could not be read. A deferred request did nothing and is to come back:
+    after `retry_after_seconds` where Infisical named them, else after the full visibility time-out.
+    """
+
+    result: Result
+    reason: str
+    explanation: str = ""
+    name: str | None = None
+    retry_after_seconds: float | None = None
+
+
+_OUT_OF_TIME = Outcome(Result.DEFERRED, "OutOfTime", "too little of the function's time was left to rotate")
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The moment by which all waiting has to end, on a clock's `monotonic()`."""
+
+    at: float
+    clock: Clock
+
+    def remaining_seconds(self) -> float:
+        """Seconds left, negative once it is past."""
+        return self.at - self.clock.monotonic()
+
+
+def ensure_rotated(
+    infisical: Infisical, request: RotationRequest, minimum_interval: timedelta, deadline: Deadline
+) -> Outcome:
+    """Make sure that the rotation has been rotated at or after the moment when its trigger occurred.
+
+    Sends at most one rotate-secrets that is executed. While Infisical limits the rate, waits as it says if the time
+    allows, and then decides anew, because somebody else may have rotated meanwhile.
+    """
+    while True:
+        try:
+            return _attempt(infisical, request, minimum_interval, deadline)
+        except RateLimitedError as limited:
+            if limited.retry_after_seconds + ATTEMPT_SECONDS > deadline.remaining_seconds():
+                return Outcome(
+                    Result.DEFERRED, limited.reason, str(limited), retry_after_seconds=limited.retry_after_seconds
+                )
+            deadline.clock.sleep(limited.retry_after_seconds)
+
+
+def _attempt(
+    infisical: Infisical, request: RotationRequest, minimum_interval: timedelta, deadline: Deadline
+) -> Outcome:
+    if (remaining := deadline.remaining_seconds()) <= 0:
+        return _OUT_OF_TIME
+    try:
+        before = infisical.state(request.rotation, min(READ_TIMEOUT_SECONDS, remaining))
+    except (RejectedError, InvalidAnswerError) as error:
+        return Outcome(Result.FAILED, error.reason, str(error))
+    except (UnreachableError, UncertainError) as error:
+        return Outcome(Result.DEFERRED, error.reason, str(error))
+
+    decision = decide(before, request, minimum_interval)
+    match decision.verdict:
+        case Verdict.SKIP:
+            return Outcome(Result.SKIPPED, decision.reason, decision.explanation, before.name)
+        case Verdict.REFUSE:
+            return Outcome(Result.REFUSED, decision.reason, decision.explanation, before.name)
+        case Verdict.ROTATE if deadline.remaining_seconds() < ATTEMPT_SECONDS:
+            return _OUT_OF_TIME
+        case Verdict.ROTATE:
+            return _rotate(infisical, request, before, deadline)
+
+
+def _rotate(infisical: Infisical, request: RotationRequest, before: RotationState, deadline: Deadline) -> Outcome:
+    try:
+        after = infisical.rotate(request.rotation, ROTATE_TIMEOUT_SECONDS)
+    except RejectedError as error:
+        return Outcome(Result.FAILED, error.reason, str(error), before.name)
+    except UnreachableError as error:
+        return Outcome(Result.DEFERRED, error.reason, str(error), before.name)
+    except (RotationInProgressError, UncertainError) as error:
+        return _confirm(infisical, request, before, error, deadline)
+    if after.last_rotated_at > before.last_rotated_at:
+        return Outcome(Result.ROTATED, "Rotated", name=after.name)
+    unchanged = UncertainError("Infisical answered with success, but lastRotatedAt has not advanced")
+    return _confirm(infisical, request, before, unchanged, deadline)
+
+
+def _confirm(
+    infisical: Infisical,
+    request: RotationRequest,
+    before: RotationState,
+    cause: InfisicalError,
+    deadline: Deadline,
+) -> Outcome:
+    """Watch the state after an answer that says nothing certain, until it tells or the time is up."""
+    pause = _FIRST_PAUSE_SECONDS
+    unread: InfisicalError | None = None
+    while (remaining := deadline.remaining_seconds()) > 0:
+        try:
+            now = infisical.state(request.rotation, min(READ_TIMEOUT_SECONDS, remaining))
+        except RateLimitedError as limited:
+            pause = max(pause, limited.retry_after_seconds)
+        except InfisicalError as error:
+            unread = error
+        else:
+            if now.last_rotated_at > before.last_rotated_at:
+                return Outcome(Result.ROTATED, "Confirmed", f"it was committed, although: {cause}", now.name)
+            if now.failed and now.last_attempted_at > before.last_attempted_at:
+                explanation = f"{cause}. The rotation's state says: {now.last_message or 'nothing'}"
+                return Outcome(Result.FAILED, "AttemptFailed", explanation, now.name)
+        deadline.clock.sleep(max(0.0, min(pause, deadline.remaining_seconds())))
+        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+    if isinstance(cause, RotationInProgressError):
+        return Outcome(Result.DEFERRED, cause.reason, str(cause), before.name)
+    state = f"could not be read: {unread}" if unread else "did not tell in time"
+    return Outcome(Result.UNCONFIRMED, cause.reason, f"{cause}. The rotation's state {state}", before.name)

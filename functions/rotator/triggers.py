@@ -1,0 +1,86 @@
+"""Any supported event → which trigger occurred, and when.
+
+An event only ever names a trigger; which rotations that means is the rotation map's to say. A shape that is not
+listed here is refused, because guessing would rotate somebody's keys.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rotator.instant import format_instant, parse_instant
+
+SUPPORTED = (
+    'a schedule\'s input {"trigger": "…", "scheduledTime": "<aws.scheduler.scheduled-time>"},'
+    " EventBridge Scheduler's default notification, the Scheduled Event of an EventBridge rule,"
+    ' a direct invocation {"trigger": "…"}'
+)
+
+# Clocks differ by less; an occurrence further ahead would count as not yet rotated for as long.
+MAXIMUM_AHEAD = timedelta(minutes=5)
+
+_SCHEDULE_ARN = re.compile(r"arn:[^:]+:scheduler:[^:]*:[^:]*:schedule/[^/]+/(?P<name>[^/]+)")
+_RULE_ARN = re.compile(r"arn:[^:]+:events:[^:]*:[^:]*:rule/(?:[^/]+/)?(?P<name>[^/]+)")
+
+
+class UnsupportedEventError(ValueError):
+    """The event has no supported shape, or a field of it is wrong. Nothing was rotated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One occurrence of a trigger that the rotation map may know by `name`."""
+
+    name: str
+    occurred_at: datetime
+
+
+def read_trigger(event: object, now: datetime) -> Trigger:
+    """Find out which trigger an event names and when it occurred.
+
+    `now` is what a direct invocation without a time means, and what no occurrence may be far ahead of.
+    Raises UnsupportedEventError saying what was seen and what is supported.
+    """
+    try:
+        trigger = _read(event, now)
+    except ValueError as error:
+        raise UnsupportedEventError(f"{error}. Supported: {SUPPORTED}. Seen: {_outline(event)}.") from None
+    if trigger.occurred_at > now + MAXIMUM_AHEAD:
+        raise UnsupportedEventError(
+            f"the trigger {trigger.name!r:.100} says that it occurred at {format_instant(trigger.occurred_at)},"
+            f" more than {MAXIMUM_AHEAD.total_seconds() / 60:.0f} minutes ahead of now ({format_instant(now)}):"
+            " correct the sender's clock, or the time that it sends"
+        )
+    return trigger
+
+
+def _read(event: object, now: datetime) -> Trigger:
+    if not isinstance(event, dict):
+        raise ValueError("an event must be a JSON object")
+    match event:
+        case {"source": "aws.scheduler", "detail-type": "Scheduled Event"}:
+            return Trigger(_name(event, _SCHEDULE_ARN, "schedule"), parse_instant(event.get("time"), "time"))
+        case {"source": "aws.events", "detail-type": "Scheduled Event"}:
+            return Trigger(_name(event, _RULE_ARN, "rule"), parse_instant(event.get("time"), "time"))
+        case {"trigger": str(name), "scheduledTime": time, **rest} if name and not rest:
+            return Trigger(name, parse_instant(time, "scheduledTime"))
+        case {"trigger": str(name), **rest} if name and not rest:
+            return Trigger(name, now)
+    raise ValueError("this event has no supported shape")
+
+
+def _name(event: dict[str, object], arn: re.Pattern[str], kind: str) -> str:
+    resources = event.get("resources")
+    first = resources[0] if isinstance(resources, list) and resources else None
+    match = arn.fullmatch(first) if isinstance(first, str) else None
+    if match is None:
+        raise ValueError(f"resources[0] must be the ARN of a {kind}, not {first!r:.120}")
+    return match["name"]
+
+
+def _outline(event: object) -> str:
+    """Say what an event looks like without its values, which may be anything, but for the two that tell its kind."""
+    if not isinstance(event, dict):
+        return f"a {type(event).__name__}"
+    kind = {key: event[key] for key in ("source", "detail-type") if isinstance(event.get(key), str)}
+    return f"an object with the fields {sorted(map(str, event))!s:.200}" + (f" and {kind!s:.200}" if kind else "")
