@@ -20,7 +20,7 @@ class UndeliveredRequestsError(Exception):
 
 
 class RequestQueue:
-    """RotationRequests.fifo, as its one writer sees it."""
+    """RotationRequests.fifo: `dispatch` writes it, `rotate` may let a message return earlier."""
 
     def __init__(self, sqs: "SQSClient", url: str) -> None:
         self._sqs = sqs
@@ -43,6 +43,10 @@ class RequestQueue:
             raise UndeliveredRequestsError(
                 f"{len(refused)} of {len(requests)} requests were not accepted by the queue: {', '.join(refused):.1000}"
             )
+
+    def return_after(self, receipt_handle: str, seconds: int) -> None:
+        """Let a message that is being worked return to the queue in so many seconds."""
+        self._sqs.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds)
 
 
 class FailedQueue:

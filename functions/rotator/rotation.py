@@ -58,6 +58,7 @@ class Outcome:
     retry_after_seconds: float | None = None
 
 
+_UNTOUCHED = {Verdict.SKIP: Result.SKIPPED, Verdict.REFUSE: Result.REFUSED}
 _OUT_OF_TIME = Outcome(Result.DEFERRED, "OutOfTime", "too little of the function's time was left to rotate")
 
 
@@ -105,15 +106,11 @@ def _attempt(
         return Outcome(Result.DEFERRED, error.reason, str(error))
 
     decision = decide(before, request, minimum_interval)
-    match decision.verdict:
-        case Verdict.SKIP:
-            return Outcome(Result.SKIPPED, decision.reason, decision.explanation, before.name)
-        case Verdict.REFUSE:
-            return Outcome(Result.REFUSED, decision.reason, decision.explanation, before.name)
-        case Verdict.ROTATE if deadline.remaining_seconds() < ATTEMPT_SECONDS:
-            return _OUT_OF_TIME
-        case Verdict.ROTATE:
-            return _rotate(infisical, request, before, deadline)
+    if decision.verdict is not Verdict.ROTATE:
+        return Outcome(_UNTOUCHED[decision.verdict], decision.reason, decision.explanation, before.name)
+    if deadline.remaining_seconds() < ATTEMPT_SECONDS:
+        return _OUT_OF_TIME
+    return _rotate(infisical, request, before, deadline)
 
 
 def _rotate(infisical: Infisical, request: RotationRequest, before: RotationState, deadline: Deadline) -> Outcome:

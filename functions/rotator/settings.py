@@ -39,6 +39,7 @@ class RotateSettings:
     infisical_url: str
     machine_identity_secret: str
     minimum_interval: timedelta
+    requests_queue_url: str
     failed_queue_url: str
     maximum_receive_count: int
     service: str
@@ -50,7 +51,10 @@ class RotateSettings:
         return cls(
             infisical_url=_base_url(environment, "INFISICAL_URL", "InfisicalUrl"),
             machine_identity_secret=_text(environment, "MACHINE_IDENTITY_SECRET", "MachineIdentitySecretArn"),
-            minimum_interval=timedelta(minutes=_number(environment, "MINIMUM_INTERVAL_MINUTES", "MinimumIntervalMinutes")),
+            minimum_interval=timedelta(
+                minutes=_number(environment, "MINIMUM_INTERVAL_MINUTES", "MinimumIntervalMinutes")
+            ),
+            requests_queue_url=_text(environment, "REQUESTS_QUEUE_URL"),
             failed_queue_url=_text(environment, "FAILED_QUEUE_URL"),
             maximum_receive_count=_number(environment, "MAXIMUM_RECEIVE_COUNT"),
             service=_text(environment, "POWERTOOLS_SERVICE_NAME"),
@@ -80,9 +84,9 @@ def _base_url(environment: Mapping[str, str], name: str, parameter: str) -> str:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if not url.host or url.query or url.fragment or url.userinfo:
-        raise SettingsError(f"{name} must be a base URL such as https://us.infisical.com, not {value!r:.100}; {_source(parameter)}")
+        raise SettingsError(f"{name} must be a plain base URL such as https://us.infisical.com; {_source(parameter)}")
     if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.host)):
-        raise SettingsError(f"{name} must begin with https://, not {value!r:.100}; {_source(parameter)}")
+        raise SettingsError(f"{name} must begin with https://, not {url.scheme!r:.20}; {_source(parameter)}")
     return value.rstrip("/")
 
 

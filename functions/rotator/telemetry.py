@@ -38,7 +38,7 @@ class Telemetry:
     def count(self, metric: Metric, *, duration_seconds: float | None = None, **properties: str) -> None:
         """Emit one occurrence of `metric`, with a RotationDuration where it took time.
 
-        `properties` are searchable beside the metric, and no dimensions: a dimension of theirs would cost a metric each.
+        `properties` can be searched for in the logs; as dimensions each of their values would be a metric of its own.
         """
         metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
         metrics.add_metric(metric, MetricUnit.Count, 1)

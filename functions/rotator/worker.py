@@ -1,0 +1,177 @@
+"""Working a batch of requests: concurrently across rotations, strictly one after the other within one."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from rotator.instant import format_instant, instant_at
+from rotator.model import RotationRequest
+from rotator.rotation import Outcome, Result
+from rotator.telemetry import Metric, Telemetry
+
+if TYPE_CHECKING:
+    from rotator.clock import Clock
+    from rotator.queues import FailedQueue, RequestQueue
+
+METRICS = {
+    Result.ROTATED: Metric.ROTATION_SUCCEEDED,
+    Result.SKIPPED: Metric.ROTATION_SKIPPED,
+    Result.REFUSED: Metric.ROTATION_REFUSED,
+    Result.FAILED: Metric.ROTATION_FAILED,
+    Result.UNCONFIRMED: Metric.ROTATION_UNCONFIRMED,
+    Result.DEFERRED: Metric.ROTATION_DEFERRED,
+}
+
+# A person has to look at these, and then send a new trigger.
+FINAL_FAILURES = frozenset({Result.REFUSED, Result.FAILED, Result.UNCONFIRMED})
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One record of an SQS event."""
+
+    message_id: str
+    receipt_handle: str
+    body: str
+    group: str
+    receive_count: int
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> "Delivery":
+        """Read a record as Lambda delivers it from a FIFO queue."""
+        attributes = record["attributes"]
+        return cls(
+            message_id=record["messageId"],
+            receipt_handle=record["receiptHandle"],
+            body=record["body"],
+            group=attributes["MessageGroupId"],
+            receive_count=int(attributes["ApproximateReceiveCount"]),
+        )
+
+
+class Worker:
+    """Sees to it that each delivery ends: acknowledged, back in the queue, or in FailedRotations.fifo."""
+
+    def __init__(
+        self,
+        *,
+        requests: "RequestQueue",
+        failed: "FailedQueue",
+        maximum_receive_count: int,
+        telemetry: Telemetry,
+        clock: "Clock",
+    ) -> None:
+        self._requests = requests
+        self._failed = failed
+        self._maximum_receive_count = maximum_receive_count
+        self._telemetry = telemetry
+        self._clock = clock
+
+    def work(self, deliveries: Iterable[Delivery], ensure: Callable[[RotationRequest], Outcome]) -> list[str]:
+        """Call `ensure` for each delivery and return the ids of the messages that have to come back.
+
+        A message that comes back takes all later ones of its rotation with it, in order.
+        """
+        groups: dict[str, list[Delivery]] = {}
+        for delivery in deliveries:
+            groups.setdefault(delivery.group, []).append(delivery)
+        if not groups:
+            return []
+        with ThreadPoolExecutor(max_workers=len(groups)) as pool:
+            returned = pool.map(lambda group: self._in_order(group, ensure), groups.values())
+            return [message_id for message_ids in returned for message_id in message_ids]
+
+    def _in_order(self, group: Sequence[Delivery], ensure: Callable[[RotationRequest], Outcome]) -> list[str]:
+        for position, delivery in enumerate(group):
+            try:
+                outcome = self._one(delivery, ensure)
+            except Exception:  # whatever it is, the other rotations of the batch go on and this one comes back
+                self._telemetry.logger.exception(
+                    "unexpected error: the request comes back", message_id=delivery.message_id
+                )
+                self._telemetry.count(Metric.ROTATION_FAILED, reason="UnexpectedError")
+                outcome = Outcome(Result.DEFERRED, "UnexpectedError")
+            if outcome.result is Result.DEFERRED:
+                rest = group[position:]
+                if outcome.retry_after_seconds is not None:
+                    self._shorten(rest, math.ceil(outcome.retry_after_seconds))
+                return [held.message_id for held in rest]
+        return []
+
+    def _one(self, delivery: Delivery, ensure: Callable[[RotationRequest], Outcome]) -> Outcome:
+        started = self._clock.monotonic()
+        request: RotationRequest | None = None
+        try:
+            request = _request(delivery)
+        except ValueError as error:
+            outcome = Outcome(Result.REFUSED, "InvalidRequest", str(error))
+        else:
+            outcome = ensure(request)
+        if outcome.result is Result.DEFERRED and delivery.receive_count >= self._maximum_receive_count:
+            explanation = f"given up after {delivery.receive_count} deliveries. {outcome.explanation}"
+            outcome = replace(outcome, result=Result.FAILED, explanation=explanation)
+        duration = self._clock.monotonic() - started
+        report = _report(delivery, request, outcome, duration)
+        self._tell(outcome, duration, report)
+        if outcome.result in FINAL_FAILURES:
+            failed_at = format_instant(instant_at(self._clock.time()))
+            self._failed.send(
+                delivery.message_id, delivery.group, {**report, "failed_at": failed_at, "request": delivery.body}
+            )
+        return outcome
+
+    def _tell(self, outcome: Outcome, duration_seconds: float, report: dict[str, Any]) -> None:
+        log = self._telemetry.logger
+        if outcome.result in FINAL_FAILURES:
+            level = log.error
+        elif outcome.result is Result.DEFERRED:
+            level = log.warning
+        else:
+            level = log.info
+        level(f"rotation {outcome.result}", **report)
+        searchable = {key: report[key] for key in ("rotation_id", "trigger", "reason") if key in report}
+        self._telemetry.count(
+            METRICS[outcome.result],
+            duration_seconds=duration_seconds if outcome.result is Result.ROTATED else None,
+            **searchable,
+        )
+
+    def _shorten(self, deliveries: Iterable[Delivery], seconds: int) -> None:
+        """Let messages return when Infisical says; where that fails, they return after the full visibility time-out."""
+        for delivery in deliveries:
+            try:
+                self._requests.return_after(delivery.receipt_handle, seconds)
+            except Exception:  # the message is safe: it only comes back later
+                self._telemetry.logger.exception("the visibility time-out could not be shortened")
+
+
+def _request(delivery: Delivery) -> RotationRequest:
+    request = RotationRequest.from_message(delivery.body)
+    if request.rotation.id != delivery.group:
+        raise ValueError(f"the message group {delivery.group!r:.60} is not the rotation {request.rotation.id}")
+    return request
+
+
+def _report(
+    delivery: Delivery, request: RotationRequest | None, outcome: Outcome, duration_seconds: float
+) -> dict[str, Any]:
+    """What logs and the dead-letter queue say of an outcome. The same fields in both."""
+    report: dict[str, Any] = {
+        "outcome": outcome.result,
+        "reason": outcome.reason,
+        "explanation": outcome.explanation,
+        "rotation_name": outcome.name,
+        "duration_seconds": round(duration_seconds, 3),
+        "receive_count": delivery.receive_count,
+    }
+    if request is not None:
+        report |= {
+            "correlation_id": request.correlation_id,
+            "rotation_id": request.rotation.id,
+            "rotation_type": request.rotation.type,
+            "trigger": request.trigger,
+            "occurred_at": format_instant(request.occurred_at),
+        }
+    return report
