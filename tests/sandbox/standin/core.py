@@ -1,0 +1,189 @@
+"""The stand-in Infisical: what the server does for its callers, in real time or in virtual time."""
+
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+
+from tests.sandbox.standin import routes
+from tests.sandbox.standin.answers import Answer, Dropped, Outcome, Refusal, json_answer
+from tests.sandbox.standin.attempts import Pace
+from tests.sandbox.standin.clock import Clock
+from tests.sandbox.standin.faults import Faults
+from tests.sandbox.standin.identities import Identity, Permission, TokenPolicy, UniversalAuth
+from tests.sandbox.standin.keys import KeyStore
+from tests.sandbox.standin.limits import RateLimits
+from tests.sandbox.standin.login_endpoints import LoginEndpoints
+from tests.sandbox.standin.requests import JournalEntry, Request
+from tests.sandbox.standin.rotation_endpoints import RotationEndpoints
+from tests.sandbox.standin.rotation_types import AWS_IAM_USER_SECRET, DatabaseUsers, IamUser, Provider
+from tests.sandbox.standin.rotations import Rotation
+from tests.sandbox.standin.timeline import Process, Task, Timeline
+from tests.sandbox.standin.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that the server works on, until it closes the socket."""
+
+    task: Task
+    entry: JournalEntry
+    closes_at: float
+
+
+class StandIn:
+    """`handle` is the whole server; `begin` and `poll` are for callers with their own idea of waiting.
+
+    Several threads may call at once. `requests` is the journal of everything that arrived.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        keys: KeyStore,
+        *,
+        limit_seconds: float = 30,
+        rate_limits: RateLimits | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self.clock = clock
+        self.keys = keys
+        self.requests: list[JournalEntry] = []
+        self._limit_seconds = limit_seconds
+        self._rate_limits = rate_limits
+        self._mutex = threading.RLock()
+        self._timeline = Timeline()
+        self._tokens = Tokens()
+        self._logins = LoginEndpoints(self._tokens)
+        self._rotations = RotationEndpoints(self._timeline, pace or Pace())
+
+    def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Outcome:
+        call = self.begin(method, path, headers, body)
+        while isinstance(reply := self.poll(call), float):
+            self.clock.sleep(reply)
+        return reply
+
+    def begin(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Call:
+        with self._mutex:
+            now = self.settle()
+            entry = JournalEntry(now, method, path)
+            self.requests.append(entry)
+            process = self._process(Request(now, method, path, headers, body), entry.request_id)
+            return Call(self._timeline.start(process, now), entry, now + self._limit_seconds)
+
+    def poll(self, call: Call) -> Outcome | float:
+        """Return what the caller gets, or the seconds until it is worth asking again."""
+        with self._mutex:
+            now = self.settle()
+            ended_in_time = call.task.ended_at <= call.closes_at
+            if not ended_in_time and now < call.closes_at:
+                return min(call.task.wakes_at, call.closes_at) - now
+            outcome = call.task.outcome if ended_in_time else Dropped()
+            if isinstance(outcome, Answer):
+                call.entry.status = outcome.status
+            return outcome
+
+    def settle(self) -> float:
+        """Let everything happen that is due by now, each thing at its own moment; return now."""
+        with self._mutex:
+            now = self.clock.time()
+            self._timeline.settle(now)
+            return now
+
+    def add_rotation(
+        self,
+        *,
+        rotation_id: str | None = None,
+        name: str = "aws-iam-rotation",
+        description: str | None = None,
+        user_name: str = "app-user",
+        region: str = "us-east-1",
+        project_id: str = "d17eeab6-9bb7-4255-9168-ccac2028bfd4",
+        environment: str = "dev",
+        path: str = "/",
+        rotation_type: str = AWS_IAM_USER_SECRET,
+        last_rotated_at: datetime | None = None,
+        is_auto_rotation_enabled: bool = True,
+        is_last_rotation_manual: bool = True,
+        rotation_interval_days: int = 30,
+        rotate_at_utc: tuple[int, int] = (0, 0),
+    ) -> Rotation:
+        """Create a rotation with its first credential, as of `last_rotated_at` (default: now)."""
+        at = last_rotated_at.timestamp() if last_rotated_at else self.clock.time()
+        is_iam = rotation_type == AWS_IAM_USER_SECRET
+        provider: Provider = IamUser(self.keys, user_name, region) if is_iam else DatabaseUsers(user_name)
+        rotation = Rotation(
+            id=rotation_id or str(uuid4()),
+            type=rotation_type,
+            name=name,
+            description=description,
+            project_id=project_id,
+            environment=environment,
+            path=path,
+            provider=provider,
+            is_auto_rotation_enabled=is_auto_rotation_enabled,
+            is_last_rotation_manual=is_last_rotation_manual,
+            rotation_interval_days=rotation_interval_days,
+            rotate_at_utc=rotate_at_utc,
+            slots=[provider.issue(0, at)],
+            last_rotated_at=at,
+        )
+        self._rotations.rotations[rotation.id] = rotation
+        return rotation
+
+    def start_rotation(self, rotation_id: str, seconds: float = 0.03) -> None:
+        """Rotate as the server does by itself or for somebody else; it commits `seconds` from now."""
+        with self._mutex:
+            self._rotations.start(self.rotations[rotation_id], self.settle(), seconds)
+
+    def add_identity(
+        self,
+        permissions: Collection[Permission] = ("read", "rotate-secrets"),
+        *,
+        projects: Collection[str] | None = None,
+        environments: Collection[str] | None = None,
+        token_ttl_seconds: int = 7200,
+        token_max_ttl_seconds: int = 7200,
+        token_use_limit: int | None = None,
+    ) -> Identity:
+        policy = TokenPolicy(token_ttl_seconds, token_max_ttl_seconds, token_use_limit)
+        identity = Identity([UniversalAuth(policy)], permissions, projects, environments)
+        self._logins.identities.append(identity)
+        return identity
+
+    def revoke_tokens(self) -> None:
+        self._tokens.revoke_all()
+
+    def expire_tokens(self) -> None:
+        self._tokens.expire_all()
+
+    @property
+    def faults(self) -> Faults:
+        return self._rotations.faults
+
+    @property
+    def rotations(self) -> Mapping[str, Rotation]:
+        return self._rotations.rotations
+
+    @property
+    def logins(self) -> list[JournalEntry]:
+        return [entry for entry in self.requests if entry.path.endswith("/login")]
+
+    def _process(self, request: Request, request_id: str) -> Process:
+        headers: Mapping[str, str] = {}
+        try:
+            route, named = routes.find(request)
+            caller = (
+                self._tokens.authenticate(request.header("authorization"), request.at) if route.needs_token else None
+            )
+            body = request.body()
+            if self._rate_limits:
+                headers = self._rate_limits.count(route.method, route.pattern, request.at)
+            if caller:
+                result = yield from self._rotations.respond(route.endpoint, request, named, caller)
+            else:
+                result = self._logins.respond(route.endpoint, body, request.at)
+        except Refusal as refusal:
+            return json_answer(refusal.status, refusal.payload(request_id), {**headers, **refusal.headers})
+        return result if isinstance(result, Answer | Dropped) else json_answer(200, result, headers)

@@ -1,0 +1,110 @@
+"""What can go wrong with one request; a test queues it and the stand-in plays it.
+
+Queue any of these for a rotate call:
+
+    Answer(...), Dropped()          exactly that, nothing executed
+    Refusal                         the same in the server's own words: server_error(), rate_limited(),
+                                    plan_restriction(), rotation_in_progress()
+    Slow                            succeeds late; beyond the server's limit the socket closes and the commit follows
+    CommittedThenDropped            succeeds, but the response is lost
+    Fails(point)                    answers 500 and records the failure
+    Dies(point)                     closes the connection, records nothing, leaves the lock to time out
+    InProgress                      somebody else's attempt is under way: 400
+    LockRace                        somebody else's attempt starts in the same instant and takes the lock first
+
+and an Answer, Dropped(), a Refusal or Slow for a read.
+"""
+
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from tests.sandbox.standin.answers import Answer, Dropped, Refusal
+
+DENIED = (
+    "User: arn:aws:iam::123456789012:user/infisical is not authorized to perform: iam:CreateAccessKey on resource: "
+    "user app-user because no identity-based policy allows the iam:CreateAccessKey action"
+)
+
+
+class Point(Enum):
+    """How far an attempt gets."""
+
+    BEFORE = auto()
+    AFTER_DELETE = auto()
+    AFTER_CREATE = auto()
+    AFTER_COMMIT = auto()
+
+
+@dataclass(frozen=True)
+class Slow:
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CommittedThenDropped:
+    pass
+
+
+@dataclass(frozen=True)
+class Fails:
+    point: Point
+    message: str = DENIED
+
+
+@dataclass(frozen=True)
+class Dies:
+    point: Point
+
+
+@dataclass(frozen=True)
+class InProgress:
+    """The other attempt commits `seconds` from now."""
+
+    seconds: float = 3
+
+
+@dataclass(frozen=True)
+class LockRace:
+    """A rival that takes longer than the retries for the lock leaves a 500; a faster one lets both commit."""
+
+    rival_seconds: float = 3
+
+
+ReadFault = Answer | Dropped | Refusal | Slow
+RotateFault = ReadFault | CommittedThenDropped | Fails | Dies | InProgress | LockRace
+
+
+class Faults:
+    """Each call of a rotation takes the next fault of its queue; an empty queue means health."""
+
+    def __init__(self) -> None:
+        self._rotates: defaultdict[str, deque[RotateFault]] = defaultdict(deque)
+        self._reads: defaultdict[str, deque[ReadFault]] = defaultdict(deque)
+
+    def add(self, rotation_id: str, *faults: RotateFault) -> None:
+        self._rotates[rotation_id].extend(faults)
+
+    def add_read(self, subject_id: str, *faults: ReadFault) -> None:
+        """`subject_id` is a rotation's, for its state and its credentials, or a project's, for its lists."""
+        self._reads[subject_id].extend(faults)
+
+    def next_rotate(self, rotation_id: str) -> RotateFault | None:
+        queue = self._rotates[rotation_id]
+        return queue.popleft() if queue else None
+
+    def next_read(self, subject_id: str) -> ReadFault | None:
+        queue = self._reads[subject_id]
+        return queue.popleft() if queue else None
+
+
+def plan_restriction() -> Refusal:
+    return Refusal(
+        400,
+        "Failed to rotate secret rotation secrets due to plan restriction. "
+        "Upgrade plan to rotate secret rotation secrets.",
+    )
+
+
+def rotation_in_progress() -> Refusal:
+    return Refusal(400, "A rotation is already in progress. Please try again shortly.")

@@ -1,0 +1,80 @@
+"""Machine identities: what each may do, and how it logs in."""
+
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import uuid4
+
+from tests.sandbox.standin.answers import Refusal
+from tests.sandbox.standin.rotations import Rotation
+
+Permission = Literal["read", "rotate-secrets", "read-generated-credentials"]
+
+FAILURES_UNTIL_LOCKED = 3
+FAILURES_COUNT_SECONDS = 30
+LOCKED_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class TokenPolicy:
+    """`use_limit` None: a token may be used without end."""
+
+    ttl_seconds: int = 7200
+    max_ttl_seconds: int = 7200
+    use_limit: int | None = None
+
+
+@dataclass
+class UniversalAuth:
+    """A client id with its secret. Guessing locks it, for the right secret too."""
+
+    token_policy: TokenPolicy
+    client_id: str = field(default_factory=lambda: str(uuid4()))
+    client_secret: str = field(default_factory=lambda: secrets.token_hex(32))
+    _failures: list[float] = field(default_factory=list)
+    _locked_until: float = 0.0
+
+    def verify(self, client_secret: str, at: float) -> None:
+        if at < self._locked_until:
+            raise Refusal(401, "This identity auth method is temporarily locked, please try again later")
+        if client_secret == self.client_secret:
+            self._failures.clear()
+            return
+        self._failures = [failure for failure in self._failures if at - failure < FAILURES_COUNT_SECONDS] + [at]
+        if len(self._failures) == FAILURES_UNTIL_LOCKED:
+            self._failures, self._locked_until = [], at + LOCKED_SECONDS
+        raise Refusal(401, "Invalid credentials")
+
+
+@dataclass
+class Identity:
+    """Where `projects` or `environments` is None, the identity is not restricted to any."""
+
+    auth_methods: list[UniversalAuth]
+    permissions: Collection[Permission]
+    projects: Collection[str] | None = None
+    environments: Collection[str] | None = None
+
+    @property
+    def client_id(self) -> str:
+        return self.auth_methods[0].client_id
+
+    @property
+    def client_secret(self) -> str:
+        return self.auth_methods[0].client_secret
+
+    def require_member(self, project_id: str) -> None:
+        if self.projects is not None and project_id not in self.projects:
+            reason = f"Identity is not a member of the specified project with ID '{project_id}'"
+            raise Refusal(403, "You are not allowed to access this resource", reason)
+
+    def require(self, permission: Permission, rotation: Rotation | None = None) -> None:
+        """Without a rotation: whether the identity has this permission anywhere."""
+        if permission not in self.permissions or (rotation and not self.covers(rotation)):
+            raise Refusal(
+                403, f"You are not allowed to {permission} on secret-rotation", "PermissionDenied", details=[]
+            )
+
+    def covers(self, rotation: Rotation) -> bool:
+        return self.environments is None or rotation.environment in self.environments

@@ -1,0 +1,48 @@
+"""The stand-in on a socket of its own."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from tests.sandbox.standin.app import create_app
+from tests.sandbox.standin.core import StandIn
+
+
+class Connection(H11Protocol):
+    """Hands its transport to the application, so that it can hang up."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the base class
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+@contextmanager
+def serve(standin: StandIn) -> Iterator[str]:
+    """Serve on 127.0.0.1 and a free port; yield the base URL. Whatever still runs at the end is cut off."""
+    config = uvicorn.Config(
+        create_app(standin),
+        http=Connection,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=0,
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+        thread = threading.Thread(target=server.run, args=([listener],), name="stand-in")
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            yield f"http://{host}:{port}"
+        finally:
+            server.should_exit = True
+            thread.join()
