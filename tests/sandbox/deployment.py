@@ -1,0 +1,218 @@
+"""The application, built by the real `sam` and deployed from the real template.yaml to the embedded AWS."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tests.sandbox.embedded_aws import ROOT, EmbeddedAws
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
+    from mypy_boto3_sqs import SQSClient
+
+T = TypeVar("T")
+
+WAIT_SECONDS = 60
+STACK = "sandbox"
+
+
+def build() -> None:
+    """Build the artifacts from the working tree.
+
+    Raises RuntimeError with what `sam` said.
+    """
+    _sam(["build"], os.environ)
+
+
+def deploy(aws: EmbeddedAws, stack: str = STACK, **parameters: str) -> "Deployment":
+    """Deploy what `build` built, with values for the template's parameters.
+
+    Raises RuntimeError with what `sam` said.
+    """
+    overrides = [f"{name}={value}" for name, value in parameters.items()]
+    arguments = ["deploy", "--stack-name", stack, "--no-confirm-changeset", "--parameter-overrides", *overrides]
+    _sam(arguments, {**os.environ, **aws.environment})
+    cloudformation = aws.session().client("cloudformation", endpoint_url=aws.endpoint)
+    outputs = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
+    deployment = Deployment(aws, stack, {output["OutputKey"]: output["OutputValue"] for output in outputs})
+    _allow_batches(deployment)
+    return deployment
+
+
+def _allow_batches(deployment: "Deployment") -> None:
+    """Close a gap of the embedded AWS: it asks for sqs:SendMessageBatch, an action that AWS's IAM does not know.
+
+    AWS checks sqs:SendMessage for batches. Whoever was granted that on a queue is granted the other there, here.
+    """
+    for role in deployment.resources("AWS::IAM::Role"):
+        for name in deployment.iam.list_role_policies(RoleName=role)["PolicyNames"]:
+            policy = deployment.iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+            batches = [
+                {**statement, "Sid": "Batches", "Action": "sqs:SendMessageBatch"}
+                for statement in policy["Statement"]
+                if statement["Action"] == "sqs:SendMessage"
+            ]
+            if batches:
+                deployment.iam.put_role_policy(
+                    RoleName=role,
+                    PolicyName=f"{name}-batches",
+                    PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": batches}),
+                )
+
+
+def _sam(arguments: list[str], environment: dict[str, str] | os._Environ[str]) -> None:
+    answer = subprocess.run(
+        ["sam", *arguments],
+        cwd=ROOT,
+        env={**environment, "SAM_CLI_TELEMETRY": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if answer.returncode:
+        raise RuntimeError(f"sam {arguments[0]} failed:\n{answer.stdout[-3000:]}\n{answer.stderr[-3000:]}")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployed stack, and what one can do to it and see of it."""
+
+    aws: EmbeddedAws
+    stack: str
+    outputs: dict[str, str]
+
+    @cached_property
+    def lambda_(self) -> "LambdaClient":
+        return self.aws.session().client("lambda", endpoint_url=self.aws.endpoint)
+
+    @cached_property
+    def sqs(self) -> "SQSClient":
+        return self.aws.session().client("sqs", endpoint_url=self.aws.endpoint)
+
+    @cached_property
+    def logs(self) -> "CloudWatchLogsClient":
+        return self.aws.session().client("logs", endpoint_url=self.aws.endpoint)
+
+    @cached_property
+    def scheduler(self) -> "EventBridgeSchedulerClient":
+        return self.aws.session().client("scheduler", endpoint_url=self.aws.endpoint)
+
+    @cached_property
+    def iam(self) -> "IAMClient":
+        return self.aws.session().client("iam", endpoint_url=self.aws.endpoint)
+
+    def resources(self, kind: str) -> list[str]:
+        """The physical ids of the stack's resources of a type."""
+        cloudformation = self.aws.session().client("cloudformation", endpoint_url=self.aws.endpoint)
+        resources = cloudformation.describe_stack_resources(StackName=self.stack)["StackResources"]
+        return [each["PhysicalResourceId"] for each in resources if each["ResourceType"] == kind]
+
+    def put_map(self, rotation_map: object) -> None:
+        """Write the rotation map; a text is written as it is."""
+        text = rotation_map if isinstance(rotation_map, str) else json.dumps(rotation_map)
+        ssm = self.aws.session().client("ssm", endpoint_url=self.aws.endpoint)
+        ssm.put_parameter(
+            Name=self.outputs["RotationMapParameterName"], Value=text, Type="String", Overwrite=True
+        )
+
+    def send(self, event: object) -> None:
+        """Invoke `dispatch` as EventBridge and Scheduler do: asynchronously."""
+        self.lambda_.invoke(
+            FunctionName=self.outputs["DispatchFunctionName"],
+            InvocationType="Event",
+            Payload=json.dumps(event).encode(),
+        )
+
+    def invoke(self, event: object) -> Any:
+        """Invoke `dispatch` as a person does, and return its answer."""
+        answer = self.lambda_.invoke(
+            FunctionName=self.outputs["DispatchFunctionName"], Payload=json.dumps(event).encode()
+        )
+        return json.loads(answer["Payload"].read())
+
+    def dispatch_logs(self) -> list[dict[str, Any]]:
+        """The structured lines of `dispatch`, metrics among them."""
+        return list(self._lines("DispatchLogGroupName"))
+
+    def rotate_logs(self) -> list[dict[str, Any]]:
+        """The structured lines of `rotate`, metrics among them."""
+        return list(self._lines("RotateLogGroupName"))
+
+    def raw_logs(self) -> str:
+        """Every line of both functions as CloudWatch Logs holds it."""
+        return "\n".join(
+            message for group in ("DispatchLogGroupName", "RotateLogGroupName") for message in self._messages(group)
+        )
+
+    def outcomes(self) -> list[dict[str, Any]]:
+        """How requests ended so far, oldest first."""
+        return [line for line in self.rotate_logs() if "outcome" in line]
+
+    def ends_of_triggers(self) -> list[dict[str, Any]]:
+        """How triggers ended in `dispatch` so far: dispatched or refused."""
+        return [line for line in self.dispatch_logs() if str(line.get("message", "")).startswith("trigger ")]
+
+    def metrics(self) -> dict[str, float]:
+        """The sum of each metric that the functions emitted so far."""
+        sums: dict[str, float] = {}
+        for line in self.dispatch_logs() + self.rotate_logs():
+            for name, value in embedded_metrics(line).items():
+                sums[name] = sums.get(name, 0.0) + value
+        return sums
+
+    def depth(self, output: str) -> int:
+        """How many messages a queue holds, in flight or not."""
+        attributes = self.sqs.get_queue_attributes(
+            QueueUrl=self.outputs[output],
+            AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+        )["Attributes"]
+        return sum(int(value) for value in attributes.values())
+
+    def take(self, output: str) -> list[dict[str, Any]]:
+        """Receive and delete every message of a queue, and return their bodies."""
+        url = self.outputs[output]
+        bodies = []
+        while messages := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                bodies.append(json.loads(message["Body"]))
+                self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return bodies
+
+    def _lines(self, output: str) -> Iterator[dict[str, Any]]:
+        for message in self._messages(output):
+            if message.startswith("{"):
+                yield json.loads(message)
+
+    def _messages(self, output: str) -> Iterator[str]:
+        pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=self.outputs[output])
+        for page in pages:
+            for event in page["events"]:
+                yield event["message"]
+
+
+def embedded_metrics(line: dict[str, Any]) -> dict[str, float]:
+    """Name → sum of the values that a line in CloudWatch's embedded metric format carries."""
+    directives = line.get("_aws", {}).get("CloudWatchMetrics", [])
+    names = [metric["Name"] for directive in directives for metric in directive["Metrics"]]
+    return {name: sum(line[name]) if isinstance(line[name], list) else line[name] for name in names}
+
+
+def wait_until(what: str, look: Callable[[], T], seconds: float = WAIT_SECONDS) -> T:
+    """Look until there is something to see, and return it.
+
+    Raises TimeoutError saying what was waited for.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if seen := look():
+            return seen
+        time.sleep(0.2)
+    raise TimeoutError(f"waited {seconds:.0f} s for {what}")

@@ -1,0 +1,109 @@
+"""An AWS on loopback with IAM enforced, for as long as a `with` block lasts."""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import httpx
+
+ROOT = Path(__file__).parents[2]
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+START_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class EmbeddedAws:
+    """Where the embedded AWS is, and the account's root credentials, with which stacks are deployed."""
+
+    endpoint: str
+    log: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the AWS SDKs and `sam` need to talk to it, and to nothing else."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def session(self, access_key_id: str = ACCOUNT, secret_access_key: str = "test") -> boto3.Session:
+        """A session whose clients need `endpoint_url=self.endpoint`."""
+        return boto3.Session(access_key_id, secret_access_key, region_name=REGION)
+
+
+@contextmanager
+def embedded_aws() -> Iterator[EmbeddedAws]:
+    """Start an AWS on a free port and stop it, and every process of its functions, afterwards."""
+    port = _free_port()
+    with tempfile.TemporaryDirectory(prefix="embedded-aws-") as folder:
+        aws = EmbeddedAws(f"http://127.0.0.1:{port}", Path(folder, "log.txt"))
+        with aws.log.open("wb") as log:
+            process = subprocess.Popen(
+                [ROOT / ".venv-aws/bin/ministack"],
+                # Nothing of the caller's environment: the functions would inherit it.
+                env={
+                    "PATH": os.defpath,
+                    "TMPDIR": folder,
+                    "AUTH": "true",
+                    "MINISTACK_ACCOUNT_ID": ACCOUNT,
+                    "MINISTACK_REGION": REGION,
+                    "GATEWAY_PORT": str(port),
+                    "BIND_HOST": "127.0.0.1",
+                    "DOCKER_HOST": f"unix://{folder}/no-docker.sock",
+                },
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            _wait_until_healthy(aws, process)
+            yield aws
+        finally:
+            _stop(process)
+
+
+def _wait_until_healthy(aws: EmbeddedAws, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{aws.endpoint}/_ministack/health", trust_env=False).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise RuntimeError(f"the embedded AWS did not start:\n{aws.log.read_text()[-2000:]}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the process, and the functions' processes, which share its session."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,81 @@
+"""The whole application on this machine: an embedded AWS, a stand-in Infisical, and the deployed stack between them."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tests.sandbox.deployment import Deployment, deploy
+from tests.sandbox.embedded_aws import ACCOUNT, EmbeddedAws, embedded_aws
+from tests.sandbox.standin.core import StandIn
+from tests.sandbox.standin.keys import IamKeys
+from tests.sandbox.standin.server import serve
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+
+    from tests.sandbox.standin.identities import Identity
+    from tests.sandbox.standin.rotations import Rotation
+
+# Before the time of every sample event, so that each of them finds its rotation due.
+LONG_AGO = datetime(2026, 1, 5, 5, tzinfo=UTC)
+
+# What Infisical's own connection to AWS may do: exactly what a rotation needs.
+INFISICAL_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": {
+        "Effect": "Allow",
+        "Action": ["iam:ListAccessKeys", "iam:CreateAccessKey", "iam:DeleteAccessKey"],
+        "Resource": f"arn:aws:iam::{ACCOUNT}:user/*",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """What a test or a person needs of it."""
+
+    infisical: StandIn
+    identity: "Identity"
+    stack: Deployment
+    iam: "IAMClient"
+
+    def add_rotation(self, name: str, last_rotated_at: datetime = LONG_AGO) -> "Rotation":
+        """Create an IAM user with a key, and the rotation that keeps it."""
+        self.iam.create_user(UserName=name)
+        return self.infisical.add_rotation(name=name, user_name=name, last_rotated_at=last_rotated_at)
+
+    def valid_keys(self, user: str) -> set[str]:
+        """The access key ids that AWS accepts for a user."""
+        return {key["AccessKeyId"] for key in self.iam.list_access_keys(UserName=user)["AccessKeyMetadata"]}
+
+
+@contextmanager
+def sandbox(**parameters: str) -> Iterator[Sandbox]:
+    """Start everything and deploy what was built, with `parameters` for the template; stop everything afterwards."""
+    with embedded_aws() as aws:
+        iam = aws.session().client("iam", endpoint_url=aws.endpoint)
+        infisical = StandIn(time, IamKeys(_infisical_iam(aws, iam)))
+        identity = infisical.add_identity({"read", "rotate-secrets"})
+        with serve(infisical) as url:
+            secret = aws.session().client("secretsmanager", endpoint_url=aws.endpoint).create_secret(
+                Name="infisical-machine-identity",
+                SecretString=json.dumps(
+                    # The line end is what pasting from a terminal leaves behind.
+                    {"clientId": identity.client_id, "clientSecret": identity.client_secret + "\n"}
+                ),
+            )
+            stack = deploy(aws, InfisicalUrl=url, MachineIdentitySecretArn=secret["ARN"], **parameters)
+            yield Sandbox(infisical, identity, stack, iam)
+
+
+def _infisical_iam(aws: EmbeddedAws, iam: "IAMClient") -> "IAMClient":
+    """IAM as the stand-in reaches it: with keys of its own that may do what a rotation needs and nothing else."""
+    iam.create_user(UserName="infisical")
+    iam.put_user_policy(UserName="infisical", PolicyName="rotate", PolicyDocument=json.dumps(INFISICAL_POLICY))
+    key = iam.create_access_key(UserName="infisical")["AccessKey"]
+    session = aws.session(key["AccessKeyId"], key["SecretAccessKey"])
+    return session.client("iam", endpoint_url=aws.endpoint)
