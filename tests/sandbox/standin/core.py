@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
-from tests.sandbox.standin import routes
-from tests.sandbox.standin.answers import Answer, Dropped, Outcome, Refusal, json_answer
+from tests.sandbox.standin.answers import Answer, Dropped, Outcome
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.clock import Clock
 from tests.sandbox.standin.faults import Faults
@@ -15,11 +14,12 @@ from tests.sandbox.standin.identities import Identity, Permission, TokenPolicy, 
 from tests.sandbox.standin.keys import KeyStore
 from tests.sandbox.standin.limits import RateLimits
 from tests.sandbox.standin.login_endpoints import LoginEndpoints
+from tests.sandbox.standin.pipeline import Pipeline
 from tests.sandbox.standin.requests import JournalEntry, Request
 from tests.sandbox.standin.rotation_endpoints import RotationEndpoints
 from tests.sandbox.standin.rotation_types import AWS_IAM_USER_SECRET, DatabaseUsers, IamUser, Provider
 from tests.sandbox.standin.rotations import Rotation
-from tests.sandbox.standin.timeline import Process, Task, Timeline
+from tests.sandbox.standin.timeline import Task, Timeline
 from tests.sandbox.standin.tokens import Tokens
 
 
@@ -51,15 +51,17 @@ class StandIn:
         self.keys = keys
         self.requests: list[JournalEntry] = []
         self._limit_seconds = limit_seconds
-        self._rate_limits = rate_limits
         self._mutex = threading.RLock()
         self._timeline = Timeline()
         self._tokens = Tokens()
         self._logins = LoginEndpoints(self._tokens)
         self._rotations = RotationEndpoints(self._timeline, pace or Pace())
+        self._pipeline = Pipeline(self._tokens, self._logins, self._rotations, rate_limits)
 
     def handle(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        call = self.begin(method, path, headers, body)
+        return self.wait_for(self.begin(method, path, headers, body))
+
+    def wait_for(self, call: Call) -> Outcome:
         while isinstance(reply := self.poll(call), float):
             self.clock.sleep(reply)
         return reply
@@ -69,7 +71,7 @@ class StandIn:
             now = self.settle()
             entry = JournalEntry(now, method, path)
             self.requests.append(entry)
-            process = self._process(Request(now, method, path, headers, body), entry.request_id)
+            process = self._pipeline.answer(Request(now, method, path, headers, body), entry.request_id)
             return Call(self._timeline.start(process, now), entry, now + self._limit_seconds)
 
     def poll(self, call: Call) -> Outcome | float:
@@ -169,21 +171,3 @@ class StandIn:
     @property
     def logins(self) -> list[JournalEntry]:
         return [entry for entry in self.requests if entry.path.endswith("/login")]
-
-    def _process(self, request: Request, request_id: str) -> Process:
-        headers: Mapping[str, str] = {}
-        try:
-            route, named = routes.find(request)
-            caller = (
-                self._tokens.authenticate(request.header("authorization"), request.at) if route.needs_token else None
-            )
-            body = request.body()
-            if self._rate_limits:
-                headers = self._rate_limits.count(route.method, route.pattern, request.at)
-            if caller:
-                result = yield from self._rotations.respond(route.endpoint, request, named, caller)
-            else:
-                result = self._logins.respond(route.endpoint, body, request.at)
-        except Refusal as refusal:
-            return json_answer(refusal.status, refusal.payload(request_id), {**headers, **refusal.headers})
-        return result if isinstance(result, Answer | Dropped) else json_answer(200, result, headers)
