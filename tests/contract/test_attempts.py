@@ -149,6 +149,22 @@ def test_a_lock_that_outlives_its_minute_lets_the_next_one_in(stage: Stage) -> N
     assert status_of(stage.rotate()) == 200
 
 
+def test_who_has_lost_its_lock_does_not_release_another_s(stage: Stage) -> None:
+    stage.standin.faults.add(ROTATION_ID, Slow(100), Slow(50))
+    stage.walk_out(61)
+    stage.walk_out(40)
+
+    assert status_of(stage.rotate()) == 400
+
+
+def test_an_answer_that_came_after_the_limit_reaches_nobody(stage: Stage) -> None:
+    stage.standin.faults.add(ROTATION_ID, Slow(35))
+    call = stage.begin_rotation()
+    stage.clock.sleep(60)
+
+    assert stage.standin.poll(call) == Dropped()
+
+
 def test_how_late_it_is_settled_makes_no_difference() -> None:
     def rows(settled_every: float) -> list[object]:
         stage = Stage()

@@ -99,6 +99,15 @@ def test_a_failure_after_the_commit_is_recorded_later_than_the_commit(stage: Sta
     assert stage.published_key_id() == stage.key_ids()[-1]
 
 
+def test_a_key_that_was_not_committed_is_no_generated_credential(stage: Stage) -> None:
+    before = stage.json("GET", CREDENTIALS)
+    stage.standin.faults.add(ROTATION_ID, Fails(Point.AFTER_CREATE))
+
+    stage.rotate()
+
+    assert stage.json("GET", CREDENTIALS) == before
+
+
 def test_a_failed_attempt_leaves_no_lock(stage: Stage) -> None:
     stage.standin.faults.add(ROTATION_ID, Fails(Point.AFTER_CREATE), CommittedThenDropped())
 
@@ -144,6 +153,17 @@ def test_the_winner_of_a_lock_race_commits(stage: Stage) -> None:
 
     assert stage.state()["rotationStatus"] == "success"
     assert stage.state()["activeIndex"] == 1
+
+
+def test_a_slow_attempt_may_fail_when_nobody_listens_any_more(stage: Stage) -> None:
+    stage.standin.faults.add(ROTATION_ID, Slow(60, then=Fails(Point.AFTER_CREATE)))
+
+    assert stage.rotate() == Dropped()
+    assert stage.state()["rotationStatus"] == "success"
+
+    stage.clock.sleep(300)
+    assert stage.state()["rotationStatus"] == "failed"
+    assert stage.state()["lastRotationAttemptedAt"] == "2026-11-22T03:57:48.005Z"
 
 
 @pytest.mark.parametrize("path", [ROTATION, CREDENTIALS])

@@ -13,6 +13,17 @@ def test_a_full_window_refuses_without_executing_and_the_next_one_is_open() -> N
     assert len(stage.key_ids()) + len(stage.keys.deleted) == 3  # the first key and two rotations
 
 
+def test_the_rest_of_a_window_is_told_in_full_seconds() -> None:
+    stage = Stage(rate_limits=RateLimits(reads=2, writes=1))
+    stage.send("GET", ROTATION)
+    stage.clock.sleep(0.5)
+
+    outcome = stage.send("GET", ROTATION)
+
+    assert isinstance(outcome, Answer)
+    assert (outcome.headers["x-ratelimit-remaining"], outcome.headers["x-ratelimit-reset"]) == ("0", "60")
+
+
 def test_reads_rotations_and_logins_count_for_themselves() -> None:
     stage = Stage(rate_limits=RateLimits(reads=1, writes=1))  # the stage has logged in once
     statuses = [

@@ -5,7 +5,7 @@ Queue any of these for a rotate call:
     Answer(...), Dropped()          exactly that, nothing executed
     Refusal                         the same in the server's own words: server_error(), rate_limited(),
                                     plan_restriction(), rotation_in_progress()
-    Slow                            succeeds late; beyond the server's limit the socket closes and the commit follows
+    Slow(seconds)                   succeeds late; beyond the server's limit the socket closes and the commit follows
     CommittedThenDropped            succeeds, but the response is lost
     Fails(point)                    answers 500 and records the failure
     Dies(point)                     closes the connection, records nothing, leaves the lock to time out
@@ -37,11 +37,6 @@ class Point(Enum):
 
 
 @dataclass(frozen=True)
-class Slow:
-    seconds: float
-
-
-@dataclass(frozen=True)
 class CommittedThenDropped:
     pass
 
@@ -55,6 +50,14 @@ class Fails:
 @dataclass(frozen=True)
 class Dies:
     point: Point
+
+
+@dataclass(frozen=True)
+class Slow:
+    """`then` is how a slow attempt ends, where it does not end well; a read only comes late."""
+
+    seconds: float
+    then: CommittedThenDropped | Fails | Dies | None = None
 
 
 @dataclass(frozen=True)

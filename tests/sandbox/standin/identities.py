@@ -43,7 +43,7 @@ class UniversalAuth:
             return
         self._failures = [failure for failure in self._failures if at - failure < FAILURES_COUNT_SECONDS] + [at]
         if len(self._failures) == FAILURES_UNTIL_LOCKED:
-            self._failures, self._locked_until = [], at + LOCKED_SECONDS
+            self._locked_until = at + LOCKED_SECONDS
         raise Refusal(401, "Invalid credentials")
 
 

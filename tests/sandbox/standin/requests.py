@@ -53,9 +53,9 @@ class Request:
             case "application/json":
                 return _json(self.raw_body)
             case "application/x-www-form-urlencoded":
-                return dict(parse_qsl(self.raw_body.decode()))
+                return dict(parse_qsl(self.raw_body.decode(errors="replace")))
             case "text/plain":
-                return self.raw_body.decode()
+                return self.raw_body.decode(errors="replace")
             case _:
                 raise server_error()
 

@@ -110,8 +110,8 @@ class RotationEndpoints:
                 raise rotation_in_progress()
             case LockRace(rival_seconds=seconds):
                 self.start(rotation, at, seconds)
-            case Slow(seconds=seconds):
-                pace = replace(pace, provider_seconds=seconds)
+            case Slow(seconds=seconds, then=then):
+                fault, pace = then, replace(pace, provider_seconds=seconds)
         result = yield from attempt(rotation, pace, fault, at)
         return Dropped() if isinstance(fault, CommittedThenDropped) else result
 
