@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.contract.stage import CREATED_AT, ROTATE, ROTATION_ID, STARTS_AT, Stage, status_of
+from tests.contract.stage import CREATED_AT, CREDENTIALS, ROTATE, ROTATION_ID, STARTS_AT, Stage, status_of
 from tests.sandbox.standin.answers import Dropped
 from tests.sandbox.standin.faults import Fails, Point, Slow
 
@@ -178,6 +178,19 @@ def test_how_late_it_is_settled_makes_no_difference() -> None:
         return [stage.state(), [key.created_at for key in stage.keys.list_access_keys("app-user")]]
 
     assert rows(settled_every=0.5) == rows(settled_every=60)
+
+
+def test_every_secret_that_was_handed_out_is_known(stage: Stage) -> None:
+    stage.standin.faults.add(ROTATION_ID, Fails(Point.AFTER_CREATE))
+    first = stage.json("GET", CREDENTIALS)["generatedCredentials"]
+    stage.rotate()
+    stage.rotate()
+    stage.rotate()
+    now = stage.json("GET", CREDENTIALS)["generatedCredentials"]
+
+    assert stage.standin.secrets >= {stage.token, stage.identity.client_secret}
+    assert stage.standin.secrets >= {credential["secretAccessKey"] for credential in (*first, *now)}
+    assert len(stage.standin.secrets) == 2 + 4  # one of the keys was never committed
 
 
 def test_the_journal_tells_every_request_and_its_end(stage: Stage) -> None:

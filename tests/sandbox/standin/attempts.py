@@ -51,7 +51,7 @@ def attempt(
         rotation.provider.make_room()
         _strike(fault, Point.AFTER_DELETE)
         at = yield third
-        slots[slot : slot + 1] = [rotation.provider.issue(slot, at)]  # replaces, or appends the second
+        slots[slot : slot + 1] = [rotation.issue(slot, at)]  # replaces, or appends the second
         _strike(fault, Point.AFTER_CREATE)
         at = yield third
         rotation.commit(at, slot, slots)

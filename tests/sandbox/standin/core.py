@@ -128,7 +128,6 @@ class StandIn:
             is_last_rotation_manual=is_last_rotation_manual,
             rotation_interval_days=rotation_interval_days,
             rotate_at_utc=rotate_at_utc,
-            slots=[provider.issue(0, at)],
             last_rotated_at=at,
         )
         self._rotations.rotations[rotation.id] = rotation
@@ -167,6 +166,13 @@ class StandIn:
     @property
     def rotations(self) -> Mapping[str, Rotation]:
         return self._rotations.rotations
+
+    @property
+    def secrets(self) -> set[str]:
+        """Everything that was ever handed out and may show up nowhere else: tokens, client secrets, issued secrets."""
+        client_secrets = [identity.client_secret for identity in self._logins.identities]
+        credentials = [credential.values() for rotation in self.rotations.values() for credential in rotation.issued]
+        return {*self._tokens.issued, *client_secrets, *(secret for _, secret in credentials)}
 
     @property
     def logins(self) -> list[JournalEntry]:

@@ -14,7 +14,9 @@ ENVIRONMENT_NAMES = {"dev": "Development", "staging": "Staging", "prod": "Produc
 
 @dataclass(kw_only=True)
 class Rotation:
-    """Moments are epoch seconds. `slots` holds one or two credentials; `active_index` is the published one."""
+    """Moments are epoch seconds. `slots` holds one or two credentials, `active_index` is the published one; `issued`
+    holds every credential that ever was, committed or not.
+    """
 
     id: str
     type: str
@@ -28,8 +30,9 @@ class Rotation:
     is_last_rotation_manual: bool
     rotation_interval_days: int
     rotate_at_utc: tuple[int, int]
-    slots: list[Credential]
     last_rotated_at: float
+    slots: list[Credential] = field(init=False)
+    issued: list[Credential] = field(default_factory=list)
     active_index: int = 0
     status: str = "success"
     message: str | None = None
@@ -40,9 +43,15 @@ class Rotation:
     next_rotation_at: datetime | None = field(init=False)
 
     def __post_init__(self) -> None:
+        self.slots = [self.issue(0, self.last_rotated_at)]
         self.last_attempted_at = self.last_rotated_at
         self.created_at = self.updated_at = self.last_rotated_at + 0.001  # the row follows its first credentials
         self.next_rotation_at = self._slot_after_interval(self.last_rotated_at)
+
+    def issue(self, slot: int, at: float) -> Credential:
+        credential = self.provider.issue(slot, at)
+        self.issued.append(credential)
+        return credential
 
     def commit(self, at: float, active_index: int, slots: list[Credential]) -> None:
         self.active_index, self.slots = active_index, slots

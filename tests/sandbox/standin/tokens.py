@@ -29,6 +29,7 @@ class Tokens:
         self._key = secrets.token_bytes(32)
         self._grants: dict[str, Grant] = {}
         self._expired: set[str] = set()
+        self.issued: list[str] = []
 
     def issue(self, identity: Identity, policy: TokenPolicy, at: float) -> Payload:
         grant_id = str(uuid4())
@@ -69,9 +70,10 @@ class Tokens:
         self._expired.update(self._grants)
 
     def _payload(self, grant_id: str, policy: TokenPolicy, at: float) -> Payload:
-        claims = {"identityAccessTokenId": grant_id, "iat": at, "exp": at + policy.ttl_seconds}
+        token = self._signed({"identityAccessTokenId": grant_id, "iat": at, "exp": at + policy.ttl_seconds})
+        self.issued.append(token)
         return {
-            "accessToken": self._signed(claims),
+            "accessToken": token,
             "expiresIn": policy.ttl_seconds,
             "accessTokenMaxTTL": policy.max_ttl_seconds,
             "tokenType": "Bearer",
