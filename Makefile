@@ -5,6 +5,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
+export PYTHONPATH := $(CURDIR):$(CURDIR)/functions
 
 DEV := .venv/.ready
 AWS := .venv-aws/.ready

@@ -42,10 +42,12 @@ class Rotate:
     worker: Worker
     infisical: Infisical
     minimum_interval: "timedelta"
+    telemetry: Telemetry
     clock: "Clock"
 
-    def __call__(self, event: dict[str, Any], remaining_seconds: float) -> dict[str, Any]:
+    def __call__(self, event: dict[str, Any], request_id: str, remaining_seconds: float) -> dict[str, Any]:
         """Work the batch, and name the messages that have to come back, as `ReportBatchItemFailures` wants it."""
+        self.telemetry.logger.append_keys(function_request_id=request_id)
         deadline = Deadline(self.clock.monotonic() + remaining_seconds - FINISH_SECONDS, self.clock)
         ensure = partial(ensure_rotated, self.infisical, minimum_interval=self.minimum_interval, deadline=deadline)
         returned = self.worker.work(map(Delivery.of, event["Records"]), ensure)
@@ -66,6 +68,7 @@ def _rotate() -> Rotate:
         except (GetParameterError, ValueError) as error:
             raise UnreachableError(f"the machine identity's secret is of no use: {error}") from None
 
+    telemetry = Telemetry(settings.service, settings.log_level)
     client = httpx.Client(
         base_url=settings.infisical_url,
         auth=UniversalAuth(settings.infisical_url, credentials, time.time),
@@ -78,18 +81,19 @@ def _rotate() -> Rotate:
             requests=RequestQueue(sqs, settings.requests_queue_url),
             failed=FailedQueue(sqs, settings.failed_queue_url),
             maximum_receive_count=settings.maximum_receive_count,
-            telemetry=Telemetry(settings.service, settings.log_level),
+            telemetry=telemetry,
             clock=time,
         ),
         infisical=Infisical(client),
         minimum_interval=settings.minimum_interval,
+        telemetry=telemetry,
         clock=time,
     )
 
 
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Answer one invocation."""
-    return _rotate()(event, context.get_remaining_time_in_millis() / 1000)
+    return _rotate()(event, context.aws_request_id, context.get_remaining_time_in_millis() / 1000)
 
 
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # Lambda's init phase: what can be ready before the first event, is

@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -52,23 +53,18 @@ def _allow_batches(deployment: "Deployment") -> None:
 
     AWS checks sqs:SendMessage for batches. Whoever was granted that on a queue is granted the other there, here.
     """
-    for role in deployment.resources("AWS::IAM::Role"):
-        for name in deployment.iam.list_role_policies(RoleName=role)["PolicyNames"]:
-            policy = deployment.iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+    for role in deployment.resources("AWS::IAM::Role").values():
+        for name, statements in deployment.policies(role):
             batches = [
-                {**statement, "Sid": "Batches", "Action": "sqs:SendMessageBatch"}
-                for statement in policy["Statement"]
+                {**statement, "Action": "sqs:SendMessageBatch"}
+                for statement in statements
                 if statement["Action"] == "sqs:SendMessage"
             ]
             if batches:
-                deployment.iam.put_role_policy(
-                    RoleName=role,
-                    PolicyName=f"{name}-batches",
-                    PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": batches}),
-                )
+                deployment.put_policy(role, f"{name}-batches", batches)
 
 
-def _sam(arguments: list[str], environment: dict[str, str] | os._Environ[str]) -> None:
+def _sam(arguments: list[str], environment: Mapping[str, str]) -> None:
     answer = subprocess.run(
         ["sam", *arguments],
         cwd=ROOT,
@@ -109,19 +105,53 @@ class Deployment:
     def iam(self) -> "IAMClient":
         return self.aws.session().client("iam", endpoint_url=self.aws.endpoint)
 
-    def resources(self, kind: str) -> list[str]:
-        """The physical ids of the stack's resources of a type."""
+    def resources(self, kind: str) -> dict[str, str]:
+        """The logical → physical ids of the stack's resources of a type."""
         cloudformation = self.aws.session().client("cloudformation", endpoint_url=self.aws.endpoint)
         resources = cloudformation.describe_stack_resources(StackName=self.stack)["StackResources"]
-        return [each["PhysicalResourceId"] for each in resources if each["ResourceType"] == kind]
+        return {
+            each["LogicalResourceId"]: each["PhysicalResourceId"] for each in resources if each["ResourceType"] == kind
+        }
+
+    def policies(self, role: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """Name and statements of each inline policy of a role, by its physical id."""
+        for name in self.iam.list_role_policies(RoleName=role)["PolicyNames"]:
+            document: Any = self.iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+            yield name, document["Statement"]
+
+    def put_policy(self, role: str, name: str, statements: list[dict[str, Any]]) -> None:
+        """Replace an inline policy of a role; without statements, delete it."""
+        if statements:
+            document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+            self.iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=document)
+        else:
+            self.iam.delete_role_policy(RoleName=role, PolicyName=name)
+
+    @contextmanager
+    def without(self, role: str, statement_id: str) -> Iterator[None]:
+        """Take a statement away from a role, by its logical id, for as long as the block lasts."""
+        physical = self.resources("AWS::IAM::Role")[role]
+        policies = list(self.policies(physical))
+        for name, statements in policies:
+            self.put_policy(physical, name, [each for each in statements if each["Sid"] != statement_id])
+        try:
+            yield
+        finally:
+            for name, statements in policies:
+                self.put_policy(physical, name, statements)
+
+    def restart(self, function: str) -> None:
+        """Let a function, by its logical id, start its next invocation in a new process."""
+        name = self.resources("AWS::Lambda::Function")[function]
+        size = self.lambda_.get_function_configuration(FunctionName=name)["MemorySize"]
+        self.lambda_.update_function_configuration(FunctionName=name, MemorySize=size)
 
     def put_map(self, rotation_map: object) -> None:
-        """Write the rotation map; a text is written as it is."""
+        """Write the rotation map, and let `dispatch` forget the one it has cached; a text is written as it is."""
         text = rotation_map if isinstance(rotation_map, str) else json.dumps(rotation_map)
         ssm = self.aws.session().client("ssm", endpoint_url=self.aws.endpoint)
-        ssm.put_parameter(
-            Name=self.outputs["RotationMapParameterName"], Value=text, Type="String", Overwrite=True
-        )
+        ssm.put_parameter(Name=self.outputs["RotationMapParameterName"], Value=text, Type="String", Overwrite=True)
+        self.restart("DispatchFunction")
 
     def send(self, event: object) -> None:
         """Invoke `dispatch` as EventBridge and Scheduler do: asynchronously."""
@@ -131,12 +161,13 @@ class Deployment:
             Payload=json.dumps(event).encode(),
         )
 
-    def invoke(self, event: object) -> Any:
+    def invoke(self, event: object) -> dict[str, Any]:
         """Invoke `dispatch` as a person does, and return its answer."""
         answer = self.lambda_.invoke(
             FunctionName=self.outputs["DispatchFunctionName"], Payload=json.dumps(event).encode()
         )
-        return json.loads(answer["Payload"].read())
+        body: dict[str, Any] = json.loads(answer["Payload"].read())
+        return body
 
     def dispatch_logs(self) -> list[dict[str, Any]]:
         """The structured lines of `dispatch`, metrics among them."""

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import httpx
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
+ROOT_SECRET = "test"
 START_SECONDS = 30
 
 
@@ -33,7 +34,7 @@ class EmbeddedAws:
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": ACCOUNT,
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
             "AWS_CONFIG_FILE": os.devnull,
@@ -41,7 +42,7 @@ class EmbeddedAws:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def session(self, access_key_id: str = ACCOUNT, secret_access_key: str = "test") -> boto3.Session:
+    def session(self, access_key_id: str = ACCOUNT, secret_access_key: str = ROOT_SECRET) -> boto3.Session:
         """A session whose clients need `endpoint_url=self.endpoint`."""
         return boto3.Session(access_key_id, secret_access_key, region_name=REGION)
 
@@ -64,6 +65,7 @@ def embedded_aws() -> Iterator[EmbeddedAws]:
                     "MINISTACK_REGION": REGION,
                     "GATEWAY_PORT": str(port),
                     "BIND_HOST": "127.0.0.1",
+                    "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "0.1",  # AWS waits a minute, then two
                     "DOCKER_HOST": f"unix://{folder}/no-docker.sock",
                 },
                 stdout=log,
@@ -96,10 +98,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _free_port() -> int:

@@ -61,12 +61,16 @@ def sandbox(**parameters: str) -> Iterator[Sandbox]:
         infisical = StandIn(time, IamKeys(_infisical_iam(aws, iam)))
         identity = infisical.add_identity({"read", "rotate-secrets"})
         with serve(infisical) as url:
-            secret = aws.session().client("secretsmanager", endpoint_url=aws.endpoint).create_secret(
-                Name="infisical-machine-identity",
-                SecretString=json.dumps(
-                    # The line end is what pasting from a terminal leaves behind.
-                    {"clientId": identity.client_id, "clientSecret": identity.client_secret + "\n"}
-                ),
+            secret = (
+                aws.session()
+                .client("secretsmanager", endpoint_url=aws.endpoint)
+                .create_secret(
+                    Name="infisical-machine-identity",
+                    SecretString=json.dumps(
+                        # The line end is what pasting from a terminal leaves behind.
+                        {"clientId": identity.client_id, "clientSecret": identity.client_secret + "\n"}
+                    ),
+                )
             )
             stack = deploy(aws, InfisicalUrl=url, MachineIdentitySecretArn=secret["ARN"], **parameters)
             yield Sandbox(infisical, identity, stack, iam)
