@@ -1,0 +1,156 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.model import DEFAULT_TYPE, MappedRotation, RotationRequest, parse_rotation_id
+from tests.unit.fakes import NOW, rotation_id
+
+MISSING = object()
+REQUEST = RotationRequest(MappedRotation(rotation_id(1)), "weekly", NOW, "correlation")
+
+INTERVALS = st.integers(1, 9999 * 24 * 60 * 60).map(lambda seconds: timedelta(seconds=seconds))
+MILLISECONDS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001 - as hypothesis wants it
+    lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+)
+REQUESTS = st.builds(
+    RotationRequest,
+    rotation=st.builds(
+        MappedRotation,
+        id=st.uuids().map(str),
+        type=st.from_regex(r"[a-z0-9]{1,9}(-[a-z0-9]{1,9}){0,4}", fullmatch=True),
+        minimum_interval=st.none() | INTERVALS,
+    ),
+    trigger=st.text(min_size=1),
+    occurred_at=MILLISECONDS,
+    correlation_id=st.text(min_size=1),
+)
+
+
+def message(field: str = "", value: object = MISSING) -> str:
+    """A valid message, but for one field."""
+    fields = json.loads(REQUEST.to_message()) | {field: value}
+    return json.dumps({name: value for name, value in fields.items() if value is not MISSING})
+
+
+@given(REQUESTS)
+def test_a_request_survives_the_queue(request: RotationRequest) -> None:
+    assert RotationRequest.from_message(request.to_message()) == request
+
+
+@given(REQUESTS)
+def test_a_message_is_one_line_of_ascii_that_sqs_accepts(request: RotationRequest) -> None:
+    body = request.to_message()
+
+    assert body.isascii()
+    assert body.isprintable()
+
+
+def test_a_message_in_the_wording_of_the_queue() -> None:
+    request = RotationRequest(
+        MappedRotation(rotation_id(1), "postgres-credentials", timedelta(days=6)), "weekly", NOW, "correlation"
+    )
+
+    assert json.loads(request.to_message()) == {
+        "rotationId": "00000000-0000-0000-0000-000000000001",
+        "type": "postgres-credentials",
+        "trigger": "weekly",
+        "occurredAt": "2026-11-22T05:00:00.000Z",
+        "correlationId": "correlation",
+        "minimumIntervalSeconds": 518_400,
+    }
+
+
+def test_a_mapping_without_an_interval_sends_none() -> None:
+    assert "minimumIntervalSeconds" not in json.loads(REQUEST.to_message())
+
+
+@pytest.mark.parametrize("field", ["rotationId", "type", "trigger", "occurredAt", "correlationId"])
+@pytest.mark.parametrize("value", [MISSING, None, "", 0, 7, True, [], ["x"], {}], ids=repr)
+def test_a_missing_or_wrong_field_is_named(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"^{field} must be "):
+        RotationRequest.from_message(message(field, value))
+
+
+@pytest.mark.parametrize("value", [0, -1, -(10**30), 10**15, 10**400, True, False, 1.5, 1e300, "3600", "", [], {}])
+def test_an_interval_that_is_no_possible_number_of_seconds_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^minimumIntervalSeconds must be a number of seconds"):
+        RotationRequest.from_message(message("minimumIntervalSeconds", value))
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_an_interval_that_only_python_calls_json_is_refused(value: str) -> None:
+    body = message("minimumIntervalSeconds", 5).replace(": 5}", f": {value}}}")
+
+    with pytest.raises(ValueError, match=r"^minimumIntervalSeconds must be a number of seconds"):
+        RotationRequest.from_message(body)
+
+
+def test_an_interval_that_is_null_is_none() -> None:
+    request = RotationRequest.from_message(message("minimumIntervalSeconds", None))
+
+    assert request.rotation.minimum_interval is None
+
+
+@pytest.mark.parametrize(
+    "slug",
+    [
+        "../x",
+        "..",
+        "a/b",
+        "aws-iam-user-secret/../../v1/identities",
+        "aws-iam-user-secret?x",
+        "aws-iam-user-secret#x",
+        "%2e%2e",
+        "aws iam",
+        "AWS",
+        "-a",
+        "a-",
+        "a--b",
+        "a\n",
+        "\n",
+        "é",
+        "\u0661",
+    ],
+    ids=repr,
+)
+def test_a_type_that_would_change_the_path_is_refused(slug: str) -> None:
+    with pytest.raises(ValueError, match=r"^type must be the slug of a rotation type"):
+        RotationRequest.from_message(message("type", slug))
+
+
+@pytest.mark.parametrize("value", ["../x", "00000000-0000-0000-0000-00000000000", f"{rotation_id(1)}/x", "x" * 36])
+def test_an_id_that_is_no_uuid_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match=r"^rotationId must be a rotation id \(a UUID\)"):
+        RotationRequest.from_message(message("rotationId", value))
+
+
+@given(st.uuids().map(str))
+def test_every_spelling_of_an_id_becomes_one(spelling: str) -> None:
+    assert parse_rotation_id(spelling.upper(), "id") == spelling
+
+
+@pytest.mark.parametrize("body", ["", "{", "weekly", "'{}'", "\ufeff{}"])
+def test_a_message_that_is_no_json_is_refused(body: str) -> None:
+    with pytest.raises(ValueError, match=r"^the message is no JSON: "):
+        RotationRequest.from_message(body)
+
+
+@pytest.mark.parametrize("body", ["null", "[]", '"weekly"', "7", "[{}]"])
+def test_a_message_that_is_no_object_is_refused(body: str) -> None:
+    with pytest.raises(ValueError, match=r"^the message is no JSON object"):
+        RotationRequest.from_message(body)
+
+
+@pytest.mark.parametrize("field", ["rotationId", "type", "occurredAt", "minimumIntervalSeconds"])
+def test_a_long_wrong_value_is_shown_by_its_beginning_only(field: str) -> None:
+    with pytest.raises(ValueError, match=field) as refusal:
+        RotationRequest.from_message(message(field, "X" * 100_000))
+
+    assert len(str(refusal.value)) < 250
+
+
+def test_what_is_left_out_of_the_map_is_an_iam_users_keys() -> None:
+    assert MappedRotation(rotation_id(1)).type == DEFAULT_TYPE == "aws-iam-user-secret"

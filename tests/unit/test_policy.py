@@ -1,0 +1,357 @@
+"""The promise of `decide`: for every state and every request, not for chosen ones."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.model import MappedRotation, RotationRequest, RotationState
+from rotator.policy import Decision, Verdict, decide
+from tests.unit.fakes import NOW, rotation_id
+
+TICK = timedelta(microseconds=1)
+SECOND = timedelta(seconds=1)
+FIVE_SECONDS = timedelta(seconds=5)
+FIVE_MINUTES = timedelta(minutes=5)
+HOUR = timedelta(hours=1)
+WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What `decide` is asked about."""
+
+    state: RotationState
+    request: RotationRequest
+    default_interval: timedelta
+
+    @property
+    def margin(self) -> timedelta:
+        own = self.request.rotation.minimum_interval
+        return max(FIVE_MINUTES, self.default_interval if own is None else own)
+
+    @property
+    def rotated_before_trigger(self) -> timedelta:
+        """How long before the trigger the last rotation was; negative where it came after."""
+        return self.request.occurred_at - self.state.last_rotated_at
+
+    @property
+    def is_due(self) -> bool:
+        return self.rotated_before_trigger > self.margin
+
+    @property
+    def failed_since(self) -> bool:
+        failed_after = self.state.last_attempted_at - self.state.last_rotated_at
+        return self.state.status == "failed" and failed_after > FIVE_SECONDS
+
+    def decide(self) -> Decision:
+        return decide(self.state, self.request, self.default_interval)
+
+
+def state(rotated_at: datetime, *, status: str = "success", attempted_at: datetime | None = None) -> RotationState:
+    return RotationState(rotation_id(1), "payments", status, rotated_at, attempted_at or rotated_at, None)
+
+
+def request(occurred_at: datetime, *, own_interval: timedelta | None = None) -> RotationRequest:
+    return RotationRequest(MappedRotation(rotation_id(1), minimum_interval=own_interval), "weekly", occurred_at, "c")
+
+
+MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - as hypothesis wants it
+INTERVALS = st.timedeltas(SECOND, timedelta(days=400)) | st.sampled_from([SECOND, FIVE_MINUTES, HOUR, WEEK])
+DISTANCES = st.timedeltas(timedelta(0), timedelta(days=1000)) | st.sampled_from([timedelta(0), TICK])
+SKEWS = st.timedeltas(-FIVE_MINUTES, FIVE_MINUTES) | st.sampled_from([-FIVE_MINUTES, timedelta(0), FIVE_MINUTES])
+STATUSES = st.sampled_from(["success", "failed"]) | st.text(max_size=9)
+TEXTS = st.text(max_size=9)
+
+
+@st.composite
+def states(draw: st.DrawFn, rotated_at: datetime) -> RotationState:
+    """Whatever may be known of a rotation that was last rotated at this moment."""
+    after = draw(DISTANCES | st.just(FIVE_SECONDS) | st.just(FIVE_SECONDS + TICK))
+    attempted_at = rotated_at + draw(st.sampled_from([1, -1])) * after
+    return RotationState(rotation_id(1), draw(TEXTS), draw(STATUSES), rotated_at, attempted_at, draw(st.none() | TEXTS))
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> Situation:
+    """Anything at all, and often what lies at the edges of the margin."""
+    wish = request(draw(MOMENTS), own_interval=draw(st.none() | INTERVALS))
+    default = draw(INTERVALS)
+    margin = Situation(state(NOW), wish, default).margin
+    edges = st.builds(
+        lambda edge, ticks: edge + ticks * TICK, st.sampled_from([timedelta(0), margin]), st.integers(-1, 1)
+    )
+    before = draw(edges | DISTANCES | DISTANCES.map(lambda distance: -distance))
+    return Situation(draw(states(wish.occurred_at - before)), wish, default)
+
+
+# ---- one trigger, one rotation ---------------------------------------------------------------------------------------
+
+
+@given(situations())
+def test_what_was_rotated_since_its_trigger_is_never_rotated_for_it_again(situation: Situation) -> None:
+    rotated_since = situation.rotated_before_trigger <= timedelta(0)
+
+    assert (situation.decide().reason == "AlreadyRotated") == rotated_since
+
+
+@given(situations(), SKEWS, DISTANCES)
+def test_a_rotation_ends_its_trigger_for_good_though_the_clocks_differ_by_five_minutes(
+    situation: Situation, skew: timedelta, delay: timedelta
+) -> None:
+    rotated_at = situation.request.occurred_at + delay + skew
+    after_rotation = replace(
+        situation, state=replace(situation.state, last_rotated_at=rotated_at, last_attempted_at=rotated_at)
+    )
+
+    assert after_rotation.decide().verdict is Verdict.SKIP
+
+
+@given(situations(), DISTANCES)
+def test_a_trigger_that_was_skipped_stays_skipped(situation: Situation, later: timedelta) -> None:
+    rotated_at = situation.state.last_rotated_at + later
+    at_redelivery = replace(situation, state=replace(situation.state, last_rotated_at=rotated_at))
+
+    assert situation.decide().verdict is not Verdict.SKIP or at_redelivery.decide().verdict is Verdict.SKIP
+
+
+# ---- never a key taken away that consumers still need ----------------------------------------------------------------
+
+
+@given(situations())
+def test_no_rotation_follows_another_sooner_than_five_minutes_or_the_minimum_interval(situation: Situation) -> None:
+    too_soon = timedelta(0) < situation.rotated_before_trigger <= situation.margin
+
+    assert (situation.decide().reason == "TooSoon") == too_soon
+
+
+@given(situations(), INTERVALS)
+def test_the_interval_of_the_map_overrides_the_default(situation: Situation, other_default: timedelta) -> None:
+    own_interval = situation.default_interval
+    rotation = replace(situation.request.rotation, minimum_interval=own_interval)
+    mapped = replace(situation, request=replace(situation.request, rotation=rotation))
+
+    assert replace(mapped, default_interval=other_default).decide() == mapped.decide()
+
+
+@given(situations())
+def test_without_an_interval_in_the_map_the_default_counts(situation: Situation) -> None:
+    rotation = replace(situation.request.rotation, minimum_interval=None)
+    unmapped = replace(situation, request=replace(situation.request, rotation=rotation))
+    rotation = replace(rotation, minimum_interval=situation.default_interval)
+    mapped = replace(situation, request=replace(situation.request, rotation=rotation))
+
+    assert unmapped.decide() == mapped.decide()
+
+
+def test_an_interval_as_long_as_the_schedules_period_would_skip_every_other_occurrence() -> None:
+    rotated_for_the_first = state(NOW + SECOND)
+    second = request(NOW + WEEK)
+
+    assert decide(rotated_for_the_first, second, minimum_interval=WEEK).verdict is Verdict.SKIP
+
+
+@given(situations())
+def test_a_person_is_asked_only_where_a_due_rotation_failed_since_it_last_succeeded(situation: Situation) -> None:
+    assert (situation.decide().verdict is Verdict.REFUSE) == (situation.is_due and situation.failed_since)
+
+
+# ---- never a silence -------------------------------------------------------------------------------------------------
+
+
+@given(situations())
+def test_a_due_rotation_in_a_clean_state_is_always_rotated(situation: Situation) -> None:
+    assert (situation.decide().verdict is Verdict.ROTATE) == (situation.is_due and not situation.failed_since)
+
+
+@given(situations())
+def test_what_is_not_rotated_is_explained(situation: Situation) -> None:
+    decision = situation.decide()
+
+    assert decision.verdict is Verdict.ROTATE or decision.explanation
+
+
+@given(st.text(min_size=1, max_size=99))
+def test_a_refusal_tells_what_infisical_said(text: str) -> None:
+    failed = replace(state(NOW - WEEK, status="failed", attempted_at=NOW - HOUR), last_message=text)
+
+    assert text in decide(failed, request(NOW), HOUR).explanation
+
+
+# ---- nothing else counts ---------------------------------------------------------------------------------------------
+
+
+@given(situations(), st.builds(MappedRotation, id=st.uuids().map(str), type=TEXTS), TEXTS, TEXTS, TEXTS)
+def test_names_ids_types_and_texts_decide_nothing(
+    situation: Situation, other: MappedRotation, trigger: str, correlation_id: str, name: str
+) -> None:
+    rotation = replace(other, minimum_interval=situation.request.rotation.minimum_interval)
+    renamed = Situation(
+        replace(situation.state, id=rotation.id, name=name),
+        replace(situation.request, rotation=rotation, trigger=trigger, correlation_id=correlation_id),
+        situation.default_interval,
+    )
+
+    assert renamed.decide() == situation.decide()
+
+
+@given(situations(), MOMENTS, TEXTS)
+def test_attempts_and_messages_decide_nothing_where_the_state_is_not_failed(
+    situation: Situation, attempted_at: datetime, message: str
+) -> None:
+    clean = replace(situation, state=replace(situation.state, status="success"))
+    told_otherwise = replace(clean.state, last_attempted_at=attempted_at, last_message=message)
+
+    assert replace(clean, state=told_otherwise).decide() == clean.decide()
+
+
+@given(situations(), st.timedeltas(timedelta(days=-3000), timedelta(days=3000)))
+def test_no_clock_decides_anything(situation: Situation, shift: timedelta) -> None:
+    shifted_state = replace(
+        situation.state,
+        last_rotated_at=situation.state.last_rotated_at + shift,
+        last_attempted_at=situation.state.last_attempted_at + shift,
+    )
+    shifted_request = replace(situation.request, occurred_at=situation.request.occurred_at + shift)
+
+    assert Situation(shifted_state, shifted_request, situation.default_interval).decide() == situation.decide()
+
+
+# ---- a whole history -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class History:
+    """Occurrences of triggers of one rotation, each delivered at least once, at some time after it occurred."""
+
+    occurrences: list[datetime]
+    deliveries: list[tuple[datetime, int]]
+    seconds_to_rotate: list[int]
+    skew: timedelta
+    last_rotated_at: datetime
+    interval: timedelta
+
+    @property
+    def margin(self) -> timedelta:
+        return max(FIVE_MINUTES, self.interval)
+
+
+@dataclass
+class Played:
+    """What became of a history. `rotated` holds, in order, the occurrence and the moment that Infisical recorded."""
+
+    rotated: list[tuple[int, datetime]]
+    last_rotated_at: datetime
+
+
+DELAYS = st.timedeltas(timedelta(0), timedelta(minutes=15)) | st.timedeltas(timedelta(0), timedelta(days=14))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    gaps = draw(st.lists(st.timedeltas(timedelta(0), timedelta(days=3)) | DELAYS, min_size=1, max_size=5))
+    occurrences = [NOW + sum(gaps[: position + 1], timedelta(0)) for position in range(len(gaps))]
+    delays = [draw(st.lists(DELAYS, min_size=1, max_size=4)) for _ in occurrences]
+    deliveries = [
+        (occurred_at + delay, number) for number, occurred_at in enumerate(occurrences) for delay in delays[number]
+    ]
+    return History(
+        occurrences=occurrences,
+        deliveries=sorted(deliveries),
+        seconds_to_rotate=draw(st.lists(st.integers(0, 90), min_size=len(deliveries), max_size=len(deliveries))),
+        skew=draw(SKEWS),
+        last_rotated_at=NOW - draw(DISTANCES),
+        interval=draw(st.timedeltas(SECOND, timedelta(days=2))),
+    )
+
+
+def play(history: History) -> Played:
+    """Deliver one after the other, as one message group does, to a rotation whose clock differs by the skew."""
+    played = Played([], history.last_rotated_at)
+    free_at = NOW
+    for (delivered_at, number), seconds in zip(history.deliveries, history.seconds_to_rotate, strict=True):
+        wish = request(history.occurrences[number])
+        began_at = max(delivered_at, free_at)
+        if decide(state(played.last_rotated_at), wish, history.interval).verdict is Verdict.ROTATE:
+            free_at = began_at + timedelta(seconds=seconds)
+            played.last_rotated_at = free_at + history.skew
+            played.rotated.append((number, played.last_rotated_at))
+    return played
+
+
+@given(histories())
+def test_in_any_history_one_trigger_is_one_rotation_at_most(history: History) -> None:
+    rotations = Counter(number for number, _ in play(history).rotated)
+
+    assert all(times == 1 for times in rotations.values())
+
+
+@given(histories())
+def test_in_any_history_rotations_keep_their_distance_to_the_next_trigger(history: History) -> None:
+    rotated = play(history).rotated
+
+    for (_, rotated_at), (number, _) in pairwise(rotated):
+        assert history.occurrences[number] - rotated_at > history.margin
+
+
+@given(histories())
+def test_in_any_history_every_wish_is_fulfilled_in_the_end(history: History) -> None:
+    last_rotated_at = play(history).last_rotated_at
+
+    assert all(last_rotated_at >= occurred_at - history.margin for occurred_at in history.occurrences)
+
+
+# ---- the edges, pinned -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rotated_before_trigger", "reason"),
+    [
+        (-TICK, "AlreadyRotated"),
+        (timedelta(0), "AlreadyRotated"),
+        (TICK, "TooSoon"),
+        (HOUR, "TooSoon"),
+        (HOUR + TICK, "Due"),
+    ],
+)
+def test_the_edges_of_the_minimum_interval(rotated_before_trigger: timedelta, reason: str) -> None:
+    assert decide(state(NOW - rotated_before_trigger), request(NOW), HOUR).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("rotated_before_trigger", "reason"), [(FIVE_MINUTES, "TooSoon"), (FIVE_MINUTES + TICK, "Due")]
+)
+def test_five_minutes_count_where_the_interval_is_shorter(rotated_before_trigger: timedelta, reason: str) -> None:
+    own_interval = timedelta(minutes=1)
+
+    decision = decide(state(NOW - rotated_before_trigger), request(NOW, own_interval=own_interval), HOUR)
+
+    assert decision.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("failed_after_success", "verdict"),
+    [
+        (timedelta(0), Verdict.ROTATE),
+        (FIVE_SECONDS, Verdict.ROTATE),
+        (FIVE_SECONDS + TICK, Verdict.REFUSE),
+        (HOUR, Verdict.REFUSE),
+    ],
+)
+def test_a_failure_within_five_seconds_of_a_commit_belongs_to_that_commit(
+    failed_after_success: timedelta, verdict: Verdict
+) -> None:
+    rotated_at = NOW - WEEK
+    failed = state(rotated_at, status="failed", attempted_at=rotated_at + failed_after_success)
+
+    assert decide(failed, request(NOW), HOUR).verdict is verdict
+
+
+def test_a_failed_state_does_not_turn_a_duplicate_into_a_refusal() -> None:
+    failed_afterwards = state(NOW + SECOND, status="failed", attempted_at=NOW + HOUR)
+
+    assert decide(failed_afterwards, request(NOW), HOUR).reason == "AlreadyRotated"

@@ -1,0 +1,360 @@
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator
+
+from rotator.model import DEFAULT_TYPE, MappedRotation
+from rotator.rotation_map import SCHEMA, RotationMapError, UnmappedTriggerError, parse_rotation_map
+from tests.unit.fakes import rotation_id
+
+A, B, C = rotation_id(0xA), rotation_id(0xB), rotation_id(0xC)
+
+
+def map_of(**triggers: object) -> str:
+    return json.dumps({"triggers": triggers})
+
+
+def weekly(value: object) -> tuple[MappedRotation, ...]:
+    return parse_rotation_map(map_of(weekly=value)).rotations_of("weekly")
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(RotationMapError) as refused:
+        parse_rotation_map(text)
+    return str(refused.value)
+
+
+# ---- what a trigger may stand for ------------------------------------------------------------------------------------
+
+
+def test_an_id_is_one_rotation_of_the_default_type() -> None:
+    assert weekly(A) == (MappedRotation(A, DEFAULT_TYPE, None),)
+
+
+def test_a_list_is_several_rotations_in_its_order() -> None:
+    assert [rotation.id for rotation in weekly([B, A, C])] == [B, A, C]
+
+
+def test_an_object_may_name_a_type() -> None:
+    assert weekly({"id": A, "type": "postgres-credentials"}) == (MappedRotation(A, "postgres-credentials", None),)
+
+
+@pytest.mark.parametrize(
+    ("text", "interval"),
+    [
+        ("1 minute", timedelta(minutes=1)),
+        ("30 minutes", timedelta(minutes=30)),
+        ("1 hour", timedelta(hours=1)),
+        ("6 hours", timedelta(hours=6)),
+        ("1 day", timedelta(days=1)),
+        ("6 days", timedelta(days=6)),
+        ("9999 days", timedelta(days=9999)),
+    ],
+)
+def test_an_object_may_name_a_minimum_interval(text: str, interval: timedelta) -> None:
+    assert weekly({"id": A, "minimumInterval": text}) == (MappedRotation(A, DEFAULT_TYPE, interval),)
+
+
+def test_ids_and_objects_may_be_mixed() -> None:
+    assert weekly([A, {"id": B, "type": "mysql-credentials"}]) == (
+        MappedRotation(A),
+        MappedRotation(B, "mysql-credentials"),
+    )
+
+
+@pytest.mark.parametrize("value", [A.upper(), [A.upper()], {"id": A.upper()}], ids=["id", "list", "object"])
+def test_an_upper_case_id_is_the_same_rotation(value: object) -> None:
+    assert weekly(value) == (MappedRotation(A),)
+
+
+def test_triggers_may_share_a_rotation() -> None:
+    rotation_map = parse_rotation_map(map_of(weekly=A, leaver=A))
+
+    assert rotation_map.rotations_of("weekly") == rotation_map.rotations_of("leaver") == (MappedRotation(A),)
+
+
+def test_the_map_may_say_where_its_schema_is() -> None:
+    text = json.dumps({"$schema": "https://example.com/rotation-map.schema.json", "triggers": {"weekly": A}})
+
+    assert parse_rotation_map(text).triggers == {"weekly": (MappedRotation(A),)}
+
+
+@pytest.mark.parametrize("name", ["{", "{0}", "%s", "a.b[0]", "'", '"', "\\", "$ref", "__proto__", "п", "x" * 256])
+def test_a_trigger_may_have_any_name(name: str) -> None:
+    assert parse_rotation_map(map_of(**{name: A})).rotations_of(name) == (MappedRotation(A),)
+
+
+# ---- what is refused, whole ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "entry", "reason"),
+    [
+        ("", "triggers.weekly", "must match pattern ^[0-9a-fA-F]{8}"),
+        ("payments", "triggers.weekly", "must match pattern ^[0-9a-fA-F]{8}"),
+        (A.replace("-", ""), "triggers.weekly", "must match pattern ^[0-9a-fA-F]{8}"),
+        ("{" + A + "}", "triggers.weekly", "must match pattern ^[0-9a-fA-F]{8}"),
+        (f"urn:uuid:{A}", "triggers.weekly", "must match pattern ^[0-9a-fA-F]{8}"),
+        (f"{A}\n", "triggers.weekly", "must match pattern ^[0-9a-fA-F]{8}"),
+        (f" {A}", "triggers.weekly", "must match pattern ^[0-9a-fA-F]{8}"),
+        (f"{A}/../x", "triggers.weekly", "must match pattern ^[0-9a-fA-F]{8}"),
+        (A.replace("a", "\u0661"), "triggers.weekly", "must match pattern ^[0-9a-fA-F]{8}"),
+        (None, "triggers.weekly", "must be string"),
+        (7, "triggers.weekly", "must be string"),
+        (True, "triggers.weekly", "must be string"),
+        ([], "triggers.weekly", "must contain at least 1 items"),
+        ([A, "payments"], "triggers.weekly[1]", "must match pattern ^[0-9a-fA-F]{8}"),
+        ([A, None], "triggers.weekly[1]", "must be string"),
+        ([[A]], "triggers.weekly[0]", "must be string"),
+        ([A, B, A], "triggers.weekly[2]", f"names rotation {A} again"),
+        ([A, A.upper()], "triggers.weekly[1]", f"names rotation {A} again"),
+        ([A, {"id": A, "type": "mysql-credentials"}], "triggers.weekly[1]", f"names rotation {A} again"),
+        ({}, "triggers.weekly", "must contain ['id'] properties"),
+        ({"type": "mysql-credentials"}, "triggers.weekly", "must contain ['id'] properties"),
+        ({"id": "payments"}, "triggers.weekly.id", "must match pattern ^[0-9a-fA-F]{8}"),
+        ({"id": [A]}, "triggers.weekly.id", "must be string"),
+        ({"id": A, "force": True}, "triggers.weekly", "must not contain {'force'} properties"),
+        ([A, {"id": B, "Type": "x"}], "triggers.weekly[1]", "must not contain {'Type'} properties"),
+        ({"id": A, "type": "../x"}, "triggers.weekly.type", "must match pattern ^[a-z0-9]+"),
+        ({"id": A, "type": "AWS"}, "triggers.weekly.type", "must match pattern ^[a-z0-9]+"),
+        ({"id": A, "type": ""}, "triggers.weekly.type", "must match pattern ^[a-z0-9]+"),
+        ({"id": A, "type": "mysql\n"}, "triggers.weekly.type", "must match pattern ^[a-z0-9]+"),
+        ({"id": A, "type": None}, "triggers.weekly.type", "must be string"),
+        ({"id": A, "minimumInterval": 60}, "triggers.weekly.minimumInterval", "must be string"),
+        ({"id": A, "minimumInterval": None}, "triggers.weekly.minimumInterval", "must be string"),
+        ({"project": "p", "environment": "prod"}, "triggers.weekly", "must contain ['id'] properties"),
+        ({"id": A, "project": "p"}, "triggers.weekly", "must not contain {'project'} properties"),
+    ],
+    ids=repr,
+)
+def test_a_wrong_value_of_a_trigger_is_refused_by_its_entry(value: object, entry: str, reason: str) -> None:
+    text = refusal(map_of(yearly=B, weekly=value, daily=C))
+
+    assert text.startswith(f"the rotation map is wrong: {entry} {reason}")
+
+
+@pytest.mark.parametrize(
+    "interval",
+    [
+        "",
+        "0 days",
+        "01 days",
+        "-1 days",
+        "+1 days",
+        "1.5 hours",
+        "6",
+        "days",
+        "6days",
+        "6  days",
+        "6\tdays",
+        " 6 days",
+        "6 days ",
+        "6 days\n",
+        "6 Days",
+        "6 weeks",
+        "6 seconds",
+        "6 d",
+        "10000 days",
+        "1 day 6 hours",
+        "P6D",
+        "\u0666 days",
+    ],
+    ids=repr,
+)
+def test_an_interval_in_other_words_is_refused(interval: str) -> None:
+    text = refusal(map_of(weekly={"id": A, "minimumInterval": interval}))
+
+    assert text.startswith("the rotation map is wrong: triggers.weekly.minimumInterval must match pattern")
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (None, "the map must be object"),
+        ([], "the map must be object"),
+        ("weekly", "the map must be object"),
+        (7, "the map must be object"),
+        ({}, "the map must contain ['triggers'] properties"),
+        ({"weekly": A}, "the map must contain ['triggers'] properties"),
+        ({"triggers": {"weekly": A}, "mirrors": {}}, "the map must not contain {'mirrors'} properties"),
+        ({"$schema": 7, "triggers": {"weekly": A}}, "$schema must be string"),
+        ({"triggers": None}, "triggers must be object"),
+        ({"triggers": [A]}, "triggers must be object"),
+        ({"triggers": A}, "triggers must be object"),
+        ({"triggers": {}}, "triggers must contain at least 1 properties"),
+        ({"triggers": {"": A}}, "triggers must be named"),
+        ({"triggers": {"x" * 257: A}}, "triggers must be named"),
+    ],
+    ids=repr,
+)
+def test_a_document_of_another_shape_is_refused(document: object, reason: str) -> None:
+    assert refusal(json.dumps(document)).startswith(f"the rotation map is wrong: {reason}")
+
+
+@pytest.mark.parametrize("text", ["", " ", "{", "weekly", "{'triggers': {}}", f'{{"triggers": {{"weekly": "{A}"}},}}'])
+def test_what_is_no_json_is_refused_by_its_place(text: str) -> None:
+    assert "line 1 column" in refusal(text).removeprefix("the rotation map is no JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (f'{{"triggers": {{"weekly": "{A}", "daily": "{C}", "weekly": "{B}"}}}}', "weekly"),
+        (f'{{"triggers": {{"weekly": "{A}", "weekly": "{A}"}}}}', "weekly"),
+        (f'{{"triggers": {{"weekly": "{A}", "\\u0077eekly": "{B}"}}}}', "weekly"),
+        (f'{{"triggers": {{"weekly": {{"id": "{A}", "id": "{B}"}}}}}}', "id"),
+        (f'{{"triggers": {{"weekly": "{A}"}}, "triggers": {{"weekly": "{B}"}}}}', "triggers"),
+    ],
+)
+def test_a_name_that_occurs_twice_in_the_text_is_refused(text: str, name: str) -> None:
+    assert refusal(text) == f"the rotation map is wrong: '{name}' occurs twice in one object"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 100_000,
+        map_of(**{"x" * 100_000: A}),
+        map_of(weekly="x" * 100_000),
+        map_of(weekly={"id": A, "x" * 100_000: 1}),
+        map_of(weekly={f"field-{number}": 1 for number in range(999)} | {"id": A}),
+        '{"triggers": {' + f'"{"x" * 100_000}": 1,' * 2 + '"weekly": 1}}',
+    ],
+    ids=["text", "trigger", "id", "property", "properties", "twice"],
+)
+def test_a_huge_wrong_map_is_refused_in_a_text_that_a_log_can_hold(text: str) -> None:
+    assert len(refusal(text)) < 1000
+
+
+# ---- looking up ------------------------------------------------------------------------------------------------------
+
+
+def test_an_unmapped_trigger_is_an_error_that_names_the_mapped_ones() -> None:
+    rotation_map = parse_rotation_map(map_of(weekly=A, daily=B))
+
+    with pytest.raises(
+        UnmappedTriggerError, match=r"^the rotation map has no trigger 'Weekly'; it has: daily, weekly\."
+    ):
+        rotation_map.rotations_of("Weekly")
+
+
+def test_an_unmapped_trigger_is_an_error_that_a_log_can_hold() -> None:
+    rotation_map = parse_rotation_map(map_of(**{f"{number:0256}": A for number in range(99)}))
+
+    with pytest.raises(UnmappedTriggerError) as refused:
+        rotation_map.rotations_of("x" * 100_000)
+
+    assert len(str(refused.value)) < 1000
+
+
+# ---- the published schema --------------------------------------------------------------------------------------------
+
+PUBLISHED = json.loads(SCHEMA.read_text("utf-8"))
+
+
+def as_editors_read_it(schema: Any) -> Any:  # noqa: ANN401 - JSON
+    """Say in Python's regular expressions what JSON Schema's `$` means: the end, not the last line end before it."""
+    if isinstance(schema, list):
+        return [as_editors_read_it(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    converted = {name: as_editors_read_it(value) for name, value in schema.items()}
+    return converted | ({"pattern": schema["pattern"].replace("$", r"\Z")} if "pattern" in schema else {})
+
+
+EDITOR = Draft7Validator(as_editors_read_it(PUBLISHED))
+
+
+def test_the_published_schema_is_a_draft_07_schema() -> None:
+    assert PUBLISHED["$schema"] == "http://json-schema.org/draft-07/schema#"
+    Draft7Validator.check_schema(PUBLISHED)
+
+
+IDS = st.uuids().map(str) | st.uuids().map(lambda value: str(value).upper())
+TYPES = st.from_regex(r"[a-z0-9]{1,5}(-[a-z0-9]{1,5}){0,3}", fullmatch=True)
+DURATIONS = st.builds(
+    "{} {}".format, st.integers(1, 9999), st.sampled_from(["minute", "minutes", "hour", "hours", "day", "days"])
+)
+ROTATIONS = IDS | st.fixed_dictionaries({"id": IDS}, optional={"type": TYPES, "minimumInterval": DURATIONS})
+NAMES = st.text(min_size=1, max_size=256)
+MAPS = st.fixed_dictionaries(
+    {"triggers": st.dictionaries(NAMES, ROTATIONS | st.lists(ROTATIONS, min_size=1, max_size=3), min_size=1)},
+    optional={"$schema": st.text()},
+)
+
+# One part in several is wrong, or merely unusual.
+ODD = st.sampled_from([None, True, 0, 1.5, "", "x", [], {}, A, f"{A}\n", A[1:], f"{A}0", [A, "x"], {"id": A}])
+ODD_TYPES = st.sampled_from(["", "A", "a--b", "-a", "a-", "a\n", "../x", "é"]) | ODD
+ODD_DURATIONS = st.sampled_from(["0 days", "01 day", "10000 days", "1 week", "1 day\n", "1  day", "\u0661 day"]) | ODD
+ODD_ROTATIONS = ODD | st.fixed_dictionaries(
+    {},
+    optional={
+        "id": IDS | ODD,
+        "type": TYPES | ODD_TYPES,
+        "minimumInterval": DURATIONS | ODD_DURATIONS,
+        "project": ODD,
+    },
+)
+ODD_MAPS = st.fixed_dictionaries(
+    {},
+    optional={
+        "triggers": ODD
+        | st.dictionaries(
+            NAMES | st.sampled_from(["", "x" * 256, "x" * 257]),
+            ROTATIONS | ODD_ROTATIONS | st.lists(ROTATIONS | ODD_ROTATIONS, max_size=3),
+            max_size=3,
+        ),
+        "$schema": st.text() | ODD,
+        "mirrors": ODD,
+    },
+)
+
+
+def names_a_rotation_twice(document: Any) -> bool:  # noqa: ANN401 - JSON
+    """The one rule that JSON Schema cannot state."""
+    lists = [value for value in document["triggers"].values() if isinstance(value, list)]
+    ids = [[(entry["id"] if isinstance(entry, dict) else entry).lower() for entry in entries] for entries in lists]
+    return any(len(set(of_one)) < len(of_one) for of_one in ids)
+
+
+def is_accepted(document: object) -> bool:
+    try:
+        parse_rotation_map(json.dumps(document))
+    except RotationMapError:
+        return False
+    return True
+
+
+@given(MAPS)
+def test_whatever_an_editor_accepts_is_read_rotation_by_rotation(document: dict[str, Any]) -> None:
+    entries = {name: value if isinstance(value, list) else [value] for name, value in document["triggers"].items()}
+    ids = {
+        name: [(entry["id"] if isinstance(entry, dict) else entry).lower() for entry in value]
+        for name, value in entries.items()
+    }
+
+    read = parse_rotation_map(json.dumps(document)).triggers
+
+    assert {name: [rotation.id for rotation in rotations] for name, rotations in read.items()} == ids
+
+
+@given(MAPS | ODD_MAPS | ODD)
+@example({"triggers": {"weekly": f"{A}\n"}})
+@example({"triggers": {"weekly": [A, A]}})
+@example({"triggers": {"x" * 257: A}})
+def test_the_parser_and_an_editor_that_knows_the_schema_agree(document: object) -> None:
+    editor_accepts = EDITOR.is_valid(document) and not names_a_rotation_twice(document)
+
+    assert is_accepted(document) == editor_accepts
+
+
+@given(st.text())
+def test_any_text_is_a_map_or_refused(text: str) -> None:
+    try:
+        parse_rotation_map(text)
+    except RotationMapError as error:
+        assert str(error).startswith("the rotation map is ")  # noqa: PT017 - a text may as well be a map

@@ -1,0 +1,254 @@
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rotator.settings import DispatchSettings, RotateSettings, SettingsError
+
+QUEUE_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/queue.fifo"
+SHARED = {"REQUESTS_QUEUE_URL": QUEUE_URL, "POWERTOOLS_SERVICE_NAME": "stack", "POWERTOOLS_LOG_LEVEL": "INFO"}
+DISPATCH = SHARED | {"ROTATION_MAP_PARAMETER": "/infisical-rotation/map"}
+ROTATE = SHARED | {
+    "INFISICAL_URL": "https://eu.infisical.com",
+    "MACHINE_IDENTITY_SECRET": "arn:aws:secretsmanager:us-east-1:123456789012:secret:identity-AbCdEf",
+    "MINIMUM_INTERVAL_MINUTES": "60",
+    "FAILED_QUEUE_URL": QUEUE_URL,
+    "MAXIMUM_RECEIVE_COUNT": "10",
+}
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of template.yaml, what reads its environment, and an environment that is right."""
+
+    resource: str
+    read: Callable[[Mapping[str, str]], object]
+    environment: dict[str, str]
+
+
+FUNCTIONS = [
+    Function("DispatchFunction", DispatchSettings.read, DISPATCH),
+    Function("RotateFunction", RotateSettings.read, ROTATE),
+]
+EACH_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.resource)
+EACH_VARIABLE = pytest.mark.parametrize(
+    ("function", "variable"), [(function, variable) for function in FUNCTIONS for variable in function.environment]
+)
+
+
+def with_url(url: str) -> dict[str, str]:
+    return ROTATE | {"INFISICAL_URL": url}
+
+
+# ---- what is read ----------------------------------------------------------------------------------------------------
+
+
+def test_dispatch_reads_its_environment() -> None:
+    assert DispatchSettings.read(DISPATCH) == DispatchSettings("/infisical-rotation/map", QUEUE_URL, "stack", "INFO")
+
+
+def test_rotate_reads_its_environment() -> None:
+    assert RotateSettings.read(ROTATE) == RotateSettings(
+        infisical_url="https://eu.infisical.com",
+        machine_identity_secret="arn:aws:secretsmanager:us-east-1:123456789012:secret:identity-AbCdEf",
+        minimum_interval=timedelta(hours=1),
+        requests_queue_url=QUEUE_URL,
+        failed_queue_url=QUEUE_URL,
+        maximum_receive_count=10,
+        service="stack",
+        log_level="INFO",
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "base_url"),
+    [
+        ("https://us.infisical.com", "https://us.infisical.com"),
+        ("https://us.infisical.com/", "https://us.infisical.com"),
+        (" https://us.infisical.com\n", "https://us.infisical.com"),
+        ("https://infisical.example.com:8443", "https://infisical.example.com:8443"),
+        ("https://example.com/infisical", "https://example.com/infisical"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://127.255.0.1", "http://127.255.0.1"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("http://localhost:8080", "http://localhost:8080"),
+    ],
+)
+def test_a_base_url_is_https_or_on_this_very_machine(written: str, base_url: str) -> None:
+    assert RotateSettings.read(with_url(written)).infisical_url == base_url
+
+
+# ---- what is refused -------------------------------------------------------------------------------------------------
+
+
+@EACH_VARIABLE
+@pytest.mark.parametrize("nothing", [None, "", " "], ids=repr)
+def test_a_variable_that_is_not_set_is_named(function: Function, variable: str, nothing: str | None) -> None:
+    environment = {name: value for name, value in function.environment.items() if name != variable}
+    if nothing is not None:
+        environment[variable] = nothing
+
+    with pytest.raises(SettingsError, match=rf"^the environment variable {variable} is not set; "):
+        function.read(environment)
+
+
+@pytest.mark.parametrize("variable", ["MINIMUM_INTERVAL_MINUTES", "MAXIMUM_RECEIVE_COUNT"])
+@pytest.mark.parametrize(
+    "value", ["x", "-1", "+1", "1.5", "1e3", "1_000", "0x10", "\u0661", "²", "1 0", "1" * 10, "True"]
+)
+def test_a_number_that_is_none_is_named(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{variable} must be a whole number, not "):
+        RotateSettings.read(ROTATE | {variable: value})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://us.infisical.com",
+        "HTTP://us.infisical.com",
+        "http://10.0.0.1",
+        "http://0.0.0.0",
+        "http://169.254.169.254",
+        "http://128.0.0.1",
+        "http://[::2]",
+        "http://127.0.0.1.example.com",
+        "http://localhost.example.com",
+        "http://mylocalhost",
+        "ftp://us.infisical.com",
+        "ftp://127.0.0.1",
+        "//us.infisical.com",
+    ],
+)
+def test_tokens_are_not_sent_in_the_clear(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"^INFISICAL_URL must begin with https://, not "):
+        RotateSettings.read(with_url(url))
+
+
+NO_BASE_URL = [
+    "us.infisical.com",
+    "/api",
+    "https://",
+    "https:///api",
+    "https:us.infisical.com",
+    "https://us.infisical.com:port",
+    "https://[::1",
+    "https://user:hidden@us.infisical.com",
+    "https://hidden@us.infisical.com",
+    "http://user:hidden@127.0.0.1",
+    "https://us.infisical.com?token=hidden",
+    "https://us.infisical.com/?token=hidden",
+    "https://us.infisical.com#hidden",
+    "https://us.infisical.com/\x00hidden",
+]
+
+
+@pytest.mark.parametrize("url", NO_BASE_URL)
+def test_a_url_that_says_more_than_where_infisical_is_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"^INFISICAL_URL must be a plain base URL such as https://"):
+        RotateSettings.read(with_url(url))
+
+
+@pytest.mark.parametrize("url", [*NO_BASE_URL, "http://us.infisical.com/hidden", "ftp://us.infisical.com/hidden"])
+def test_a_url_that_is_refused_is_not_told_to_the_log(url: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        RotateSettings.read(with_url(url))
+
+    assert "hidden" not in str(refused.value)
+
+
+# ---- template.yaml ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Intrinsic:
+    """A CloudFormation function, such as `!Ref X`."""
+
+    tag: str
+    argument: Any
+
+
+class TemplateLoader(yaml.SafeLoader):
+    """Reads CloudFormation's tags as what they are."""
+
+
+def _intrinsic(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> Intrinsic:
+    if isinstance(node, yaml.MappingNode):
+        return Intrinsic(tag, loader.construct_mapping(node, deep=True))
+    if isinstance(node, yaml.SequenceNode):
+        return Intrinsic(tag, loader.construct_sequence(node, deep=True))
+    assert isinstance(node, yaml.ScalarNode)
+    return Intrinsic(tag, loader.construct_scalar(node))
+
+
+TemplateLoader.add_multi_constructor("!", _intrinsic)
+TEMPLATE = TemplateLoader((Path(__file__).parents[2] / "template.yaml").read_text("utf-8")).get_single_data()
+
+
+def variables_of(function: Function) -> dict[str, Any]:
+    """What the template sets on a function, its globals included."""
+    own = TEMPLATE["Resources"][function.resource]["Properties"]["Environment"]["Variables"]
+    return {**TEMPLATE["Globals"]["Function"]["Environment"]["Variables"], **own}
+
+
+class WatchedEnvironment(Mapping[str, str]):
+    """Knows which of its variables were asked for."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.asked.add(name)
+        return self._variables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+
+@EACH_FUNCTION
+def test_the_template_sets_what_a_function_reads_and_nothing_else(function: Function) -> None:
+    environment = WatchedEnvironment(function.environment)
+
+    function.read(environment)
+
+    assert set(variables_of(function)) == environment.asked
+
+
+@EACH_VARIABLE
+def test_what_is_not_set_names_the_templates_parameter_that_sets_it(function: Function, variable: str) -> None:
+    value = variables_of(function)[variable]
+    is_parameter = isinstance(value, Intrinsic) and value.argument in TEMPLATE["Parameters"]
+    cure = (
+        f"set the template's parameter {value.argument}" if is_parameter else "template.yaml sets it: deploy the stack"
+    )
+
+    with pytest.raises(SettingsError, match=cure):
+        function.read(function.environment | {variable: ""})
+
+
+def test_what_is_wrong_names_the_templates_parameter_that_sets_it() -> None:
+    with pytest.raises(SettingsError, match=r"; set the template's parameter MinimumIntervalMinutes$"):
+        RotateSettings.read(ROTATE | {"MINIMUM_INTERVAL_MINUTES": "x"})
+
+
+def test_the_templates_defaults_are_accepted() -> None:
+    defaults = {name: str(parameter.get("Default", "")) for name, parameter in TEMPLATE["Parameters"].items()}
+
+    read = RotateSettings.read(
+        with_url(defaults["InfisicalUrl"]) | {"MINIMUM_INTERVAL_MINUTES": defaults["MinimumIntervalMinutes"]}
+    )
+
+    assert (read.infisical_url, read.minimum_interval) == ("https://us.infisical.com", timedelta(hours=1))
+
+
+def test_the_function_counts_to_the_same_last_delivery_as_the_queue() -> None:
+    redrive_policy = TEMPLATE["Resources"]["RotationRequests"]["Properties"]["RedrivePolicy"]
+
+    assert int(variables_of(FUNCTIONS[1])["MAXIMUM_RECEIVE_COUNT"]) == redrive_policy["maxReceiveCount"]

@@ -1,0 +1,231 @@
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from itertools import repeat
+
+import httpx
+import pytest
+
+from rotator.transport import MAXIMUM_ANSWER_BYTES, BoundedTransport
+from tests.unit.fakes import VirtualClock
+
+MEBIBYTE = bytes(1024 * 1024)
+READ_TIMEOUT_SECONDS = 10.0
+
+
+class Chunks(httpx.SyncByteStream):
+    """An answer that arrives chunk by chunk, while it is read; before each chunk, time passes."""
+
+    def __init__(self, chunks: Iterable[bytes], clock: VirtualClock, seconds_a_chunk: float = 0.0) -> None:
+        self._chunks = chunks
+        self._clock = clock
+        self._seconds_a_chunk = seconds_a_chunk
+        self.read = 0
+        self.closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self._clock.sleep(self._seconds_a_chunk)
+            self.read += 1
+            yield chunk
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class AsynchronousChunks(httpx.AsyncByteStream):
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        raise NotImplementedError
+
+
+class FakeNetwork(httpx.BaseTransport):
+    def __init__(self, answer: Callable[[], httpx.Response]) -> None:
+        self._answer = answer
+        self.requests: list[httpx.Request] = []
+        self.closed = False
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return self._answer()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def client(network: httpx.BaseTransport, clock: VirtualClock) -> httpx.Client:
+    timeout = httpx.Timeout(60, read=READ_TIMEOUT_SECONDS)
+    transport = BoundedTransport(network, clock)
+    return httpx.Client(transport=transport, timeout=timeout, base_url="https://infisical.example.com")
+
+
+def size_read(stream: Chunks, clock: VirtualClock, *, connect_seconds: float = 0.0) -> int:
+    """Read an answer to its end without keeping it."""
+
+    def answer() -> httpx.Response:
+        clock.sleep(connect_seconds)
+        return httpx.Response(200, stream=stream)
+
+    with client(FakeNetwork(answer), clock) as http, http.stream("GET", "/") as response:
+        return sum(len(chunk) for chunk in response.iter_raw())
+
+
+# ---- passed on -------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_passed_on_as_it_is() -> None:
+    clock = VirtualClock()
+    stream = Chunks([b'{"id"', b": 1}"], clock)
+    network = FakeNetwork(lambda: httpx.Response(418, headers={"x-limit": "7"}, stream=stream))
+
+    response = client(network, clock).get("/")
+
+    assert (response.status_code, response.headers["x-limit"], response.json()) == (418, "7", {"id": 1})
+
+
+def test_an_answer_that_says_that_it_is_not_compressed_is_passed_on() -> None:
+    clock = VirtualClock()
+    stream = Chunks([b"{}"], clock)
+    network = FakeNetwork(lambda: httpx.Response(200, headers={"content-encoding": "identity"}, stream=stream))
+
+    assert client(network, clock).get("/").content == b"{}"
+
+
+def test_a_request_is_passed_on_as_it_is() -> None:
+    clock = VirtualClock()
+    network = FakeNetwork(lambda: httpx.Response(204))
+
+    client(network, clock).post("/rotate", headers={"Authorization": "Bearer token"})
+
+    (request,) = network.requests
+    assert (request.method, request.url.path, request.headers["authorization"]) == ("POST", "/rotate", "Bearer token")
+
+
+def test_an_answer_that_was_read_is_closed() -> None:
+    clock = VirtualClock()
+    stream = Chunks([b"{}"], clock)
+
+    size_read(stream, clock)
+
+    assert stream.closed
+
+
+def test_closing_closes_the_connections() -> None:
+    network = FakeNetwork(lambda: httpx.Response(204))
+
+    client(network, VirtualClock()).close()
+
+    assert network.closed
+
+
+# ---- too large -------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_as_large_as_allowed_is_read_whole() -> None:
+    clock = VirtualClock()
+    stream = Chunks(repeat(MEBIBYTE, 64), clock)
+
+    assert size_read(stream, clock) == MAXIMUM_ANSWER_BYTES == 64 * 1024 * 1024
+
+
+def test_an_answer_one_byte_larger_is_ended() -> None:
+    clock = VirtualClock()
+    stream = Chunks([*repeat(MEBIBYTE, 64), b"x"], clock)
+
+    with pytest.raises(httpx.RemoteProtocolError, match="larger than 67,108,864 bytes"):
+        size_read(stream, clock)
+
+
+def test_an_endless_answer_is_read_no_further_than_allowed() -> None:
+    clock = VirtualClock()
+    stream = Chunks(repeat(MEBIBYTE), clock)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        size_read(stream, clock)
+
+    assert stream.read == 65
+
+
+def test_an_answer_that_is_too_large_is_closed() -> None:
+    clock = VirtualClock()
+    stream = Chunks(repeat(MEBIBYTE), clock)
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        size_read(stream, clock)
+
+    assert stream.closed
+
+
+# ---- too slow --------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_ends_with_the_read_timeout_is_read_whole() -> None:
+    clock = VirtualClock()
+    stream = Chunks(repeat(b"x", 10), clock, seconds_a_chunk=READ_TIMEOUT_SECONDS / 10)
+
+    assert size_read(stream, clock) == 10
+
+
+def test_an_answer_that_drips_past_the_read_timeout_is_ended() -> None:
+    clock = VirtualClock()
+    stream = Chunks(repeat(b"x"), clock, seconds_a_chunk=1.0)
+
+    with pytest.raises(httpx.ReadTimeout, match="did not end in time"):
+        size_read(stream, clock)
+
+
+def test_an_answer_that_drips_is_waited_for_no_longer_than_its_next_byte() -> None:
+    clock = VirtualClock()
+    stream = Chunks(repeat(b"x"), clock, seconds_a_chunk=1.0)
+
+    with pytest.raises(httpx.ReadTimeout):
+        size_read(stream, clock)
+
+    assert clock.monotonic() == READ_TIMEOUT_SECONDS + 1.0
+
+
+def test_the_time_until_the_first_byte_counts() -> None:
+    clock = VirtualClock()
+    stream = Chunks([b"x"], clock, seconds_a_chunk=1.0)
+
+    with pytest.raises(httpx.ReadTimeout):
+        size_read(stream, clock, connect_seconds=READ_TIMEOUT_SECONDS)
+
+
+def test_each_answer_has_a_time_of_its_own() -> None:
+    clock = VirtualClock()
+    network = FakeNetwork(
+        lambda: httpx.Response(200, stream=Chunks([b"x"], clock, seconds_a_chunk=READ_TIMEOUT_SECONDS))
+    )
+
+    with client(network, clock) as http:
+        assert [http.get("/").content, http.get("/").content] == [b"x", b"x"]
+
+
+# ---- not to be trusted -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "deflate", "gzip, identity"])
+def test_a_compressed_answer_is_ended_because_its_size_would_show_too_late(encoding: str) -> None:
+    clock = VirtualClock()
+    stream = Chunks([b"x"], clock)
+    network = FakeNetwork(lambda: httpx.Response(200, headers={"content-encoding": encoding}, stream=stream))
+
+    with pytest.raises(httpx.RemoteProtocolError, match="compressed, which was not asked for"):
+        client(network, clock).get("/")
+
+
+def test_a_compressed_answer_is_closed_unread() -> None:
+    clock = VirtualClock()
+    stream = Chunks([b"x"], clock)
+    network = FakeNetwork(lambda: httpx.Response(200, headers={"content-encoding": "gzip"}, stream=stream))
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        client(network, clock).get("/")
+
+    assert (stream.read, stream.closed) == (0, True)
+
+
+def test_a_network_that_cannot_be_read_synchronously_is_a_mistake_of_ours() -> None:
+    clock = VirtualClock()
+    network = FakeNetwork(lambda: httpx.Response(200, stream=AsynchronousChunks()))
+
+    with pytest.raises(TypeError, match="cannot be read synchronously"):
+        client(network, clock).get("/")
