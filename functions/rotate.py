@@ -69,12 +69,10 @@ def _rotate() -> Rotate:
             raise UnreachableError(f"the machine identity's secret is of no use: {error}") from None
 
     telemetry = Telemetry(settings.service, settings.log_level)
-    client = httpx.Client(
-        base_url=settings.infisical_url,
-        auth=UniversalAuth(settings.infisical_url, credentials, time.time),
-        transport=BoundedTransport(httpx.HTTPTransport(), time),
-        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-        trust_env=False,
+    infisical = Infisical(
+        settings.infisical_url,
+        UniversalAuth(settings.infisical_url, credentials, time.time),
+        BoundedTransport(httpx.HTTPTransport(), time),
     )
     return Rotate(
         worker=Worker(
@@ -84,7 +82,7 @@ def _rotate() -> Rotate:
             telemetry=telemetry,
             clock=time,
         ),
-        infisical=Infisical(client),
+        infisical=infisical,
         minimum_interval=settings.minimum_interval,
         telemetry=telemetry,
         clock=time,

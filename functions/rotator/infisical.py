@@ -92,10 +92,20 @@ class InvalidAnswerError(UncertainError):
 
 
 class Infisical:
-    """The calls that a rotation needs. `client` brings the base URL and logs in."""
+    """The calls that a rotation needs, on one pool of connections.
 
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
+    `auth` logs in; redirects are not followed, so that no token leaves for another host.
+    """
+
+    def __init__(self, base_url: str, auth: httpx.Auth, transport: httpx.BaseTransport) -> None:
+        self._client = httpx.Client(
+            base_url=base_url,
+            auth=auth,
+            transport=transport,
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            follow_redirects=False,
+            trust_env=False,
+        )
 
     def state(self, rotation: MappedRotation, timeout_seconds: float) -> RotationState:
         """Read a rotation.

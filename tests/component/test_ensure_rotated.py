@@ -1,0 +1,351 @@
+"""What becomes of a request under every answer that Infisical may give."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from rotator.rotation import ATTEMPT_SECONDS, Result
+from tests.component.world import INVOCATION_SECONDS, START, World
+from tests.sandbox.standin.answers import Answer, Dropped, Refusal, server_error
+from tests.sandbox.standin.faults import (
+    CommittedThenDropped,
+    Dies,
+    Fails,
+    InProgress,
+    LockRace,
+    Point,
+    Slow,
+    plan_restriction,
+)
+from tests.sandbox.standin.limits import rate_limited
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_due_rotation_is_rotated_with_two_requests_and_keeps_the_previous_key(world: World) -> None:
+    old = world.published_key
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason, outcome.name) == (Result.ROTATED, "Rotated", "aws-iam-rotation")
+    assert world.valid_keys == {old, world.published_key}
+    assert [entry.method for entry in world.server.requests] == ["POST", "GET", "POST"], "login, read, rotate"
+
+
+def test_a_duplicate_costs_one_request_and_rotates_nothing(world: World) -> None:
+    request = world.request()
+    world.ensure(request)
+    keys, requests = world.valid_keys, len(world.server.requests)
+
+    outcome = world.ensure(request)
+
+    assert (outcome.result, outcome.reason) == (Result.SKIPPED, "AlreadyRotated")
+    assert world.valid_keys == keys
+    assert len(world.server.requests) == requests + 1
+
+
+def test_another_trigger_shortly_after_is_too_soon(world: World) -> None:
+    world.ensure()
+    world.clock.sleep(59 * 60)
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason) == (Result.SKIPPED, "TooSoon")
+    assert world.posts == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(CommittedThenDropped(), id="committed, then dropped"),
+        pytest.param(Fails(Point.AFTER_COMMIT), id="500 after the commit"),
+        pytest.param(Slow(34), id="closed at the server's limit, committed later"),
+        pytest.param(Slow(80), id="closed at the server's limit, committed much later"),
+    ],
+)
+def test_a_commit_is_found_whatever_the_answer_was(world: World, fault: CommittedThenDropped | Fails | Slow) -> None:
+    old = world.published_key
+    world.server.faults.add(world.rotation.id, fault)
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason) == (Result.ROTATED, "Confirmed")
+    assert world.posts == 1
+    assert world.valid_keys == {old, world.published_key}
+
+
+@pytest.mark.parametrize("point", [Point.BEFORE, Point.AFTER_DELETE, Point.AFTER_CREATE])
+def test_a_recorded_failure_is_reported_with_infisicals_words_and_not_repeated(world: World, point: Point) -> None:
+    world.server.faults.add(world.rotation.id, Fails(point, message="no such luck"))
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason) == (Result.FAILED, "AttemptFailed")
+    assert "no such luck" in outcome.explanation
+    assert world.posts == 1
+
+
+def test_after_a_failure_another_trigger_waits_for_a_person(world: World) -> None:
+    world.server.faults.add(world.rotation.id, Fails(Point.AFTER_CREATE, message="no such luck"))
+    world.ensure()
+    world.clock.sleep(7 * 86400)
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason) == (Result.REFUSED, "PreviousAttemptFailed")
+    assert "no such luck" in outcome.explanation
+    assert world.posts == 1
+
+
+def test_a_failure_after_the_commit_does_not_block_the_next_trigger(world: World) -> None:
+    world.server.faults.add(world.rotation.id, Fails(Point.AFTER_COMMIT))
+    world.ensure()
+    world.clock.sleep(7 * 86400)
+
+    assert world.ensure().result is Result.ROTATED
+
+
+@pytest.mark.parametrize("point", [Point.BEFORE, Point.AFTER_DELETE, Point.AFTER_CREATE])
+def test_an_attempt_that_died_without_a_trace_is_unconfirmed_within_the_time_given(world: World, point: Point) -> None:
+    world.server.faults.add(world.rotation.id, Dies(point))
+
+    outcome = world.ensure()
+
+    assert outcome.result is Result.UNCONFIRMED
+    assert "did not tell in time" in outcome.explanation
+    assert world.posts == 1
+    assert world.clock.time() - START.timestamp() <= INVOCATION_SECONDS
+
+
+def test_a_foreign_attempt_that_commits_in_time_fulfils_the_wish(world: World) -> None:
+    world.server.faults.add(world.rotation.id, InProgress(seconds=20))
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason) == (Result.ROTATED, "Confirmed")
+
+
+def test_a_foreign_attempt_that_outlasts_the_invocation_comes_back_after_the_full_time_out(world: World) -> None:
+    world.server.faults.add(world.rotation.id, InProgress(seconds=600))
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "RotationInProgress")
+    assert outcome.retry_after_seconds is None
+
+
+def test_a_lost_lock_race_is_not_repeated(world: World) -> None:
+    world.server.faults.add(world.rotation.id, LockRace(rival_seconds=3))
+
+    outcome = world.ensure()
+
+    assert outcome.result in (Result.FAILED, Result.ROTATED), "the loser's record, or the winner's commit"
+    assert world.posts == 1
+
+
+def test_a_rate_limit_is_waited_for_as_told_and_then_decided_anew(world: World) -> None:
+    world.server.faults.add(world.rotation.id, rate_limited(40))
+
+    outcome = world.ensure()
+
+    assert outcome.result is Result.ROTATED
+    assert world.clock.time() - START.timestamp() >= 40
+    assert [entry.method for entry in world.server.requests[1:]] == ["GET", "POST", "GET", "POST"]
+
+
+def test_whoever_rotated_while_the_rate_was_limited_is_noticed(world: World) -> None:
+    world.server.faults.add(world.rotation.id, rate_limited(40))
+    world.server.start_rotation(world.rotation.id, seconds=20)
+
+    outcome = world.ensure()
+
+    assert outcome.result is Result.SKIPPED
+    assert world.posts == 1
+
+
+def test_a_rate_limit_beyond_the_time_left_returns_when_infisical_says(world: World) -> None:
+    world.server.faults.add(world.rotation.id, rate_limited(59))
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason, outcome.retry_after_seconds) == (Result.DEFERRED, "RateLimited", 59)
+    assert world.clock.time() - START.timestamp() < 1
+
+
+@pytest.mark.parametrize("header", ["soon", "nan", "-5", "1e99", ""])
+def test_a_rate_limit_with_a_senseless_header_still_has_a_sensible_wait(world: World, header: str) -> None:
+    world.server.faults.add(world.rotation.id, Refusal(429, "Slow down", headers={"retry-after": header}))
+
+    outcome = world.ensure(seconds=ATTEMPT_SECONDS)
+
+    assert outcome.result is Result.DEFERRED
+    assert outcome.retry_after_seconds is not None
+    assert 1 <= outcome.retry_after_seconds <= 3600
+
+
+def test_a_plan_without_rotations_is_a_clear_no(world: World) -> None:
+    world.server.faults.add(world.rotation.id, plan_restriction())
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason) == (Result.FAILED, "BadRequest")
+    assert "plan restriction" in outcome.explanation
+
+
+def test_an_unknown_rotation_is_a_clear_no(world: World) -> None:
+    stranger = World().rotation
+
+    outcome = world.ensure(world.request(rotation=stranger))
+
+    assert (outcome.result, outcome.reason) == (Result.FAILED, "NotFound")
+    assert stranger.id in outcome.explanation
+    assert world.posts == 0
+
+
+def test_an_identity_that_may_not_rotate_is_a_clear_no(world: World) -> None:
+    world.identity.permissions = {"read"}
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason) == (Result.FAILED, "PermissionDenied")
+    assert "rotate-secrets" in outcome.explanation
+
+
+@pytest.mark.parametrize("answer", [server_error(500), server_error(503), Dropped(), Slow(60)])
+def test_a_state_that_cannot_be_read_comes_back_because_nothing_was_done(
+    world: World, answer: Refusal | Dropped | Slow
+) -> None:
+    world.server.faults.add_read(world.rotation.id, answer)
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.retry_after_seconds) == (Result.DEFERRED, None)
+    assert world.posts == 0
+
+
+def test_reads_that_fail_while_confirming_do_not_end_the_watch(world: World) -> None:
+    world.server.faults.add(world.rotation.id, CommittedThenDropped())
+    healthy_first_read = Slow(0)
+    world.server.faults.add_read(
+        world.rotation.id, healthy_first_read, server_error(503), Dropped(), rate_limited(7), Slow(60)
+    )
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason) == (Result.ROTATED, "Confirmed")
+    assert world.posts == 1
+
+
+def test_too_little_time_sends_nothing_that_could_be_cut_off(world: World) -> None:
+    outcome = world.ensure(seconds=ATTEMPT_SECONDS - 1)
+
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "OutOfTime")
+    assert world.posts == 0
+
+
+def test_a_duplicate_is_recognised_even_with_little_time(world: World) -> None:
+    request = world.request()
+    world.ensure(request)
+
+    assert world.ensure(request, seconds=5).result is Result.SKIPPED
+
+
+def test_no_time_at_all_sends_nothing(world: World) -> None:
+    assert world.ensure(seconds=0).reason == "OutOfTime"
+    assert world.server.requests == []
+
+
+def answer_with(body: str, content_type: str = "application/json") -> Answer:
+    return Answer(200, {"content-type": content_type}, body.encode())
+
+
+def rotation_json(world: World, **fields: object) -> str:
+    return json.dumps({"secretRotation": {**world.rotation.to_json(), **fields}})
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"lastRotatedAt": None}, "lastRotatedAt"),
+        ({"lastRotatedAt": "2026-02-30T00:00:00.000Z"}, "lastRotatedAt"),
+        ({"lastRotatedAt": "2026-02-20T00:00:00"}, "lastRotatedAt"),
+        ({"lastRotatedAt": 1763856000}, "lastRotatedAt"),
+        ({"lastRotationAttemptedAt": "yesterday"}, "lastRotationAttemptedAt"),
+        ({"rotationStatus": None}, "rotationStatus"),
+        ({"name": 7}, "name"),
+        ({"id": "3c90c3cc-0d44-4b50-8888-8dd25736052a"}, "id"),
+        ({"id": None}, "id"),
+    ],
+)
+def test_a_state_that_makes_no_sense_is_an_error_that_names_the_field(
+    world: World, fields: dict[str, object], named: str
+) -> None:
+    world.server.faults.add_read(world.rotation.id, answer_with(rotation_json(world, **fields)))
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason) == (Result.FAILED, "InvalidAnswer")
+    assert named in outcome.explanation
+    assert world.posts == 0
+
+
+@pytest.mark.parametrize(
+    "body", ["", "<html>Sign in</html>", "[]", "{}", '{"secretRotation": null}', '{"secretRotation": {', "[" * 100_000]
+)
+def test_an_answer_that_is_not_infisicals_never_rotates(world: World, body: str) -> None:
+    world.server.faults.add_read(world.rotation.id, answer_with(body))
+
+    assert world.ensure().result is Result.FAILED
+    assert world.posts == 0
+
+
+def test_a_rotate_answer_that_makes_no_sense_is_confirmed_from_the_state(world: World) -> None:
+    world.server.faults.add(world.rotation.id, answer_with(rotation_json(world, lastRotatedAt=None)))
+
+    outcome = world.ensure()
+
+    assert outcome.result is Result.UNCONFIRMED
+    assert "lastRotatedAt" in outcome.explanation
+    assert world.posts == 1
+
+
+def test_a_rotate_answer_whose_state_has_not_advanced_is_no_success(world: World) -> None:
+    world.server.faults.add(world.rotation.id, answer_with(rotation_json(world)))
+
+    assert world.ensure().result is Result.UNCONFIRMED
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirects_are_never_followed(world: World, status: int) -> None:
+    elsewhere = Answer(status, {"location": "https://elsewhere.test/"}, b"")
+    world.server.faults.add_read(world.rotation.id, elsewhere)
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason) == (Result.FAILED, "Redirect")
+    assert "base URL" in outcome.explanation
+
+
+def test_infisicals_texts_are_capped(world: World) -> None:
+    world.server.faults.add(world.rotation.id, Fails(Point.BEFORE, message="x" * 5000))
+
+    assert len(world.ensure().explanation) < 1200
+
+
+def test_one_occurrence_redelivered_for_a_week_rotates_once(world: World) -> None:
+    request = world.request()
+    for _ in range(7 * 24):
+        world.ensure(request)
+        world.clock.sleep(3600)
+
+    assert world.posts == 1
+
+
+def test_an_occurrence_before_the_last_rotation_is_fulfilled_already(world: World) -> None:
+    outcome = world.ensure(world.request(START - timedelta(days=30)))
+
+    assert (outcome.result, outcome.reason) == (Result.SKIPPED, "AlreadyRotated")

@@ -1,0 +1,194 @@
+"""The machine identity's logins: one for however many threads ask, none in a loop, nothing of it in any text."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from rotator.identity import REFUSAL_MEMORY_SECONDS, ClientCredentials, parse_client_credentials
+from rotator.infisical import UnreachableError
+from rotator.rotation import Result
+from tests.component.world import World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_one_login_serves_all_requests(world: World) -> None:
+    for _ in range(20):
+        world.ensure()
+
+    assert len(world.server.logins) == 1
+
+
+def test_one_login_serves_all_threads_that_ask_at_once(world: World) -> None:
+    with ThreadPoolExecutor(10) as pool:
+        outcomes = list(pool.map(lambda _: world.ensure(), range(50)))
+
+    assert {outcome.result for outcome in outcomes} <= {Result.ROTATED, Result.SKIPPED, Result.DEFERRED}
+    assert len(world.server.logins) == 1
+
+
+def test_all_threads_whose_token_was_lost_share_one_new_login(world: World) -> None:
+    world.ensure()
+    world.server.revoke_tokens()
+
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda _: world.ensure(), range(50)))
+
+    assert len(world.server.logins) == 2
+
+
+def test_a_token_is_renewed_shortly_before_it_expires() -> None:
+    world = World(token_ttl_seconds=600)
+    world.ensure()
+    world.clock.sleep(530)
+    world.ensure()
+    assert len(world.server.logins) == 1
+
+    world.clock.sleep(15)
+    world.ensure()
+
+    assert len(world.server.logins) == 2
+    assert [entry.status for entry in world.server.requests if entry.status != 200] == []
+
+
+def test_a_very_short_life_of_a_token_does_not_log_in_for_every_request() -> None:
+    world = World(token_ttl_seconds=30)
+
+    world.ensure()
+
+    assert len(world.server.logins) == 1
+
+
+@pytest.mark.parametrize("lose", ["expire_tokens", "revoke_tokens"])
+def test_a_lost_token_costs_one_login_and_the_request_goes_on(world: World, lose: str) -> None:
+    world.ensure(world.request())
+    getattr(world.server, lose)()
+    world.clock.sleep(7200 * 7)
+
+    assert world.ensure().result is Result.ROTATED
+    assert len(world.server.logins) == 2
+
+
+def test_a_refused_login_is_a_clear_no_and_never_looped(world: World) -> None:
+    world.credentials = replace(world.credentials, client_secret="wrong")
+
+    outcomes = [world.ensure() for _ in range(10)]
+
+    assert {(outcome.result, outcome.reason) for outcome in outcomes} == {(Result.FAILED, "LoginRefused")}
+    assert "Invalid credentials" in outcomes[-1].explanation
+    assert len(world.server.logins) == 1
+
+
+def test_an_unknown_client_id_is_no_missing_rotation(world: World) -> None:
+    world.credentials = replace(world.credentials, client_id="0fd5ae17-c5d1-4bf2-8ac8-25572406eee1")
+
+    assert world.ensure().reason == "LoginRefused"
+
+
+def test_a_refused_login_is_tried_again_when_the_lock_is_over(world: World) -> None:
+    right, world.credentials = world.credentials, replace(world.credentials, client_secret="wrong")
+    world.ensure()
+    world.clock.sleep(REFUSAL_MEMORY_SECONDS)
+    world.credentials = right
+
+    assert world.ensure().result is Result.ROTATED
+
+
+def test_corrected_credentials_are_tried_at_once(world: World) -> None:
+    right, world.credentials = world.credentials, replace(world.credentials, client_secret="wrong")
+    world.ensure()
+    world.credentials = right
+
+    assert world.ensure().result is Result.ROTATED
+
+
+def test_a_login_that_is_rate_limited_or_unanswered_leaves_the_request_undone(world: World) -> None:
+    statuses = iter([429, 500, 503, 200])
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(next(statuses), headers={"retry-after": "3600"}, json={"accessToken": ""})
+
+    world.use_transport(httpx.MockTransport(answer))
+
+    outcomes = [world.ensure() for _ in range(4)]
+
+    assert [(outcome.result, outcome.reason) for outcome in outcomes] == [
+        (Result.DEFERRED, "RateLimited"),
+        (Result.DEFERRED, "Unreachable"),
+        (Result.DEFERRED, "Unreachable"),
+        (Result.DEFERRED, "Unreachable"),
+    ]
+
+
+def test_a_login_that_is_cut_off_is_not_taken_for_a_rotation_that_was(world: World) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("slow", request=request)
+
+    world.use_transport(httpx.MockTransport(answer))
+
+    assert world.ensure().reason == "Unreachable"
+
+
+def test_a_secret_that_cannot_be_read_leaves_the_request_undone(world: World) -> None:
+    def unreadable() -> ClientCredentials:
+        raise UnreachableError("the machine identity's secret is of no use: AccessDenied")
+
+    world.read_credentials = unreadable
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "Unreachable")
+    assert world.server.requests == []
+
+
+def test_no_token_follows_a_redirect_to_another_host(world: World) -> None:
+    hosts = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        hosts.append(request.url.host)
+        return httpx.Response(302, headers={"location": "https://elsewhere.test/"})
+
+    world.use_transport(httpx.MockTransport(answer))
+
+    assert world.ensure().reason == "LoginRefused"
+    assert set(hosts) == {"infisical.test"}
+
+
+def test_white_space_around_credentials_is_dropped() -> None:
+    assert parse_client_credentials('{"clientId": " id\\n", "clientSecret": "\\tsecret\\r\\n"}') == ClientCredentials(
+        "id", "secret"
+    )
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "",
+        "s3cr3t-value",
+        '"s3cr3t-value"',
+        '["s3cr3t-value"]',
+        '{"clientId": "s3cr3t-value"}',
+        '{"clientId": "s3cr3t-value", "clientSecret": ""}',
+        '{"clientId": "s3cr3t-value", "clientSecret": 7}',
+        '{"clientId": "s3cr3t-value",',
+    ],
+)
+def test_a_wrong_secret_is_refused_without_repeating_it(secret: str) -> None:
+    with pytest.raises(ValueError, match="machine identity's secret") as refused:
+        parse_client_credentials(secret)
+
+    assert "s3cr3t-value" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_credentials_and_tokens_have_no_readable_form(world: World) -> None:
+    world.ensure()
+
+    texts = repr(world.credentials) + repr(world.auth) + repr(vars(world.auth))
+
+    assert [secret for secret in world.server.secrets if secret in texts] == []

@@ -1,0 +1,76 @@
+"""The application's core against the stand-in Infisical, in virtual time: an hour costs a millisecond."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import httpx
+
+from rotator.identity import ClientCredentials, UniversalAuth
+from rotator.infisical import Infisical
+from rotator.instant import instant_at
+from rotator.model import MappedRotation, RotationRequest
+from rotator.rotation import Deadline, Outcome, ensure_rotated
+from rotator.transport import BoundedTransport
+from tests.sandbox.standin.clock import VirtualClock
+from tests.sandbox.standin.core import StandIn
+from tests.sandbox.standin.keys import MemoryKeys
+from tests.sandbox.standin.rotations import Rotation
+from tests.sandbox.standin.transport import StandInTransport
+
+START = datetime(2026, 11, 16, 5, tzinfo=UTC)
+BASE_URL = "https://infisical.test"
+MINIMUM_INTERVAL = timedelta(hours=1)
+INVOCATION_SECONDS = 117.0
+
+
+class Clock(VirtualClock):
+    """The stand-in's clock, measured by the application too."""
+
+    def monotonic(self) -> float:
+        return self.time()
+
+
+class World:
+    """An Infisical with one rotation that is due, and a machine identity that may rotate it."""
+
+    def __init__(self, *, token_ttl_seconds: int = 7200) -> None:
+        self.clock = Clock(START.timestamp())
+        self.keys = MemoryKeys(self.clock)
+        self.server = StandIn(self.clock, self.keys)
+        self.identity = self.server.add_identity({"read", "rotate-secrets"}, token_ttl_seconds=token_ttl_seconds)
+        self.credentials = ClientCredentials(self.identity.client_id, self.identity.client_secret)
+        self.rotation = self.server.add_rotation(user_name="deployer", last_rotated_at=START - timedelta(days=7))
+        self.read_credentials: Callable[[], ClientCredentials] = lambda: self.credentials
+        self.use_transport(StandInTransport(self.server))
+
+    def use_transport(self, transport: httpx.BaseTransport) -> None:
+        """Start the application anew, on another network."""
+        self.auth = UniversalAuth(BASE_URL, self._credentials, self.clock.time)
+        self.infisical = Infisical(BASE_URL, self.auth, BoundedTransport(transport, self.clock))
+
+    def _credentials(self) -> ClientCredentials:
+        return self.read_credentials()
+
+    def request(self, occurred_at: datetime | None = None, rotation: Rotation | None = None) -> RotationRequest:
+        """A wish of the trigger `weekly`, which occurred now unless told."""
+        mapped = MappedRotation(id=(rotation or self.rotation).id)
+        return RotationRequest(mapped, "weekly", occurred_at or instant_at(self.clock.time()), str(uuid4()))
+
+    def ensure(self, request: RotationRequest | None = None, seconds: float = INVOCATION_SECONDS) -> Outcome:
+        """Work a request within the time of one invocation."""
+        deadline = Deadline(self.clock.monotonic() + seconds, self.clock)
+        return ensure_rotated(self.infisical, request or self.request(), MINIMUM_INTERVAL, deadline)
+
+    @property
+    def published_key(self) -> str:
+        return str(self.rotation.slots[self.rotation.active_index]["accessKeyId"])
+
+    @property
+    def valid_keys(self) -> set[str]:
+        return {key.id for key in self.keys.list_access_keys("deployer")}
+
+    @property
+    def posts(self) -> int:
+        """How often rotate-secrets was sent."""
+        return sum(entry.path.endswith("/rotate-secrets") for entry in self.server.requests)
