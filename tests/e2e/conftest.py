@@ -1,16 +1,16 @@
 """One deployed stack for all end-to-end tests; each test brings rotations of its own."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.sandbox.deployment import build
 from tests.sandbox.sandbox import Sandbox, sandbox
 
 
 @pytest.fixture(scope="session")
-def deployed() -> Iterator[Sandbox]:
-    build()
+def deployed(artifacts: Path) -> Iterator[Sandbox]:
+    assert artifacts.is_dir()
     with sandbox() as running:
         yield running
 

@@ -32,7 +32,7 @@ def serve(standin: StandIn) -> Iterator[str]:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=0,
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
