@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from rotator.model import DEFAULT_TYPE, MappedRotation, RotationRequest, parse_rotation_id
 from tests.unit.fakes import NOW, rotation_id
 
-MISSING = object()
+
+class Missing:
+    def __repr__(self) -> str:
+        return "missing"
+
+
+MISSING = Missing()
 REQUEST = RotationRequest(MappedRotation(rotation_id(1)), "weekly", NOW, "correlation")
 
 INTERVALS = st.integers(1, 9999 * 24 * 60 * 60).map(lambda seconds: timedelta(seconds=seconds))
