@@ -11,12 +11,14 @@ from tests.sandbox.standin.core import Call, StandIn
 from tests.sandbox.standin.identities import Identity
 from tests.sandbox.standin.keys import MemoryKeys
 from tests.sandbox.standin.limits import RateLimits
+from tests.sandbox.standin.sts import MemorySts
 
 ROTATION_ID = "77a93bca-52ca-4ceb-9bf4-04cfefb102e6"
 CREATED_AT = datetime(2026, 11, 22, 3, 54, 39, 249_000, UTC)
 STARTS_AT = datetime(2026, 11, 22, 3, 57, 8, tzinfo=UTC)
 
 LOGIN = "/api/v1/auth/universal-auth/login"
+AWS_LOGIN = "/api/v1/auth/aws-auth/login"
 ROTATION = f"/api/v2/secret-rotations/aws-iam-user-secret/{ROTATION_ID}"
 ROTATE = f"{ROTATION}/rotate-secrets"
 CREDENTIALS = f"{ROTATION}/generated-credentials"
@@ -38,7 +40,9 @@ class Stage:
     def __init__(self, *, rate_limits: RateLimits | None = None) -> None:
         self.clock = VirtualClock(STARTS_AT.timestamp())
         self.keys = MemoryKeys(self.clock)
-        self.standin = StandIn(self.clock, self.keys, rate_limits=rate_limits)
+        self.sts = MemorySts()
+        self.signed_headers = ""  # what the next login by AWS Auth shows, as it is sent
+        self.standin = StandIn(self.clock, self.keys, sts=self.sts, rate_limits=rate_limits)
         self.rotation = self.standin.add_rotation(
             rotation_id=ROTATION_ID, description="rig", last_rotated_at=CREATED_AT
         )

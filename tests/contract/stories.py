@@ -7,22 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
+from tests.contract.aws_login import encoded, signed
 from tests.contract.stage import ROTATION_ID, Stage
 from tests.sandbox.standin.faults import Fails, Point, RotateFault, Slow, plan_restriction
 from tests.sandbox.standin.identities import Permission
 
-NOT_MODELLED = {
-    "auth-aws-01-login-iam-user-success": "AWS Auth",
-    "auth-aws-02-login-lambda-assumed-role-success": "AWS Auth",
-    "auth-aws-03-principal-not-allowed": "AWS Auth",
-    "auth-aws-04-identity-without-aws-auth": "AWS Auth",
-    "auth-aws-05-no-authorization-header": "AWS Auth",
-    "auth-aws-06-garbage-base64": "AWS Auth",
-    "auth-aws-07-identity-id-not-uuid": "AWS Auth",
-    "auth-aws-08-accept-star-in-signed-headers-gives-xml": "AWS Auth",
-    "auth-aws-09-sts-403-signature-mismatch": "AWS Auth",
-    "auth-aws-10-weird-region": "AWS Auth",
-}
+ACCOUNT = "arn:aws:iam::123456789012"
+SESSIONS = "arn:aws:sts::123456789012:assumed-role"
 
 
 @dataclass(frozen=True)
@@ -59,14 +50,42 @@ def caller(
     ttl: int = 7200,
     max_ttl: int = 7200,
     uses: int | None = None,
+    principals: tuple[str, ...] | None = None,
 ) -> Scene:
     def log_in(stage: Stage) -> None:
         stage.identity = stage.standin.add_identity(
-            permissions, projects=projects, token_ttl_seconds=ttl, token_max_ttl_seconds=max_ttl, token_use_limit=uses
+            permissions,
+            projects=projects,
+            allowed_principals=principals,
+            token_ttl_seconds=ttl,
+            token_max_ttl_seconds=max_ttl,
+            token_use_limit=uses,
         )
         stage.token = stage.log_in(stage.identity)
 
     return log_in
+
+
+def signed_by(
+    arn: str,
+    region: str = "us-east-1",
+    *,
+    secret: str | None = None,
+    accept: str | None = None,
+    without: str | None = None,
+) -> Scene:
+    """Have the next login show what `arn` signed: with another `secret`, with an Accept header, `without` a header."""
+
+    def sign(stage: Stage) -> None:
+        credentials = stage.sts.issue(arn)
+        headers = signed(
+            credentials if secret is None else credentials._replace(secret_key=secret),
+            region,
+            {} if accept is None else {"Accept": accept},
+        )
+        stage.signed_headers = encoded({name: value for name, value in headers.items() if name != without})
+
+    return sign
 
 
 def badly_signed(stage: Stage) -> None:
@@ -228,6 +247,28 @@ STORIES: Mapping[str, list[Step]] = {
         "auth-ua-05-bad-json",
         "auth-ua-06-form-encoded",
         "auth-ua-07-text-plain",
+    ],
+    "logging in as somebody in AWS": [
+        caller(principals=(f"{ACCOUNT}:user/deployer", f"{ACCOUNT}:role/rotator")),
+        signed_by(f"{ACCOUNT}:user/deployer"),
+        "auth-aws-01-login-iam-user-success",
+        signed_by(f"{SESSIONS}/rotator/rotate", "eu-west-1"),
+        "auth-aws-02-login-lambda-assumed-role-success",
+        signed_by(f"{SESSIONS}/other-role/rotate", "eu-west-1"),
+        "auth-aws-03-principal-not-allowed",
+        signed_by(f"{ACCOUNT}:user/deployer", without="Authorization"),
+        "auth-aws-05-no-authorization-header",
+        "auth-aws-06-garbage-base64",
+        "auth-aws-07-identity-id-not-uuid",
+        signed_by(f"{ACCOUNT}:user/deployer", accept="*/*"),
+        "auth-aws-08-accept-star-in-signed-headers-gives-xml",
+        signed_by(f"{ACCOUNT}:user/deployer", secret="wrong"),
+        "auth-aws-09-sts-403-signature-mismatch",
+        signed_by(f"{ACCOUNT}:user/deployer", "this-is-a-very-long-region-name"),
+        "auth-aws-10-weird-region",
+        caller(),
+        signed_by(f"{ACCOUNT}:user/deployer"),
+        "auth-aws-04-identity-without-aws-auth",
     ],
     "renewing a token": [
         caller(ttl=2, max_ttl=30),

@@ -10,7 +10,7 @@ from tests.sandbox.standin.answers import Answer, Dropped, Outcome
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.clock import Clock
 from tests.sandbox.standin.faults import Faults
-from tests.sandbox.standin.identities import Identity, Permission, TokenPolicy, UniversalAuth
+from tests.sandbox.standin.identities import Identity, Permission, TokenPolicy
 from tests.sandbox.standin.keys import KeyStore
 from tests.sandbox.standin.limits import RateLimits
 from tests.sandbox.standin.login_endpoints import LoginEndpoints
@@ -19,6 +19,7 @@ from tests.sandbox.standin.requests import JournalEntry, Request
 from tests.sandbox.standin.rotation_endpoints import RotationEndpoints
 from tests.sandbox.standin.rotation_types import AWS_IAM_USER_SECRET, DatabaseUsers, IamUser, Provider
 from tests.sandbox.standin.rotations import Rotation
+from tests.sandbox.standin.sts import MemorySts, Sts
 from tests.sandbox.standin.timeline import Task, Timeline
 from tests.sandbox.standin.tokens import Tokens
 
@@ -35,7 +36,8 @@ class Call:
 class StandIn:
     """`handle` is the whole server; `begin` and `poll` are for callers with their own idea of waiting.
 
-    Several threads may call at once. `requests` is the journal of everything that arrived.
+    Several threads may call at once. `requests` is the journal of everything that arrived. Without an `sts` no AWS
+    credentials are valid.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class StandIn:
         clock: Clock,
         keys: KeyStore,
         *,
+        sts: Sts | None = None,
         limit_seconds: float = 30,
         rate_limits: RateLimits | None = None,
         pace: Pace | None = None,
@@ -54,7 +57,7 @@ class StandIn:
         self._mutex = threading.RLock()
         self._timeline = Timeline()
         self._tokens = Tokens()
-        self._logins = LoginEndpoints(self._tokens)
+        self._logins = LoginEndpoints(self._tokens, sts or MemorySts())
         self._rotations = RotationEndpoints(self._timeline, pace or Pace())
         self._pipeline = Pipeline(self._tokens, self._logins, self._rotations, rate_limits)
 
@@ -144,12 +147,17 @@ class StandIn:
         *,
         projects: Collection[str] | None = None,
         environments: Collection[str] | None = None,
+        allowed_principals: Collection[str] | None = None,
         token_ttl_seconds: int = 7200,
         token_max_ttl_seconds: int = 7200,
         token_use_limit: int | None = None,
     ) -> Identity:
+        """`allowed_principals` adds AWS Auth: `arn:aws:iam::ACCOUNT:role/NAME` or `…:user/NAME`, whatever their paths.
+
+        An empty collection allows everybody whom STS knows. It may be replaced on the identity at any time.
+        """
         policy = TokenPolicy(token_ttl_seconds, token_max_ttl_seconds, token_use_limit)
-        identity = Identity([UniversalAuth(policy)], permissions, projects, environments)
+        identity = Identity(permissions, policy, projects, environments, allowed_principals)
         self._logins.identities.append(identity)
         return identity
 
@@ -169,10 +177,14 @@ class StandIn:
 
     @property
     def secrets(self) -> set[str]:
-        """Everything that was ever handed out and may show up nowhere else: tokens, client secrets, issued secrets."""
+        """Everything that may show up nowhere else.
+
+        Handed out: tokens, client secrets, issued secrets. Shown by a caller: the token of an AWS session.
+        """
         client_secrets = [identity.client_secret for identity in self._logins.identities]
         credentials = [credential.values() for rotation in self.rotations.values() for credential in rotation.issued]
-        return {*self._tokens.issued, *client_secrets, *(secret for _, secret in credentials)}
+        handed_out = {*self._tokens.issued, *client_secrets, *(secret for _, secret in credentials)}
+        return handed_out | self._logins.security_tokens
 
     @property
     def logins(self) -> list[JournalEntry]:

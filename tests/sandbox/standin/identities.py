@@ -29,7 +29,6 @@ class TokenPolicy:
 class UniversalAuth:
     """A client id with its secret. Guessing locks it, for the right secret too."""
 
-    token_policy: TokenPolicy
     client_id: str = field(default_factory=lambda: str(uuid4()))
     client_secret: str = field(default_factory=lambda: secrets.token_hex(32))
     _failures: list[float] = field(default_factory=list)
@@ -49,20 +48,26 @@ class UniversalAuth:
 
 @dataclass
 class Identity:
-    """Where `projects` or `environments` is None, the identity is not restricted to any."""
+    """Where `projects` or `environments` is None, the identity is not restricted to any.
 
-    auth_methods: list[UniversalAuth]
+    Universal Auth is open to whoever has the client secret; AWS Auth is there where `allowed_principals` is not None.
+    """
+
     permissions: Collection[Permission]
+    token_policy: TokenPolicy
     projects: Collection[str] | None = None
     environments: Collection[str] | None = None
+    allowed_principals: Collection[str] | None = None
+    universal_auth: UniversalAuth = field(default_factory=UniversalAuth)
+    id: str = field(default_factory=lambda: str(uuid4()))
 
     @property
     def client_id(self) -> str:
-        return self.auth_methods[0].client_id
+        return self.universal_auth.client_id
 
     @property
     def client_secret(self) -> str:
-        return self.auth_methods[0].client_secret
+        return self.universal_auth.client_secret
 
     def require_member(self, project_id: str) -> None:
         if self.projects is not None and project_id not in self.projects:

@@ -1,32 +1,61 @@
 from typing import TYPE_CHECKING
 
 from tests.sandbox.standin.answers import Payload, Refusal
+from tests.sandbox.standin.aws_auth import caller_arn, require_allowed, signed_request
 from tests.sandbox.standin.routes import Endpoint
+from tests.sandbox.standin.sts import Sts
 from tests.sandbox.standin.tokens import Tokens
-from tests.sandbox.standin.validation import require_texts
+from tests.sandbox.standin.validation import UUID, require_texts, with_default
 
 if TYPE_CHECKING:
     from tests.sandbox.standin.identities import Identity
 
 
 class LoginEndpoints:
-    """Everything that answers without an Authorization header. Each way to log in ends in `tokens.issue`."""
+    """Everything that answers without an Authorization header. Each way to log in ends in `tokens.issue`.
 
-    def __init__(self, tokens: Tokens) -> None:
+    `security_tokens` are those of AWS sessions that callers have shown.
+    """
+
+    def __init__(self, tokens: Tokens, sts: Sts) -> None:
         self._tokens = tokens
+        self._sts = sts
         self.identities: list[Identity] = []
+        self.security_tokens: set[str] = set()
 
     def respond(self, endpoint: Endpoint, body: object, at: float) -> Payload:
-        if endpoint is Endpoint.LOGIN:
-            client_id, client_secret = require_texts(body, "clientId", "clientSecret")
-            return self._login(client_id, client_secret, at)
+        match endpoint:
+            case Endpoint.UNIVERSAL_AUTH_LOGIN:
+                identity = self._universal_auth(body, at)
+                return self._tokens.issue(identity, identity.token_policy, at)
+            case Endpoint.AWS_AUTH_LOGIN:
+                identity = self._aws_auth(body)
+                return self._tokens.issue(identity, identity.token_policy, at)
         (token,) = require_texts(body, "accessToken")
         return self._tokens.renew(token, at) if endpoint is Endpoint.RENEW else self._tokens.revoke(token, at)
 
-    def _login(self, client_id: str, client_secret: str, at: float) -> Payload:
+    def _universal_auth(self, body: object, at: float) -> "Identity":
+        client_id, client_secret = require_texts(body, "clientId", "clientSecret")
         for identity in self.identities:
-            for method in identity.auth_methods:
-                if method.client_id == client_id:
-                    method.verify(client_secret, at)
-                    return self._tokens.issue(identity, method.token_policy, at)
+            if identity.client_id == client_id:
+                identity.universal_auth.verify(client_secret, at)
+                return identity
         raise Refusal(404, "No identity with specified client ID was found")
+
+    def _aws_auth(self, body: object) -> "Identity":
+        identity_id, *signed = require_texts(
+            with_default(body, "iamHttpRequestMethod", "POST"),
+            "identityId",
+            "iamHttpRequestMethod",
+            "iamRequestBody",
+            "iamRequestHeaders",
+        )
+        if not UUID.fullmatch(identity_id):
+            raise Refusal(500, "Something went wrong", "Find one")
+        for identity in self.identities:
+            if identity.id == identity_id and identity.allowed_principals is not None:
+                request = signed_request(*signed)
+                self.security_tokens.update(request.headers.get_list("x-amz-security-token"))
+                require_allowed(caller_arn(request, self._sts), identity.allowed_principals)
+                return identity
+        raise Refusal(404, "AWS auth method not found for identity, did you configure AWS auth?")

@@ -15,7 +15,8 @@ ONE = f"{ONE_TYPE}/(?P<id>[^/]+)"
 
 
 class Endpoint(Enum):
-    LOGIN = auto()
+    UNIVERSAL_AUTH_LOGIN = auto()
+    AWS_AUTH_LOGIN = auto()
     RENEW = auto()
     REVOKE = auto()
     LIST = auto()
@@ -33,7 +34,8 @@ class Route:
 
 
 ROUTES = [
-    Route(Endpoint.LOGIN, "POST", "/api/v1/auth/universal-auth/login", needs_token=False),
+    Route(Endpoint.UNIVERSAL_AUTH_LOGIN, "POST", "/api/v1/auth/universal-auth/login", needs_token=False),
+    Route(Endpoint.AWS_AUTH_LOGIN, "POST", "/api/v1/auth/aws-auth/login", needs_token=False),
     Route(Endpoint.RENEW, "POST", "/api/v1/auth/token/renew", needs_token=False),
     Route(Endpoint.REVOKE, "POST", "/api/v1/auth/token/revoke", needs_token=False),
     Route(Endpoint.LIST, "GET", ROTATIONS),

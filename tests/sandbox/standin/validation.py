@@ -26,6 +26,10 @@ def require_texts(body: object, *names: str) -> list[str]:
     return [body[name] for name in names]
 
 
+def with_default(body: object, name: str, value: str) -> object:
+    return {name: value, **body} if isinstance(body, dict) else body
+
+
 def _text_issue(name: str, body: Payload) -> Payload:
     if name not in body:
         return _issue("string", "undefined", [name], "Required")
