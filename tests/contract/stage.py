@@ -11,7 +11,7 @@ from tests.sandbox.standin.core import Call, StandIn
 from tests.sandbox.standin.identities import Identity
 from tests.sandbox.standin.keys import MemoryKeys
 from tests.sandbox.standin.limits import RateLimits
-from tests.sandbox.standin.sts import MemorySts
+from tests.sandbox.standin.sts import MemorySts, Sts
 
 ROTATION_ID = "77a93bca-52ca-4ceb-9bf4-04cfefb102e6"
 CREATED_AT = datetime(2026, 11, 22, 3, 54, 39, 249_000, UTC)
@@ -37,12 +37,12 @@ def parsed(outcome: Outcome) -> Any:  # noqa: ANN401 - JSON
 
 
 class Stage:
-    def __init__(self, *, rate_limits: RateLimits | None = None) -> None:
+    def __init__(self, *, sts: Sts | None = None, rate_limits: RateLimits | None = None) -> None:
         self.clock = VirtualClock(STARTS_AT.timestamp())
         self.keys = MemoryKeys(self.clock)
-        self.sts = MemorySts()
+        self.memory_sts = MemorySts()
         self.signed_headers = ""  # what the next login by AWS Auth shows, as it is sent
-        self.standin = StandIn(self.clock, self.keys, sts=self.sts, rate_limits=rate_limits)
+        self.standin = StandIn(self.clock, self.keys, sts=sts or self.memory_sts, rate_limits=rate_limits)
         self.rotation = self.standin.add_rotation(
             rotation_id=ROTATION_ID, description="rig", last_rotated_at=CREATED_AT
         )

@@ -77,7 +77,7 @@ def signed_by(
     """Have the next login show what `arn` signed: with another `secret`, with an Accept header, `without` a header."""
 
     def sign(stage: Stage) -> None:
-        credentials = stage.sts.issue(arn)
+        credentials = stage.memory_sts.issue(arn)
         headers = signed(
             credentials if secret is None else credentials._replace(secret_key=secret),
             region,

@@ -19,8 +19,8 @@ ASSUMED_ROLE = re.compile(r"arn:[^:]+:sts::(?P<account>\d+):assumed-role/(?P<nam
 def signed_request(method: str, body: str, headers: str) -> httpx.Request:
     """Return the request that these Base64 texts hold, addressed to the STS of the region that it is signed for."""
     try:
-        forwarded = httpx.Headers(json.loads(base64.b64decode(headers, validate=True)))
-        content = base64.b64decode(body, validate=True)
+        forwarded = httpx.Headers(json.loads(base64.b64decode(headers)))
+        content = base64.b64decode(body)
     except (ValueError, TypeError):
         raise server_error() from None
     scope = SCOPE.search(forwarded.get("authorization", ""))

@@ -35,7 +35,7 @@ class Signature:
         if not parts:
             return None
         signed = tuple(parts["headers"].split(";"))
-        must_be_signed = {"host", "x-amz-date", *(name for name in headers if name.startswith("x-amz-"))}
+        must_be_signed = {"x-amz-date", *(name for name in headers if name.startswith("x-amz-"))}
         if not must_be_signed <= set(signed) <= set(headers):
             return None
         try:

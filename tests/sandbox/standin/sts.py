@@ -25,7 +25,7 @@ class Sts(Protocol):
 class ForwardingSts:
     """Sends every request, signed as it is, to an endpoint that stands for STS in all regions."""
 
-    _ANSWER = re.compile(r"<GetCallerIdentityResult>.*<Arn>([^<]+)</Arn>.*</GetCallerIdentityResult>", re.DOTALL)
+    _ANSWER = re.compile(r"<GetCallerIdentityResult>.*<Arn>([^<]+)</Arn>", re.DOTALL)
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
