@@ -2,30 +2,40 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from aws_lambda_powertools.utilities.parameters import SSMProvider
 
 from rotator.aws import CLIENT_CONFIG
+from rotator.connection import connect
+from rotator.errors import InfisicalError
+from rotator.infisical import Infisical
 from rotator.instant import format_instant, instant_at
 from rotator.model import RotationRequest
+from rotator.preview import preview
 from rotator.queues import RequestQueue
-from rotator.rotation_map import RotationMapError, UnmappedTriggerError, parse_rotation_map
+from rotator.rotation_map import UnmappedTriggerError, parse_rotation_map
+from rotator.selection import Selected, only, select
 from rotator.settings import DispatchSettings
 from rotator.telemetry import Metric, Telemetry
-from rotator.triggers import UnsupportedEventError, read_trigger
+from rotator.triggers import Trigger, read_trigger
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from rotator.clock import Clock
 
 # Long enough for a burst of events, short enough that whoever changes the map sees the change.
 MAP_CACHE_SECONDS = 5
+
+# One answer holds all rotations of a project: tens of megabytes for tens of thousands.
+LIST_TIMEOUT_SECONDS = 45
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,32 +46,48 @@ class Dispatch:
     """
 
     read_map: Callable[[], str]
+    infisical: Infisical
+    minimum_interval: "timedelta"
     requests: RequestQueue
     telemetry: Telemetry
     clock: "Clock"
 
     def __call__(self, event: object, correlation_id: str) -> dict[str, Any]:
-        """Send one request for each mapped rotation, and return what was sent."""
+        """Send one request for each rotation, or preview them for a dry run, and return what was done."""
         try:
             trigger = read_trigger(event, now=instant_at(self.clock.time()))
-            rotations = parse_rotation_map(self.read_map()).rotations_of(trigger.name)
-        except (UnsupportedEventError, RotationMapError, UnmappedTriggerError) as error:
+            return self._dispatch(trigger, self._select(trigger), correlation_id)
+        except Exception as error:
             self._refuse(error, correlation_id)
             raise
-        self.requests.send(
-            [RotationRequest(rotation, trigger.name, trigger.occurred_at, correlation_id) for rotation in rotations]
-        )
+
+    def _dispatch(self, trigger: Trigger, selected: Sequence[Selected], correlation_id: str) -> dict[str, Any]:
         summary: dict[str, Any] = {
             "trigger": trigger.name,
             "occurred_at": format_instant(trigger.occurred_at),
-            "requests": len(rotations),
             "correlation_id": correlation_id,
         }
+        requests = [
+            RotationRequest(each.rotation, trigger.name, trigger.occurred_at, correlation_id, trigger.forced)
+            for each in selected
+        ]
+        if trigger.dry_run:
+            states = [each.state for each in selected]
+            previews = preview(self.infisical, requests, states, self.minimum_interval)
+            self.telemetry.logger.info("trigger previewed", **summary)
+            return summary | {"dry_run": True, "rotations": previews}
+        self.requests.send(requests)
+        summary["requests"] = len(requests)
         self.telemetry.logger.info("trigger dispatched", **summary)
         return summary
 
+    def _select(self, trigger: Trigger) -> Sequence[Selected]:
+        entries = parse_rotation_map(self.read_map()).entries_of(trigger.name)
+        list_rotations = partial(self.infisical.rotations, timeout_seconds=LIST_TIMEOUT_SECONDS)
+        return only(trigger.only, select(entries, list_rotations))
+
     def _refuse(self, error: Exception, correlation_id: str) -> None:
-        reason = type(error).__name__.removesuffix("Error")
+        reason = error.reason if isinstance(error, InfisicalError) else type(error).__name__.removesuffix("Error")
         self.telemetry.logger.error(
             "trigger refused", reason=reason, explanation=str(error), correlation_id=correlation_id
         )
@@ -74,11 +100,12 @@ def _dispatch() -> Dispatch:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = DispatchSettings.read(os.environ)
     ssm = SSMProvider(boto_config=CLIENT_CONFIG)
-
     return Dispatch(
-        read_map=lambda: str(ssm.get(settings.rotation_map_parameter, max_age=MAP_CACHE_SECONDS)),
-        requests=RequestQueue(boto3.client("sqs", config=CLIENT_CONFIG), settings.requests_queue_url),
-        telemetry=Telemetry(settings.service, settings.log_level),
+        read_map=lambda: str(ssm.get(settings.rotation_map_parameter, max_age=MAP_CACHE_SECONDS, decrypt=True)),
+        infisical=connect(settings.common.infisical, time),
+        minimum_interval=settings.common.minimum_interval,
+        requests=RequestQueue(boto3.client("sqs", config=CLIENT_CONFIG), settings.common.requests_queue_url),
+        telemetry=Telemetry(settings.common.service, settings.common.log_level),
         clock=time,
     )
 

@@ -7,18 +7,14 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import httpx
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
 from rotator.aws import CLIENT_CONFIG
-from rotator.identity import ClientCredentials, UniversalAuth, parse_client_credentials
-from rotator.infisical import Infisical, UnreachableError
+from rotator.connection import connect
+from rotator.infisical import Infisical
 from rotator.queues import FailedQueue, RequestQueue
 from rotator.rotation import Deadline, ensure_rotated
 from rotator.settings import RotateSettings
 from rotator.telemetry import Telemetry
-from rotator.transport import BoundedTransport
 from rotator.worker import Delivery, Worker
 
 if TYPE_CHECKING:
@@ -30,9 +26,6 @@ if TYPE_CHECKING:
 
 # Left for reporting and for answering Lambda when all waiting has ended.
 FINISH_SECONDS = 3.0
-
-# A changed client secret is picked up after this long at the latest; it is only read to log in.
-IDENTITY_CACHE_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,32 +51,17 @@ class Rotate:
 def _rotate() -> Rotate:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = RotateSettings.read(os.environ)
-    secrets = SecretsProvider(boto_config=CLIENT_CONFIG)
     sqs = boto3.client("sqs", config=CLIENT_CONFIG)
-
-    def credentials() -> ClientCredentials:
-        try:
-            secret = secrets.get(settings.machine_identity_secret, max_age=IDENTITY_CACHE_SECONDS)
-            return parse_client_credentials(str(secret))
-        except (GetParameterError, ValueError) as error:
-            raise UnreachableError(f"the machine identity's secret is of no use: {error}") from None
-
-    telemetry = Telemetry(settings.service, settings.log_level)
-    infisical = Infisical(
-        settings.infisical_url,
-        UniversalAuth(settings.infisical_url, credentials, time.time),
-        BoundedTransport(httpx.HTTPTransport(), time),
-    )
+    telemetry = Telemetry(settings.common.service, settings.common.log_level)
     return Rotate(
         worker=Worker(
-            requests=RequestQueue(sqs, settings.requests_queue_url),
+            requests=RequestQueue(sqs, settings.common.requests_queue_url),
             failed=FailedQueue(sqs, settings.failed_queue_url),
-            maximum_receive_count=settings.maximum_receive_count,
             telemetry=telemetry,
             clock=time,
         ),
-        infisical=infisical,
-        minimum_interval=settings.minimum_interval,
+        infisical=connect(settings.common.infisical, time),
+        minimum_interval=settings.common.minimum_interval,
         telemetry=telemetry,
         clock=time,
     )

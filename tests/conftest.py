@@ -3,7 +3,11 @@ from pathlib import Path
 import pytest
 
 from tests.sandbox.deployment import build
-from tests.sandbox.embedded_aws import ROOT
+from tests.sandbox.embedded_aws import ROOT, forget_own_accounts
+
+
+def pytest_configure() -> None:
+    forget_own_accounts()
 
 
 @pytest.fixture(scope="session")

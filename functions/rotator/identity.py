@@ -1,37 +1,48 @@
 """Logging in to Infisical as a machine identity, as a flow of `httpx.Auth`: log in, attach the token, log in again."""
 
-import json
+import re
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable, Mapping
 from dataclasses import dataclass, field
 
 import httpx
 
-from rotator.infisical import (
+from rotator.errors import (
     InfisicalError,
+    InvalidAnswerError,
     LoginRefusedError,
     RateLimitedError,
     RejectedError,
     UnreachableError,
+    json_object,
     raise_for_error,
 )
 
-LOGIN_PATH = "/api/v1/auth/universal-auth/login"
 LOGIN_TIMEOUT_SECONDS = 10
 
 # A token this close to its end may end on the way.
 EXPIRY_LEEWAY_SECONDS = 60
 
-# Infisical locks an identity for this long after three refused logins within half a minute.
+# How long a failed login counts for everybody who asks. Infisical locks an identity for five minutes after three
+# refusals within half a minute; a login without an answer would hold up one thread after the other.
 REFUSAL_MEMORY_SECONDS = 300
+LOCK_MEMORY_SECONDS = 60
+FAILURE_MEMORY_SECONDS = 15
+
+_LOCKED = "temporarily locked"
+_TOKEN = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
-class ClientCredentials:
-    """The client id and client secret of Universal Auth."""
+class Login:
+    """What an identity logs in with, and where.
 
-    client_id: str = field(repr=False)
-    client_secret: str = field(repr=False)
+    Two logins of equal `credentials` will both be refused if one is.
+    """
+
+    path: str
+    body: Mapping[str, str] = field(repr=False)
+    credentials: Hashable = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,109 +52,107 @@ class _Token:
 
 
 @dataclass(frozen=True, slots=True)
-class _Refusal:
-    credentials: ClientCredentials
-    answer: tuple[int, str, str]
+class _Failure:
+    """`credentials` None: whoever would have logged in."""
+
+    error: InfisicalError
+    credentials: Hashable | None = field(repr=False)
     until: float
 
 
-def parse_client_credentials(secret: str) -> ClientCredentials:
-    """Read the JSON of the machine identity's secret: `{"clientId": "…", "clientSecret": "…"}`.
-
-    White space around the values is dropped: pasted line ends are a known cause of refused logins.
-    Raises ValueError that names what is missing and holds nothing of the secret.
-    """
-    try:
-        fields = json.loads(secret)
-    except ValueError:
-        fields = None
-    if not isinstance(fields, dict):
-        raise ValueError('the machine identity\'s secret must be JSON: {"clientId": "…", "clientSecret": "…"}')
-    return ClientCredentials(_credential(fields, "clientId"), _credential(fields, "clientSecret"))
-
-
-def _credential(fields: dict[str, object], name: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"the machine identity's secret has no {name}")
-    return value.strip()
-
-
-class UniversalAuth(httpx.Auth):
-    """Logs in with client credentials, once for however many threads ask.
+class MachineIdentity(httpx.Auth):
+    """Logs in, once for however many threads ask.
 
     The token lives in this object only, until shortly before it expires. A request that is answered 401, or 403 with
-    `TokenError`, was not executed: it is sent once more with a new token. Refused credentials are not tried again for
-    as long as Infisical might count the refusals, unless they have changed.
+    `TokenError`, was not executed: it is sent once more with a new token. A login that failed is not tried again for a
+    while; refused credentials not for as long as Infisical might count the refusals, unless they have changed.
 
-    `credentials` reads them anew at each login and may raise InfisicalError; `now` is a clock in epoch seconds (wall
-    time goes on while Lambda freezes the process). Requests raise LoginRefusedError, RateLimitedError, or
-    UnreachableError where the login fails.
+    `login` is asked anew each time and may raise InfisicalError; `now` is a clock in epoch seconds (wall time goes on
+    while Lambda freezes the process). Requests raise LoginRefusedError, RateLimitedError, or UnreachableError where
+    the login fails.
     """
 
-    def __init__(self, base_url: str, credentials: Callable[[], ClientCredentials], now: Callable[[], float]) -> None:
-        self._login_url = base_url.rstrip("/") + LOGIN_PATH
-        self._credentials = credentials
+    def __init__(self, base_url: str, login: Callable[[], Login], now: Callable[[], float]) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._login = login
         self._now = now
         self._lock = threading.Lock()
         self._token: _Token | None = None
-        self._refusal: _Refusal | None = None
+        self._failure: _Failure | None = None
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Attach a token, logging in where there is none or where it is not accepted."""
-        token = yield from self._current_token(rejected=None)
+        token = yield from self._current_token(request, rejected=None)
         request.headers["Authorization"] = f"Bearer {token.value}"
         response = yield request
         if _token_rejected(response):
-            token = yield from self._current_token(rejected=token)
+            token = yield from self._current_token(request, rejected=token)
             request.headers["Authorization"] = f"Bearer {token.value}"
             yield request
 
-    def _current_token(self, rejected: _Token | None) -> Generator[httpx.Request, httpx.Response, _Token]:
-        # The lock is held while httpx sends the login that is yielded here; whoever waits finds the new token.
+    def _current_token(
+        self, request: httpx.Request, rejected: _Token | None
+    ) -> Generator[httpx.Request, httpx.Response, _Token]:
+        # The lock is held while httpx sends the login that is yielded here; whoever waits finds how it ended.
         with self._lock:
             token = self._token
             if token is None or token is rejected or token.expires_at <= self._now():
                 self._token = None
-                token = self._token = yield from self._log_in()
+                token = self._token = yield from self._log_in(request)
             return token
 
-    def _log_in(self) -> Generator[httpx.Request, httpx.Response, _Token]:
-        credentials = self._credentials()
-        refusal = self._refusal
-        if refusal and refusal.credentials == credentials and self._now() < refusal.until:
-            raise LoginRefusedError(*refusal.answer)
-        request = httpx.Request(
-            "POST",
-            self._login_url,
-            json={"clientId": credentials.client_id, "clientSecret": credentials.client_secret},
-            extensions={"timeout": httpx.Timeout(LOGIN_TIMEOUT_SECONDS).as_dict()},
-        )
-        response = yield request
-        response.read()
+    def _log_in(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, _Token]:
+        self._raise_last_failure(None)
+        try:
+            login = self._login()
+        except InfisicalError as error:
+            raise self._remembered(error, None, FAILURE_MEMORY_SECONDS) from None
+        self._raise_last_failure(login.credentials)
+        try:
+            response = yield self._login_request(login, request)
+            response.read()
+        except (GeneratorExit, httpx.TransportError):  # no answer: httpx closes the flow, or its body breaks off
+            self._remembered(UnreachableError("the login got no answer"), None, FAILURE_MEMORY_SECONDS)
+            raise
         try:
             raise_for_error(response)
-        except RateLimitedError:
-            raise
+            return self._parse_token(response)
+        except RateLimitedError as error:
+            raise self._remembered(error, login.credentials, error.retry_after_seconds) from None
         except RejectedError as error:
-            answer = (response.status_code, error.error, error.text)
-            self._refusal = _Refusal(credentials, answer, self._now() + REFUSAL_MEMORY_SECONDS)
-            raise LoginRefusedError(*answer) from None
+            if _LOCKED in error.text:  # by somebody's refusals, perhaps; time cures it
+                locked = UnreachableError(f"the login failed: {error}")
+                raise self._remembered(locked, login.credentials, LOCK_MEMORY_SECONDS) from None
+            refused = LoginRefusedError(response.status_code, error.error, error.text)
+            raise self._remembered(refused, login.credentials, REFUSAL_MEMORY_SECONDS) from None
         except InfisicalError as error:
-            raise UnreachableError(f"the login failed: {error}") from error
-        return self._parse_token(response)
+            failed = UnreachableError(f"the login failed: {error}")
+            raise self._remembered(failed, None, FAILURE_MEMORY_SECONDS) from None
+
+    def _login_request(self, login: Login, request: httpx.Request) -> httpx.Request:
+        """Wait for a login no longer than for the request that needs it."""
+        timeout = request.extensions["timeout"]
+        shortest = {name: min(seconds, LOGIN_TIMEOUT_SECONDS) for name, seconds in timeout.items()}
+        return httpx.Request("POST", self._base_url + login.path, json=login.body, extensions={"timeout": shortest})
+
+    def _remembered(self, error: InfisicalError, credentials: Hashable | None, seconds: float) -> InfisicalError:
+        self._failure = _Failure(error, credentials, self._now() + seconds)
+        return error
+
+    def _raise_last_failure(self, credentials: Hashable | None) -> None:
+        failure = self._failure
+        if failure and failure.credentials == credentials and self._now() < failure.until:
+            raise failure.error
 
     def _parse_token(self, response: httpx.Response) -> _Token:
-        """Read a login's answer, from which nothing may reach an error's text."""
-        try:
-            answer = response.json()
-            value, lifetime_seconds = answer["accessToken"], float(answer["expiresIn"])
-        except (ValueError, KeyError, TypeError):
-            value, lifetime_seconds = None, 0.0
-        if not isinstance(value, str) or not value:
-            raise UnreachableError(
-                "the login's answer has no accessToken or no expiresIn; is the base URL Infisical's own?"
-            ) from None
+        """Read a login's answer, from which nothing may reach an error's text.
+
+        Raises InvalidAnswerError. What cannot stand in a header would be shown by the error that says so.
+        """
+        answer = json_object(response)
+        value, lifetime_seconds = answer.get("accessToken"), answer.get("expiresIn")
+        if not isinstance(value, str) or not _TOKEN.fullmatch(value) or not isinstance(lifetime_seconds, int | float):
+            raise InvalidAnswerError("it has no accessToken or no expiresIn; is the base URL Infisical's own?")
         leeway = min(EXPIRY_LEEWAY_SECONDS, lifetime_seconds / 10)
         return _Token(value, self._now() + lifetime_seconds - leeway)
 
@@ -156,6 +165,6 @@ def _token_rejected(response: httpx.Response) -> bool:
         return False
     response.read()
     try:
-        return bool(response.json().get("error") == "TokenError")
-    except (ValueError, AttributeError):
+        return json_object(response).get("error") == "TokenError"
+    except InvalidAnswerError:
         return False

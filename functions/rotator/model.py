@@ -23,6 +23,17 @@ class MappedRotation:
 
 
 @dataclass(frozen=True, slots=True)
+class Selector:
+    """Rotations of one type in a project, or in an environment or folder of it, as the rotation map describes them."""
+
+    project: str
+    environment: str | None = None
+    path: str | None = None
+    type: str = DEFAULT_TYPE
+    minimum_interval: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RotationState:
     """What Infisical says about a rotation. Only `last_rotated_at` is written on commit alone: it is the truth."""
 
@@ -40,13 +51,28 @@ class RotationState:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedRotation:
+    """A rotation as Infisical lists it, with what selectors select by. `environment` is a slug, `path` a folder."""
+
+    state: RotationState
+    type: str
+    project: str
+    environment: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class RotationRequest:
-    """A wish: `rotation` shall have been rotated at or after `occurred_at`, the moment when its trigger occurred."""
+    """A wish: `rotation` shall have been rotated at or after `occurred_at`, the moment when its trigger occurred.
+
+    `forced` says that a person has looked: neither a failed attempt nor the minimum interval stands in the way.
+    """
 
     rotation: MappedRotation
     trigger: str
     occurred_at: datetime
     correlation_id: str
+    forced: bool = False
 
     def to_message(self) -> str:
         """Write the body of a message in RotationRequests.fifo."""
@@ -60,6 +86,8 @@ class RotationRequest:
         }
         if interval is not None:
             body["minimumIntervalSeconds"] = int(interval.total_seconds())
+        if self.forced:
+            body["forced"] = True
         return json.dumps(body)
 
     @classmethod
@@ -83,6 +111,7 @@ class RotationRequest:
             trigger=_text(fields, "trigger"),
             occurred_at=parse_instant(fields.get("occurredAt"), "occurredAt"),
             correlation_id=_text(fields, "correlationId"),
+            forced=_flag(fields, "forced"),
         )
 
 
@@ -101,6 +130,13 @@ def _text(fields: dict[str, object], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value:
         raise ValueError(f"{name} must be a text, not {value!r:.60}")
+    return value
+
+
+def _flag(fields: dict[str, object], name: str) -> bool:
+    value = fields.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, not {value!r:.60}")
     return value
 
 

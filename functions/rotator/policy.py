@@ -40,16 +40,19 @@ class Decision:
 def decide(state: RotationState, request: RotationRequest, minimum_interval: timedelta) -> Decision:
     """Compare T with lastRotatedAt, once.
 
-    `minimum_interval` is the default of a rotation whose mapping names none.
+    `minimum_interval` is the default of a rotation whose mapping names none. What is forced still happens once: a
+    repeated delivery of it finds the rotation rotated.
     """
     interval = request.rotation.minimum_interval or minimum_interval
+    margin = CLOCK_MARGIN if request.forced else max(CLOCK_MARGIN, interval)
     if state.last_rotated_at >= request.occurred_at:
         return Decision(Verdict.SKIP, "AlreadyRotated", "it was rotated since the trigger occurred")
-    if state.last_rotated_at >= request.occurred_at - max(CLOCK_MARGIN, interval):
+    if state.last_rotated_at >= request.occurred_at - margin:
         return Decision(
             Verdict.SKIP, "TooSoon", "it was rotated shortly before: consumers may still hold the previous credentials"
         )
-    if state.failed and state.last_attempted_at > state.last_rotated_at + AFTERMATH_OF_COMMIT:
+    failed_since = state.failed and state.last_attempted_at > state.last_rotated_at + AFTERMATH_OF_COMMIT
+    if failed_since and not request.forced:
         return Decision(
             Verdict.REFUSE,
             "PreviousAttemptFailed",

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from rotator.model import RotationRequest
 
 if TYPE_CHECKING:
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 MESSAGES_A_CALL = 10
+
+# As template.yaml sets it: 6 x the time-out of `rotate`.
+VISIBILITY_TIMEOUT_SECONDS = 1080
 
 
 class UndeliveredRequestsError(Exception):
@@ -33,16 +38,25 @@ class RequestQueue:
         """
         refused: list[str] = []
         for batch in _batched(requests, MESSAGES_A_CALL):
-            answer = self._sqs.send_message_batch(
-                QueueUrl=self._url, Entries=[_entry(index, request) for index, request in enumerate(batch)]
-            )
-            refused += [
-                f"{batch[int(failure['Id'])].rotation.id} ({failure['Code']})" for failure in answer.get("Failed", [])
-            ]
+            entries = [_entry(index, request) for index, request in enumerate(batch)]
+            try:
+                failures = self._sqs.send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed", [])
+            except (BotoCoreError, ClientError) as error:
+                refused += [f"{request.rotation.id} ({error})" for request in batch]
+            else:
+                refused += [f"{batch[int(failure['Id'])].rotation.id} ({failure['Code']})" for failure in failures]
         if refused:
             raise UndeliveredRequestsError(
                 f"{len(refused)} of {len(requests)} requests were not accepted by the queue: {', '.join(refused):.1000}"
             )
+
+    def hold(self, receipt_handles: Sequence[str]) -> None:
+        """Keep messages that are being worked invisible for the full visibility time-out from now on.
+
+        Raises ClientError where one of them is no longer ours to work.
+        """
+        for receipt_handle in receipt_handles:
+            self.return_after(receipt_handle, VISIBILITY_TIMEOUT_SECONDS)
 
     def return_after(self, receipt_handle: str, seconds: int) -> None:
         """Let a message that is being worked return to the queue in so many seconds."""
@@ -69,7 +83,7 @@ class FailedQueue:
 def _entry(index: int, request: RotationRequest) -> "SendMessageBatchRequestEntryTypeDef":
     # The trigger is part of what identifies an occurrence: two triggers at one moment are two wishes, and the second
     # has to end as a visible skip.
-    occurrence = json.dumps([request.trigger, request.occurred_at.isoformat(), request.rotation.id])
+    occurrence = json.dumps([request.trigger, request.occurred_at.isoformat(), request.rotation.id, request.forced])
     return {
         "Id": str(index),
         "MessageGroupId": request.rotation.id,

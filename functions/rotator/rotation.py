@@ -5,8 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from rotator.clock import Clock
-from rotator.infisical import (
-    Infisical,
+from rotator.errors import (
     InfisicalError,
     InvalidAnswerError,
     RateLimitedError,
@@ -15,6 +14,7 @@ from rotator.infisical import (
     UncertainError,
     UnreachableError,
 )
+from rotator.infisical import Infisical
 from rotator.model import RotationRequest, RotationState
 from rotator.policy import Verdict, decide
 
@@ -24,9 +24,9 @@ READ_TIMEOUT_SECONDS = 10.0
 # longer than the 30 s learns what the server has to say.
 ROTATE_TIMEOUT_SECONDS = 35.0
 
-# No rotate-secrets is sent with less time left than its connection, a new login, its answer and a first look at the
-# state may take.
-ATTEMPT_SECONDS = 60.0
+# No rotate-secrets is sent with less time left: Infisical works for up to 90 s, and an attempt is watched until it has
+# ended, or the next request of the rotation would meet one that is still under way.
+ATTEMPT_SECONDS = 110.0
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -47,14 +47,16 @@ class Result(StrEnum):
 class Outcome:
     """The end of one request.
 
-    `name` is the rotation's, None where it could not be read. A deferred request did nothing and is to come back:
-    after `retry_after_seconds` where Infisical named them, else after the full visibility time-out.
+    `name` is the rotation's, None where it could not be read. `uncertain` says that an attempt may still be under way
+    or may have left what the state does not show: nothing may follow it early. A deferred request did nothing and is to come back: after
+    `retry_after_seconds` where Infisical named them, else after the full visibility time-out.
     """
 
     result: Result
     reason: str
     explanation: str = ""
     name: str | None = None
+    uncertain: bool = False
     retry_after_seconds: float | None = None
 
 
@@ -122,6 +124,11 @@ def _rotate(infisical: Infisical, request: RotationRequest, before: RotationStat
         return Outcome(Result.DEFERRED, error.reason, str(error), before.name)
     except (RotationInProgressError, UncertainError) as error:
         return _confirm(infisical, request, before, error, deadline)
+    except RateLimitedError:
+        raise
+    except Exception as error:  # noqa: BLE001 - once it may have been sent, only the state tells what happened
+        unexpected = UncertainError(f"unexpected {type(error).__name__} while rotating")
+        return _confirm(infisical, request, before, unexpected, deadline)
     if after.last_rotated_at > before.last_rotated_at:
         return Outcome(Result.ROTATED, "Rotated", name=after.name)
     unchanged = UncertainError("Infisical answered with success, but lastRotatedAt has not advanced")
@@ -156,4 +163,5 @@ def _confirm(
     if isinstance(cause, RotationInProgressError):
         return Outcome(Result.DEFERRED, cause.reason, str(cause), before.name)
     state = f"could not be read: {unread}" if unread else "did not tell in time"
-    return Outcome(Result.UNCONFIRMED, cause.reason, f"{cause}. The rotation's state {state}", before.name)
+    explanation = f"{cause}. The rotation's state {state}"
+    return Outcome(Result.UNCONFIRMED, cause.reason, explanation, before.name, uncertain=True)

@@ -10,7 +10,9 @@ from typing import Any
 
 import fastjsonschema
 
-from rotator.model import DEFAULT_TYPE, MappedRotation, parse_rotation_id
+from rotator.model import DEFAULT_TYPE, MappedRotation, Selector, parse_rotation_id
+
+Entry = MappedRotation | Selector
 
 SCHEMA = Path(__file__).with_name("rotation-map.schema.json")
 
@@ -25,11 +27,11 @@ class UnmappedTriggerError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class RotationMap:
-    """Trigger name → the rotations it stands for."""
+    """Trigger name → the entries that say what it stands for."""
 
-    triggers: dict[str, tuple[MappedRotation, ...]]
+    triggers: dict[str, tuple[Entry, ...]]
 
-    def rotations_of(self, trigger: str) -> tuple[MappedRotation, ...]:
+    def entries_of(self, trigger: str) -> tuple[Entry, ...]:
         """Look a trigger up.
 
         Raises UnmappedTriggerError naming the triggers that are mapped.
@@ -56,29 +58,30 @@ def parse_rotation_map(text: str) -> RotationMap:
         raise RotationMapError(f"the rotation map is no JSON: {error}") from None
     except fastjsonschema.JsonSchemaValueException as error:
         raise RotationMapError(f"the rotation map is wrong: {_located(error)}") from None
-    return RotationMap({name: _rotations(name, value) for name, value in document["triggers"].items()})
+    return RotationMap({name: _entries(name, value) for name, value in document["triggers"].items()})
 
 
-def _rotations(trigger: str, value: Any) -> tuple[MappedRotation, ...]:  # noqa: ANN401 - JSON that the schema has checked
-    entries = value if isinstance(value, list) else [value]
-    rotations = tuple(_rotation(entry) for entry in entries)
-    ids = [rotation.id for rotation in rotations]
-    for position, rotation_id in enumerate(ids):
-        if rotation_id in ids[:position]:
+def _entries(trigger: str, value: Any) -> tuple[Entry, ...]:  # noqa: ANN401 - JSON that the schema has checked
+    entries = tuple(_entry(each) for each in (value if isinstance(value, list) else [value]))
+    for position, entry in enumerate(entries):
+        if isinstance(entry, MappedRotation) and entry.id in _ids(entries[:position]):
             raise RotationMapError(
-                f"the rotation map is wrong: triggers.{trigger}[{position}] names rotation {rotation_id} again"
+                f"the rotation map is wrong: triggers.{trigger}[{position}] names rotation {entry.id} again"
             )
-    return rotations
+    return entries
 
 
-def _rotation(entry: str | dict[str, str]) -> MappedRotation:
-    fields = {"id": entry} if isinstance(entry, str) else entry
-    interval = fields.get("minimumInterval")
-    return MappedRotation(
-        id=parse_rotation_id(fields["id"], "id"),
-        type=fields.get("type", DEFAULT_TYPE),
-        minimum_interval=_duration(interval) if interval else None,
-    )
+def _ids(entries: tuple[Entry, ...]) -> set[str]:
+    return {entry.id for entry in entries if isinstance(entry, MappedRotation)}
+
+
+def _entry(value: str | dict[str, str]) -> Entry:
+    fields = {"id": value} if isinstance(value, str) else value
+    rotation_type = fields.get("type", DEFAULT_TYPE)
+    interval = _duration(fields["minimumInterval"]) if "minimumInterval" in fields else None
+    if "id" in fields:
+        return MappedRotation(parse_rotation_id(fields["id"], "id"), rotation_type, interval)
+    return Selector(fields["project"], fields.get("environment"), fields.get("path"), rotation_type, interval)
 
 
 def _duration(text: str) -> timedelta:

@@ -13,19 +13,53 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class DispatchSettings:
-    """What `dispatch` needs to know."""
+class InfisicalSettings:
+    """Where Infisical is, and who logs in. What is not used is empty.
 
-    rotation_map_parameter: str
+    Of `identity_id` (AWS Auth) and `identity_secret` (Universal Auth: the ARN of the secret) exactly one is set.
+    `ca_parameter` names an SSM parameter with certificate authorities beside the public ones.
+    """
+
+    url: str
+    identity_id: str
+    identity_secret: str
+    ca_parameter: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "InfisicalSettings":
+        """Raise SettingsError where a variable is missing or wrong."""
+        identity_id, identity_secret = (
+            _optional(environment, name) for name in ("MACHINE_IDENTITY_ID", "MACHINE_IDENTITY_SECRET")
+        )
+        if bool(identity_id) == bool(identity_secret):
+            raise SettingsError(
+                "exactly one of MACHINE_IDENTITY_ID (AWS Auth) and MACHINE_IDENTITY_SECRET (Universal Auth) has to be"
+                " set; set the template's parameter MachineIdentityId or MachineIdentitySecretArn"
+            )
+        return cls(
+            url=_base_url(environment, "INFISICAL_URL", "InfisicalUrl"),
+            identity_id=identity_id,
+            identity_secret=identity_secret,
+            ca_parameter=_optional(environment, "CA_PARAMETER"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CommonSettings:
+    """What every function needs to know."""
+
+    infisical: InfisicalSettings
+    minimum_interval: timedelta
     requests_queue_url: str
     service: str
     log_level: str
 
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> "DispatchSettings":
-        """Raise SettingsError where a variable is missing."""
+    def read(cls, environment: Mapping[str, str]) -> "CommonSettings":
+        """Raise SettingsError where a variable is missing or wrong."""
         return cls(
-            rotation_map_parameter=_text(environment, "ROTATION_MAP_PARAMETER", "RotationMapParameter"),
+            infisical=InfisicalSettings.read(environment),
+            minimum_interval=_minutes(environment, "MINIMUM_INTERVAL_MINUTES", "MinimumIntervalMinutes"),
             requests_queue_url=_text(environment, "REQUESTS_QUEUE_URL"),
             service=_text(environment, "POWERTOOLS_SERVICE_NAME"),
             log_level=_text(environment, "POWERTOOLS_LOG_LEVEL", "LogLevel"),
@@ -33,47 +67,57 @@ class DispatchSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DispatchSettings:
+    """What `dispatch` needs to know."""
+
+    common: CommonSettings
+    rotation_map_parameter: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "DispatchSettings":
+        """Raise SettingsError where a variable is missing or wrong."""
+        return cls(
+            common=CommonSettings.read(environment),
+            rotation_map_parameter=_text(environment, "ROTATION_MAP_PARAMETER", "RotationMapParameter"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class RotateSettings:
     """What `rotate` needs to know."""
 
-    infisical_url: str
-    machine_identity_secret: str
-    minimum_interval: timedelta
-    requests_queue_url: str
+    common: CommonSettings
     failed_queue_url: str
-    maximum_receive_count: int
-    service: str
-    log_level: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "RotateSettings":
         """Raise SettingsError where a variable is missing or wrong."""
         return cls(
-            infisical_url=_base_url(environment, "INFISICAL_URL", "InfisicalUrl"),
-            machine_identity_secret=_text(environment, "MACHINE_IDENTITY_SECRET", "MachineIdentitySecretArn"),
-            minimum_interval=timedelta(
-                minutes=_number(environment, "MINIMUM_INTERVAL_MINUTES", "MinimumIntervalMinutes")
-            ),
-            requests_queue_url=_text(environment, "REQUESTS_QUEUE_URL"),
+            common=CommonSettings.read(environment),
             failed_queue_url=_text(environment, "FAILED_QUEUE_URL"),
-            maximum_receive_count=_number(environment, "MAXIMUM_RECEIVE_COUNT"),
-            service=_text(environment, "POWERTOOLS_SERVICE_NAME"),
-            log_level=_text(environment, "POWERTOOLS_LOG_LEVEL", "LogLevel"),
         )
 
 
+def _optional(environment: Mapping[str, str], name: str) -> str:
+    return environment.get(name, "").strip()
+
+
 def _text(environment: Mapping[str, str], name: str, parameter: str = "") -> str:
-    value = environment.get(name, "").strip()
+    value = _optional(environment, name)
     if not value:
         raise SettingsError(f"the environment variable {name} is not set; {_source(parameter)}")
     return value
 
 
-def _number(environment: Mapping[str, str], name: str, parameter: str = "") -> int:
+def _minutes(environment: Mapping[str, str], name: str, parameter: str) -> timedelta:
     value = _text(environment, name, parameter)
-    if not value.isascii() or not value.isdigit() or len(value) > 9:  # noqa: PLR2004 - nothing we count needs more digits
-        raise SettingsError(f"{name} must be a whole number, not {value!r:.60}; {_source(parameter)}")
-    return int(value)
+    try:
+        minutes = timedelta(minutes=float(value))
+    except (ValueError, OverflowError):
+        minutes = timedelta()
+    if minutes <= timedelta():
+        raise SettingsError(f"{name} must be a number of minutes, not {value!r:.60}; {_source(parameter)}")
+    return minutes
 
 
 def _base_url(environment: Mapping[str, str], name: str, parameter: str) -> str:

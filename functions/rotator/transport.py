@@ -1,4 +1,4 @@
-"""What an answer may cost: its size, and the time until its last byte. httpx itself bounds neither."""
+"""What an answer may cost: its size, and the time that its body takes. httpx itself bounds neither, only each read."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ MAXIMUM_ANSWER_BYTES = 64 * 1024 * 1024
 
 
 class BoundedTransport(httpx.BaseTransport):
-    """Ends answers that are too large, or that have not arrived whole within the request's read time-out.
+    """Ends answers that are too large, or that still arrive when the request's read time-out is over.
 
     Both raise httpx.TransportError. Compressed answers are ended too: how large they are shows only once they are
     unpacked. Send `Accept-Encoding: identity`.

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.instant import format_instant, parse_instant
+from rotator.model import parse_rotation_id
 
 SUPPORTED = (
     'a schedule\'s input {"trigger": "…", "scheduledTime": "<aws.scheduler.scheduled-time>"},'
     " EventBridge Scheduler's default notification, the Scheduled Event of an EventBridge rule,"
-    ' a direct invocation {"trigger": "…"}'
+    ' a custom event with detail-type "Rotation Requested" and detail {"trigger": "…"},'
+    ' a direct invocation {"trigger": "…"} with occurredAt, only, force and dryRun as you need them'
 )
+
+CUSTOM_DETAIL_TYPE = "Rotation Requested"
 
 # Clocks differ by less; an occurrence further ahead would count as not yet rotated for as long.
 MAXIMUM_AHEAD = timedelta(minutes=5)
@@ -29,10 +33,17 @@ class UnsupportedEventError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """One occurrence of a trigger that the rotation map may know by `name`."""
+    """One occurrence of a trigger that the rotation map may know by `name`.
+
+    A direct invocation may ask for `only` some of the trigger's rotations, by their ids; that it be `forced`; or for
+    a `dry_run`.
+    """
 
     name: str
     occurred_at: datetime
+    only: frozenset[str] | None = None
+    forced: bool = False
+    dry_run: bool = False
 
 
 def read_trigger(event: object, now: datetime) -> Trigger:
@@ -64,9 +75,34 @@ def _read(event: object, now: datetime) -> Trigger:
             return Trigger(_name(event, _RULE_ARN, "rule"), parse_instant(event.get("time"), "time"))
         case {"trigger": str(name), "scheduledTime": time, **rest} if name and not rest:
             return Trigger(name, parse_instant(time, "scheduledTime"))
-        case {"trigger": str(name), **rest} if name and not rest:
-            return Trigger(name, now)
+        case {"source": str(source), "detail-type": kind, "detail": {"trigger": str(name), **rest}} if (
+            kind == CUSTOM_DETAIL_TYPE and name and not rest and not source.startswith("aws.")
+        ):
+            return Trigger(name, parse_instant(event.get("time"), "time"))
+        case {"trigger": str(name), **options} if name and set(options) <= {"occurredAt", "only", "force", "dryRun"}:
+            return _direct(name, options, now)
     raise ValueError("this event has no supported shape")
+
+
+def _direct(name: str, options: dict[str, object], now: datetime) -> Trigger:
+    """Read what only a direct invocation may ask for: whoever may invoke the function, not whoever may put events."""
+    occurred_at = parse_instant(options["occurredAt"], "occurredAt") if "occurredAt" in options else now
+    forced, dry_run = (options.get(option, False) for option in ("force", "dryRun"))
+    if not isinstance(forced, bool) or not isinstance(dry_run, bool):
+        raise ValueError("force and dryRun must be true or false")
+    if forced and "occurredAt" not in options:
+        # Without it each delivery would be an occurrence of its own, and each would rotate.
+        raise ValueError("force needs occurredAt, so that a repeated delivery does not rotate again")
+    return Trigger(name, occurred_at, _only(options), forced, dry_run)
+
+
+def _only(options: dict[str, object]) -> frozenset[str] | None:
+    ids = options.get("only")
+    if ids is None:
+        return None
+    if not isinstance(ids, list) or not ids:
+        raise ValueError("only must be a list of rotation ids")
+    return frozenset(parse_rotation_id(rotation_id, f"only[{at}]") for at, rotation_id in enumerate(ids))
 
 
 def _name(event: dict[str, object], arn: re.Pattern[str], kind: str) -> str:

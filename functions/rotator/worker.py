@@ -24,30 +24,46 @@ METRICS = {
     Result.DEFERRED: Metric.ROTATION_DEFERRED,
 }
 
+# A request that could not even begin for half a day ends with its reason. Deliveries do not count: behind a rate limit,
+# the last of some thousand requests is delivered hundreds of times before its turn comes.
+MAXIMUM_WAIT_SECONDS = 12 * 3600
+
+# Messages that were received this recently stay invisible for longer than the function may run.
+FRESH_SECONDS = 60
+
 # A person has to look at these, and then send a new trigger.
 FINAL_FAILURES = frozenset({Result.REFUSED, Result.FAILED, Result.UNCONFIRMED})
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One record of an SQS event."""
+    """One record of an SQS event. `sent_at` and `received_at` are in epoch seconds.
+
+    `received_at` is None for a repeated delivery: SQS tells the moment of the first one alone.
+    """
 
     message_id: str
     receipt_handle: str
     body: str
     group: str
     receive_count: int
+    sent_at: float
+    received_at: float | None
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> "Delivery":
         """Read a record as Lambda delivers it from a FIFO queue."""
         attributes = record["attributes"]
+        receive_count = int(attributes["ApproximateReceiveCount"])
+        first_received_at = int(attributes["ApproximateFirstReceiveTimestamp"]) / 1000
         return cls(
             message_id=record["messageId"],
             receipt_handle=record["receiptHandle"],
             body=record["body"],
             group=attributes["MessageGroupId"],
-            receive_count=int(attributes["ApproximateReceiveCount"]),
+            receive_count=receive_count,
+            sent_at=int(attributes["SentTimestamp"]) / 1000,
+            received_at=first_received_at if receive_count == 1 else None,
         )
 
 
@@ -59,13 +75,11 @@ class Worker:
         *,
         requests: "RequestQueue",
         failed: "FailedQueue",
-        maximum_receive_count: int,
         telemetry: Telemetry,
         clock: "Clock",
     ) -> None:
         self._requests = requests
         self._failed = failed
-        self._maximum_receive_count = maximum_receive_count
         self._telemetry = telemetry
         self._clock = clock
 
@@ -84,20 +98,18 @@ class Worker:
             return [message_id for message_ids in returned for message_id in message_ids]
 
     def _in_order(self, group: Sequence[Delivery], ensure: Callable[[RotationRequest], Outcome]) -> list[str]:
+        if not self._hold(group):
+            return [delivery.message_id for delivery in group]
         for position, delivery in enumerate(group):
-            try:
-                outcome = self._one(delivery, ensure)
-            except Exception:  # whatever it is, the other rotations of the batch go on and this one comes back
-                self._telemetry.logger.exception(
-                    "unexpected error: the request comes back", message_id=delivery.message_id
-                )
-                self._telemetry.count(Metric.ROTATION_FAILED, reason="UnexpectedError")
-                outcome = Outcome(Result.DEFERRED, "UnexpectedError")
+            outcome = self._one(delivery, ensure)
+            later = group[position + 1 :]
             if outcome.result is Result.DEFERRED:
-                rest = group[position:]
+                held = [delivery, *later]
                 if outcome.retry_after_seconds is not None:
-                    self._shorten(rest, math.ceil(outcome.retry_after_seconds))
-                return [held.message_id for held in rest]
+                    self._return_after(held, math.ceil(outcome.retry_after_seconds))
+                return [each.message_id for each in held]
+            if outcome.uncertain:
+                return [each.message_id for each in later]
         return []
 
     def _one(self, delivery: Delivery, ensure: Callable[[RotationRequest], Outcome]) -> Outcome:
@@ -108,19 +120,55 @@ class Worker:
         except ValueError as error:
             outcome = Outcome(Result.REFUSED, "InvalidRequest", str(error))
         else:
-            outcome = ensure(request)
-        if outcome.result is Result.DEFERRED and delivery.receive_count >= self._maximum_receive_count:
+            outcome = self._guarded(ensure, request)
+        if outcome.result is Result.DEFERRED and self._clock.time() - delivery.sent_at > MAXIMUM_WAIT_SECONDS:
             explanation = f"given up after {delivery.receive_count} deliveries. {outcome.explanation}"
             outcome = replace(outcome, result=Result.FAILED, explanation=explanation)
         duration = self._clock.monotonic() - started
         report = _report(delivery, request, outcome, duration)
         self._tell(outcome, duration, report)
-        if outcome.result in FINAL_FAILURES:
-            failed_at = format_instant(instant_at(self._clock.time()))
+        if outcome.result in FINAL_FAILURES and not self._keep(delivery, report) and not outcome.uncertain:
+            return Outcome(Result.DEFERRED, "ReportNotKept")
+        return outcome
+
+    def _guarded(self, ensure: Callable[[RotationRequest], Outcome], request: RotationRequest) -> Outcome:
+        try:
+            return ensure(request)
+        except Exception as error:  # the other rotations of the batch go on, and this request comes back
+            self._telemetry.logger.exception("unexpected error", correlation_id=request.correlation_id)
+            return Outcome(Result.DEFERRED, "UnexpectedError", type(error).__name__)
+
+    def _keep(self, delivery: Delivery, report: dict[str, Any]) -> bool:
+        """Send a report to FailedRotations.fifo.
+
+        Where that fails, the log has the report. A request that did nothing then comes back; one that may have done
+        something must not.
+        """
+        failed_at = format_instant(instant_at(self._clock.time()))
+        try:
             self._failed.send(
                 delivery.message_id, delivery.group, {**report, "failed_at": failed_at, "request": delivery.body}
             )
-        return outcome
+        except Exception:
+            self._telemetry.logger.exception("the report could not be kept in FailedRotations.fifo", **report)
+            return False
+        return True
+
+    def _hold(self, group: Sequence[Delivery]) -> bool:
+        """Make sure that no other worker is given these messages while this one works them.
+
+        Their visibility time-out runs from the moment when they were received, and a throttled function may be
+        invoked much later. Only the first delivery of a message tells when that was.
+        """
+        now = self._clock.time()
+        if all(each.received_at is not None and now - each.received_at < FRESH_SECONDS for each in group):
+            return True
+        try:
+            self._requests.hold([each.receipt_handle for each in group])
+        except Exception:  # they are, or will be, somebody else's
+            self._telemetry.logger.exception("the messages could not be held, and are left alone")
+            return False
+        return True
 
     def _tell(self, outcome: Outcome, duration_seconds: float, report: dict[str, Any]) -> None:
         log = self._telemetry.logger
@@ -138,13 +186,13 @@ class Worker:
             **searchable,
         )
 
-    def _shorten(self, deliveries: Iterable[Delivery], seconds: int) -> None:
+    def _return_after(self, deliveries: Iterable[Delivery], seconds: int) -> None:
         """Let messages return when Infisical says; where that fails, they return after the full visibility time-out."""
         for delivery in deliveries:
             try:
                 self._requests.return_after(delivery.receipt_handle, seconds)
             except Exception:  # the message is safe: it only comes back later
-                self._telemetry.logger.exception("the visibility time-out could not be shortened")
+                self._telemetry.logger.exception("the visibility time-out could not be changed")
 
 
 def _request(delivery: Delivery) -> RotationRequest:

@@ -168,12 +168,29 @@ def test_whoever_rotated_while_the_rate_was_limited_is_noticed(world: World) -> 
 
 
 def test_a_rate_limit_beyond_the_time_left_returns_when_infisical_says(world: World) -> None:
-    world.server.faults.add(world.rotation.id, rate_limited(59))
+    world.server.faults.add(world.rotation.id, rate_limited(100))
 
     outcome = world.ensure()
 
-    assert (outcome.result, outcome.reason, outcome.retry_after_seconds) == (Result.DEFERRED, "RateLimited", 59)
+    assert (outcome.result, outcome.reason, outcome.retry_after_seconds) == (Result.DEFERRED, "RateLimited", 100)
     assert world.clock.time() - START.timestamp() < 1
+
+
+def test_after_a_wait_for_the_rate_limit_a_long_rotation_is_still_watched_to_its_end(world: World) -> None:
+    world.server.faults.add(world.rotation.id, rate_limited(50), Slow(85))
+
+    assert world.ensure().reason == "Confirmed"
+
+
+def test_a_rate_limit_that_is_known_costs_the_others_no_request(world: World) -> None:
+    world.server.faults.add_read(world.rotation.id, rate_limited(100))
+    world.ensure()
+    requests = len(world.server.requests)
+
+    outcome = world.ensure()
+
+    assert (outcome.reason, outcome.retry_after_seconds) == ("RateLimited", 100)
+    assert len(world.server.requests) == requests
 
 
 @pytest.mark.parametrize("header", ["soon", "nan", "-5", "1e99", ""])

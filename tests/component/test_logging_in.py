@@ -1,15 +1,16 @@
 """The machine identity's logins: one for however many threads ask, none in a loop, nothing of it in any text."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import httpx
 import pytest
 
-from rotator.identity import REFUSAL_MEMORY_SECONDS, ClientCredentials, parse_client_credentials
-from rotator.infisical import UnreachableError
+from rotator.errors import UnreachableError
+from rotator.identity import FAILURE_MEMORY_SECONDS, LOCK_MEMORY_SECONDS, REFUSAL_MEMORY_SECONDS, Login
 from rotator.rotation import Result
+from rotator.universal_auth import universal_auth
 from tests.component.world import World
+from tests.sandbox.standin.transport import StandInTransport
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_a_lost_token_costs_one_login_and_the_request_goes_on(world: World, lose
 
 
 def test_a_refused_login_is_a_clear_no_and_never_looped(world: World) -> None:
-    world.credentials = replace(world.credentials, client_secret="wrong")
+    world.client_secret = "wrong"
 
     outcomes = [world.ensure() for _ in range(10)]
 
@@ -85,44 +86,101 @@ def test_a_refused_login_is_a_clear_no_and_never_looped(world: World) -> None:
 
 
 def test_an_unknown_client_id_is_no_missing_rotation(world: World) -> None:
-    world.credentials = replace(world.credentials, client_id="0fd5ae17-c5d1-4bf2-8ac8-25572406eee1")
+    world.client_id = "0fd5ae17-c5d1-4bf2-8ac8-25572406eee1"
 
     assert world.ensure().reason == "LoginRefused"
 
 
 def test_a_refused_login_is_tried_again_when_the_lock_is_over(world: World) -> None:
-    right, world.credentials = world.credentials, replace(world.credentials, client_secret="wrong")
+    right, world.client_secret = world.client_secret, "wrong"
     world.ensure()
     world.clock.sleep(REFUSAL_MEMORY_SECONDS)
-    world.credentials = right
+    world.client_secret = right
 
     assert world.ensure().result is Result.ROTATED
 
 
 def test_corrected_credentials_are_tried_at_once(world: World) -> None:
-    right, world.credentials = world.credentials, replace(world.credentials, client_secret="wrong")
+    right, world.client_secret = world.client_secret, "wrong"
     world.ensure()
-    world.credentials = right
+    world.client_secret = right
 
     assert world.ensure().result is Result.ROTATED
 
 
 def test_a_login_that_is_rate_limited_or_unanswered_leaves_the_request_undone(world: World) -> None:
-    statuses = iter([429, 500, 503, 200])
+    answers = iter([429, 500, 503, 200])
+    sent = []
 
-    def answer(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(next(statuses), headers={"retry-after": "3600"}, json={"accessToken": ""})
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(next(answers), headers={"retry-after": "3600"}, json={"accessToken": ""})
 
-    world.use_transport(httpx.MockTransport(answer))
-
-    outcomes = [world.ensure() for _ in range(4)]
+    outcomes = []
+    for _ in range(4):
+        world.use_transport(httpx.MockTransport(answer))
+        outcomes += [world.ensure(), world.ensure()]
 
     assert [(outcome.result, outcome.reason) for outcome in outcomes] == [
-        (Result.DEFERRED, "RateLimited"),
-        (Result.DEFERRED, "Unreachable"),
-        (Result.DEFERRED, "Unreachable"),
-        (Result.DEFERRED, "Unreachable"),
+        *[(Result.DEFERRED, "RateLimited")] * 2,
+        *[(Result.DEFERRED, "Unreachable")] * 6,
     ]
+    assert len(sent) == 4, "whoever comes shortly after does not try again"
+
+
+def test_a_login_that_failed_is_tried_again_soon(world: World) -> None:
+    def unreadable() -> Login:
+        raise UnreachableError("no secret")
+
+    world.login, login = unreadable, world.login
+    world.ensure()
+    world.login = login
+    assert world.ensure().reason == "Unreachable"
+
+    world.clock.sleep(FAILURE_MEMORY_SECONDS)
+
+    assert world.ensure().result is Result.ROTATED
+
+
+def test_threads_that_wait_for_a_login_share_its_failure(world: World) -> None:
+    sent = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        raise httpx.ReadTimeout("slow", request=request)
+
+    world.use_transport(httpx.MockTransport(answer))
+    with ThreadPoolExecutor(10) as pool:
+        reasons = {outcome.reason for outcome in pool.map(lambda _: world.ensure(), range(10))}
+
+    assert reasons == {"Unreachable"}
+    assert len(sent) == 1
+
+
+def test_an_identity_that_others_locked_is_no_refusal(world: World) -> None:
+    right, world.client_secret = world.client_secret, "wrong"
+    for _ in range(3):
+        world.use_transport(StandInTransport(world.server))  # three processes, each without the others' memory
+        world.ensure()
+    world.client_secret = right
+
+    outcome = world.ensure()
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "Unreachable")
+    assert "locked" in outcome.explanation
+
+    world.clock.sleep(300 + LOCK_MEMORY_SECONDS)
+    assert world.ensure().result is Result.ROTATED
+
+
+def test_a_token_that_cannot_stand_in_a_header_is_shown_to_nobody(world: World) -> None:
+    world.use_transport(
+        httpx.MockTransport(lambda _: httpx.Response(200, json={"accessToken": "s3cr3t-token\n", "expiresIn": 60}))
+    )
+
+    outcome = world.ensure()
+
+    assert outcome.reason == "Unreachable"
+    assert "s3cr3t-token" not in outcome.explanation
 
 
 def test_a_login_that_is_cut_off_is_not_taken_for_a_rotation_that_was(world: World) -> None:
@@ -135,10 +193,10 @@ def test_a_login_that_is_cut_off_is_not_taken_for_a_rotation_that_was(world: Wor
 
 
 def test_a_secret_that_cannot_be_read_leaves_the_request_undone(world: World) -> None:
-    def unreadable() -> ClientCredentials:
+    def unreadable() -> Login:
         raise UnreachableError("the machine identity's secret is of no use: AccessDenied")
 
-    world.read_credentials = unreadable
+    world.login = unreadable
 
     outcome = world.ensure()
 
@@ -160,9 +218,9 @@ def test_no_token_follows_a_redirect_to_another_host(world: World) -> None:
 
 
 def test_white_space_around_credentials_is_dropped() -> None:
-    assert parse_client_credentials('{"clientId": " id\\n", "clientSecret": "\\tsecret\\r\\n"}') == ClientCredentials(
-        "id", "secret"
-    )
+    login = universal_auth('{"clientId": " id\\n", "clientSecret": "\\tsecret\\r\\n"}')
+
+    assert login.body == {"clientId": "id", "clientSecret": "secret"}
 
 
 @pytest.mark.parametrize(
@@ -180,7 +238,7 @@ def test_white_space_around_credentials_is_dropped() -> None:
 )
 def test_a_wrong_secret_is_refused_without_repeating_it(secret: str) -> None:
     with pytest.raises(ValueError, match="machine identity's secret") as refused:
-        parse_client_credentials(secret)
+        universal_auth(secret)
 
     assert "s3cr3t-value" not in str(refused.value)
     assert refused.value.__cause__ is None
@@ -189,6 +247,6 @@ def test_a_wrong_secret_is_refused_without_repeating_it(secret: str) -> None:
 def test_credentials_and_tokens_have_no_readable_form(world: World) -> None:
     world.ensure()
 
-    texts = repr(world.credentials) + repr(world.auth) + repr(vars(world.auth))
+    texts = repr(world.login()) + repr(world.auth) + repr(vars(world.auth))
 
     assert [secret for secret in world.server.secrets if secret in texts] == []

@@ -1,17 +1,19 @@
 """The application's core against the stand-in Infisical, in virtual time: an hour costs a millisecond."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import httpx
 
-from rotator.identity import ClientCredentials, UniversalAuth
+from rotator.identity import Login, MachineIdentity
 from rotator.infisical import Infisical
 from rotator.instant import instant_at
 from rotator.model import MappedRotation, RotationRequest
 from rotator.rotation import Deadline, Outcome, ensure_rotated
 from rotator.transport import BoundedTransport
+from rotator.universal_auth import universal_auth
 from tests.sandbox.standin.clock import VirtualClock
 from tests.sandbox.standin.core import StandIn
 from tests.sandbox.standin.keys import MemoryKeys
@@ -21,7 +23,7 @@ from tests.sandbox.standin.transport import StandInTransport
 START = datetime(2026, 11, 16, 5, tzinfo=UTC)
 BASE_URL = "https://infisical.test"
 MINIMUM_INTERVAL = timedelta(hours=1)
-INVOCATION_SECONDS = 117.0
+INVOCATION_SECONDS = 177.0
 
 
 class Clock(VirtualClock):
@@ -39,18 +41,21 @@ class World:
         self.keys = MemoryKeys(self.clock)
         self.server = StandIn(self.clock, self.keys)
         self.identity = self.server.add_identity({"read", "rotate-secrets"}, token_ttl_seconds=token_ttl_seconds)
-        self.credentials = ClientCredentials(self.identity.client_id, self.identity.client_secret)
+        self.client_id, self.client_secret = self.identity.client_id, self.identity.client_secret
         self.rotation = self.server.add_rotation(user_name="deployer", last_rotated_at=START - timedelta(days=7))
-        self.read_credentials: Callable[[], ClientCredentials] = lambda: self.credentials
+        self.login: Callable[[], Login] = self._universal_login
         self.use_transport(StandInTransport(self.server))
 
     def use_transport(self, transport: httpx.BaseTransport) -> None:
         """Start the application anew, on another network."""
-        self.auth = UniversalAuth(BASE_URL, self._credentials, self.clock.time)
-        self.infisical = Infisical(BASE_URL, self.auth, BoundedTransport(transport, self.clock))
+        self.auth = MachineIdentity(BASE_URL, self._login, self.clock.time)
+        self.infisical = Infisical(BASE_URL, self.auth, BoundedTransport(transport, self.clock), self.clock)
 
-    def _credentials(self) -> ClientCredentials:
-        return self.read_credentials()
+    def _login(self) -> Login:
+        return self.login()
+
+    def _universal_login(self) -> Login:
+        return universal_auth(json.dumps({"clientId": self.client_id, "clientSecret": self.client_secret}))
 
     def request(self, occurred_at: datetime | None = None, rotation: Rotation | None = None) -> RotationRequest:
         """A wish of the trigger `weekly`, which occurred now unless told."""

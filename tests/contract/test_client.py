@@ -1,14 +1,13 @@
 """Our client against what the real server was recorded to answer."""
 
 import json
+import time
 from collections.abc import Callable
 
 import httpx
 import pytest
 
-from rotator.identity import ClientCredentials, UniversalAuth
-from rotator.infisical import (
-    Infisical,
+from rotator.errors import (
     InfisicalError,
     LoginRefusedError,
     RateLimitedError,
@@ -16,8 +15,11 @@ from rotator.infisical import (
     RotationInProgressError,
     UncertainError,
 )
+from rotator.identity import MachineIdentity
+from rotator.infisical import Infisical
 from rotator.instant import format_instant
 from rotator.model import MappedRotation
+from rotator.universal_auth import universal_auth
 from tests.contract.recorded import Recording, load, names
 
 TOKEN = {"accessToken": "a.b.c", "expiresIn": 7200, "accessTokenMaxTTL": 7200, "tokenType": "Bearer"}
@@ -51,8 +53,9 @@ def client(answer: Callable[[httpx.Request], httpx.Response], login: Recording |
             return replay(login) if login else httpx.Response(200, json=TOKEN)
         return answer(request)
 
-    auth = UniversalAuth("https://infisical.test", lambda: ClientCredentials("id", "secret"), lambda: 0.0)
-    return Infisical("https://infisical.test", auth, httpx.MockTransport(respond))
+    secret = '{"clientId": "id", "clientSecret": "secret"}'
+    auth = MachineIdentity("https://infisical.test", lambda: universal_auth(secret), time.time)
+    return Infisical("https://infisical.test", auth, httpx.MockTransport(respond), time)
 
 
 def replay(recording: Recording) -> httpx.Response:

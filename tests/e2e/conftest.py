@@ -1,11 +1,15 @@
 """One deployed stack for all end-to-end tests; each test brings rotations of its own."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.sandbox.sandbox import Sandbox, sandbox
+from tests.sandbox.standin.rotations import Rotation
+
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -13,6 +17,20 @@ def deployed(artifacts: Path) -> Iterator[Sandbox]:
     assert artifacts.is_dir()
     with sandbox() as running:
         yield running
+
+
+@pytest.fixture
+def new_rotation(deployed: Sandbox) -> Callable[..., Rotation]:
+    """Create rotations of this test alone, each with an IAM user of its own."""
+    return lambda **fields: deployed.add_rotation(f"user-{next(_numbers)}", **fields)
+
+
+@pytest.fixture
+def rotation(deployed: Sandbox, new_rotation: Callable[..., Rotation]) -> Rotation:
+    """A rotation of this test alone, mapped to the trigger that the sample events name."""
+    rotation = new_rotation()
+    deployed.stack.put_map({"triggers": {"weekly": rotation.id, "monthly": rotation.id}})
+    return rotation
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,71 +1,35 @@
 """Events through the deployed stack: real roles, real queues, keys that AWS really accepts or refuses."""
 
-import itertools
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rotator.instant import format_instant
 from rotator.telemetry import Metric
+from tests.e2e.looks import delta, outcomes_of, posts_for, scheduled
 from tests.sandbox.deployment import wait_until
 from tests.sandbox.embedded_aws import ROOT
-from tests.sandbox.run import published_key
 from tests.sandbox.sandbox import Sandbox
 from tests.sandbox.standin.faults import CommittedThenDropped, Fails, Point, Slow
 from tests.sandbox.standin.rotations import Rotation
 
 EVENTS = sorted((ROOT / "events").glob("*.json"))
 
-_names = (f"user-{number}" for number in itertools.count())
-
-
-@pytest.fixture
-def rotation(deployed: Sandbox) -> Rotation:
-    """A rotation of this test alone, mapped to the trigger that the sample events name."""
-    rotation = deployed.add_rotation(next(_names))
-    deployed.stack.put_map({"triggers": {"weekly": rotation.id, "monthly": rotation.id}})
-    return rotation
-
-
-def outcomes_of(deployed: Sandbox, rotation: Rotation, count: int = 1) -> list[dict[str, Any]]:
-    """Wait until so many requests for a rotation have ended, and return how."""
-
-    def ended() -> list[dict[str, Any]] | None:
-        ends = [end for end in deployed.stack.outcomes() if end.get("rotation_id") == rotation.id]
-        return ends if len(ends) >= count else None
-
-    return wait_until(f"{count} outcomes of {rotation.name}", ended) or []
-
-
-def posts_for(deployed: Sandbox, rotation: Rotation) -> int:
-    path = f"/{rotation.id}/rotate-secrets"
-    return sum(entry.path.endswith(path) for entry in deployed.infisical.requests)
-
-
-def scheduled(trigger: str = "weekly", at: datetime | None = None) -> dict[str, str]:
-    """A schedule's input as it arrives."""
-    return {"trigger": trigger, "scheduledTime": format_instant(at or datetime.now(UTC))}
-
-
-def delta(before: dict[str, float], after: dict[str, float], metric: Metric) -> float:
-    return after.get(metric, 0.0) - before.get(metric, 0.0)
-
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda path: path.stem)
 def test_every_sample_event_rotates_its_mapped_rotation_once(
     deployed: Sandbox, rotation: Rotation, event: Path
 ) -> None:
-    old = published_key(rotation)
+    old = deployed.published_key(rotation)
 
     deployed.stack.send(json.loads(event.read_text()))
 
     assert [end["outcome"] for end in outcomes_of(deployed, rotation)] == ["rotated"]
-    assert deployed.valid_keys(rotation.name) == {old, published_key(rotation)}
-    assert published_key(rotation) != old
+    assert deployed.valid_keys(rotation.name) == {old, deployed.published_key(rotation)}
+    assert deployed.published_key(rotation) != old
     assert posts_for(deployed, rotation) == 1
 
 
@@ -97,7 +61,7 @@ def test_the_deployed_schedule_fires_and_rotates(deployed: Sandbox, rotation: Ro
 
 
 def test_one_event_five_times_at_once_rotates_once(deployed: Sandbox, rotation: Rotation) -> None:
-    old, event = published_key(rotation), scheduled()
+    old, event = deployed.published_key(rotation), scheduled()
     dispatched = len(deployed.stack.ends_of_triggers())
 
     for _ in range(5):
@@ -107,14 +71,14 @@ def test_one_event_five_times_at_once_rotates_once(deployed: Sandbox, rotation: 
     wait_until("five dispatches", lambda: len(deployed.stack.ends_of_triggers()) == dispatched + 5)
     wait_until("an empty queue", lambda: deployed.stack.depth("RotationRequestsUrl") == 0)
     assert posts_for(deployed, rotation) == 1
-    assert deployed.valid_keys(rotation.name) == {old, published_key(rotation)}
+    assert deployed.valid_keys(rotation.name) == {old, deployed.published_key(rotation)}
 
 
 def test_two_triggers_for_one_rotation_in_one_batch_rotate_once_and_skip_once(
-    deployed: Sandbox, rotation: Rotation
+    deployed: Sandbox, rotation: Rotation, new_rotation: Callable[..., Rotation]
 ) -> None:
     # given a worker that is busy with another rotation, so that both requests wait and arrive together
-    busy = deployed.add_rotation(next(_names))
+    busy = new_rotation()
     deployed.infisical.faults.add(busy.id, Slow(3))
     deployed.stack.put_map({"triggers": {"busy": busy.id, "weekly": rotation.id, "monthly": rotation.id}})
     deployed.stack.send(scheduled("busy"))
@@ -124,7 +88,7 @@ def test_two_triggers_for_one_rotation_in_one_batch_rotate_once_and_skip_once(
     deployed.stack.send(scheduled("weekly", now))
     deployed.stack.send(scheduled("monthly", now + timedelta(seconds=1)))
 
-    ends = outcomes_of(deployed, rotation, 2)
+    ends = outcomes_of(deployed, rotation, count=2)
     assert sorted((end["outcome"], end["reason"]) for end in ends) in (
         [("rotated", "Rotated"), ("skipped", "AlreadyRotated")],
         [("rotated", "Rotated"), ("skipped", "TooSoon")],
@@ -135,7 +99,7 @@ def test_two_triggers_for_one_rotation_in_one_batch_rotate_once_and_skip_once(
 
 
 def test_a_commit_whose_answer_is_lost_is_one_rotation_and_a_success(deployed: Sandbox, rotation: Rotation) -> None:
-    before, old = deployed.stack.metrics(), published_key(rotation)
+    before, old = deployed.stack.metrics(), deployed.published_key(rotation)
     deployed.infisical.faults.add(rotation.id, CommittedThenDropped())
 
     deployed.stack.send(scheduled())
@@ -143,13 +107,13 @@ def test_a_commit_whose_answer_is_lost_is_one_rotation_and_a_success(deployed: S
     (end,) = outcomes_of(deployed, rotation)
     assert (end["outcome"], end["reason"]) == ("rotated", "Confirmed")
     assert posts_for(deployed, rotation) == 1
-    assert deployed.valid_keys(rotation.name) == {old, published_key(rotation)}
+    assert deployed.valid_keys(rotation.name) == {old, deployed.published_key(rotation)}
     assert delta(before, deployed.stack.metrics(), Metric.ROTATION_SUCCEEDED) == 1
     assert deployed.stack.depth("FailedRotationsUrl") == 0
 
 
 def test_a_500_before_the_commit_is_not_repeated_and_waits_for_a_person(deployed: Sandbox, rotation: Rotation) -> None:
-    before, old = deployed.stack.metrics(), published_key(rotation)
+    before, old = deployed.stack.metrics(), deployed.published_key(rotation)
     deployed.infisical.faults.add(rotation.id, Fails(Point.BEFORE))
 
     deployed.stack.send(scheduled("weekly"))
@@ -168,7 +132,7 @@ def test_a_500_before_the_commit_is_not_repeated_and_waits_for_a_person(deployed
 
     # and the group is not blocked: another trigger is decided at once, without another attempt
     deployed.stack.send(scheduled("monthly"))
-    ends = outcomes_of(deployed, rotation, 2)
+    ends = outcomes_of(deployed, rotation, count=2)
     assert (ends[1]["outcome"], ends[1]["reason"]) == ("refused", "PreviousAttemptFailed")
     assert posts_for(deployed, rotation) == 1
     assert deployed.stack.depth("RotationRequestsUrl") == 0
@@ -176,8 +140,10 @@ def test_a_500_before_the_commit_is_not_repeated_and_waits_for_a_person(deployed
 
 
 @pytest.mark.parametrize("lose", ["expire_tokens", "revoke_tokens"])
-def test_a_token_that_is_no_longer_accepted_costs_one_login(deployed: Sandbox, rotation: Rotation, lose: str) -> None:
-    warm_up = deployed.add_rotation(next(_names))
+def test_a_token_that_is_no_longer_accepted_costs_one_login(
+    deployed: Sandbox, rotation: Rotation, new_rotation: Callable[..., Rotation], lose: str
+) -> None:
+    warm_up = new_rotation()
     deployed.stack.put_map({"triggers": {"warm-up": warm_up.id, "weekly": rotation.id}})
     deployed.stack.send(scheduled("warm-up"))
     outcomes_of(deployed, warm_up)
@@ -212,7 +178,7 @@ def test_a_broken_map_is_refused_whole(deployed: Sandbox, rotation: Rotation) ->
 
     assert "triggers.monthly[0]" in answer["errorMessage"]
     assert posts_for(deployed, rotation) == 0
-    assert published_key(rotation) in deployed.valid_keys(rotation.name)
+    assert deployed.published_key(rotation) in deployed.valid_keys(rotation.name)
 
 
 @pytest.mark.parametrize(
@@ -230,20 +196,22 @@ def test_dispatch_runs_under_its_own_role_alone(
     assert posts_for(deployed, rotation) == 0
 
 
-def test_rotate_runs_under_its_own_role_alone(deployed: Sandbox) -> None:
-    role = deployed.stack.resources("AWS::IAM::Role")["RotateRole"]
+def test_rotate_runs_under_its_own_role_alone(deployed: Sandbox, rotation: Rotation) -> None:
+    """The role that Infisical allows is the function's own; what it logs in with is verified by AWS."""
+    role = deployed.stack.outputs["RotateRoleArn"]
+    allowed, deployed.identity.allowed_principals = deployed.identity.allowed_principals, ["arn:aws:iam::1:role/other"]
     deployed.stack.restart("RotateFunction")
-    with deployed.stack.without("RotateRole", "LogInToInfisical"):
-        rotation = deployed.add_rotation(next(_names))
-        deployed.stack.put_map({"triggers": {"weekly": rotation.id}})
+    try:
         deployed.stack.send(scheduled())
         (end,) = outcomes_of(deployed, rotation)
+    finally:
+        deployed.identity.allowed_principals = allowed
+        deployed.stack.restart("RotateFunction")
 
-    assert (end["outcome"], end["reason"]) == ("deferred", "Unreachable")
-    assert f"assumed-role/{role}/" in end["explanation"]
-    assert "secretsmanager:GetSecretValue" in end["explanation"]
+    assert (end["outcome"], end["reason"]) == ("failed", "LoginRefused")
+    assert f"assumed-role/{role.rsplit('/')[-1]}" in end["explanation"]
     assert posts_for(deployed, rotation) == 0
-    deployed.stack.sqs.purge_queue(QueueUrl=deployed.stack.outputs["RotationRequestsUrl"])
+    deployed.stack.take("FailedRotationsUrl")
 
 
 @pytest.mark.last

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tests.sandbox.embedded_aws import ROOT, EmbeddedAws
+from tests.sandbox.embedded_aws import REGION, ROOT, EmbeddedAws
 
 if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
@@ -23,6 +24,7 @@ T = TypeVar("T")
 
 WAIT_SECONDS = 60
 STACK = "sandbox"
+CONFIG = ROOT / "tests" / "sandbox" / "samconfig.toml"  # not the one that `make deploy` may have written to
 
 
 def build() -> None:
@@ -30,7 +32,7 @@ def build() -> None:
 
     Raises RuntimeError with what `sam` said.
     """
-    _sam(["build"], os.environ)
+    _sam(["build"], {})
 
 
 def deploy(aws: EmbeddedAws, stack: str = STACK, **parameters: str) -> "Deployment":
@@ -39,9 +41,9 @@ def deploy(aws: EmbeddedAws, stack: str = STACK, **parameters: str) -> "Deployme
     Raises RuntimeError with what `sam` said.
     """
     overrides = [f"{name}={value}" for name, value in parameters.items()]
-    arguments = ["deploy", "--stack-name", stack, "--no-confirm-changeset", "--parameter-overrides", *overrides]
-    _sam(arguments, {**os.environ, **aws.environment})
-    cloudformation = aws.session().client("cloudformation", endpoint_url=aws.endpoint)
+    arguments = ["deploy", "--stack-name", stack, "--region", REGION, "--parameter-overrides", *overrides]
+    _sam(arguments, aws.environment)
+    cloudformation = aws.client("cloudformation")
     outputs = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
     deployment = Deployment(aws, stack, {output["OutputKey"]: output["OutputValue"] for output in outputs})
     _allow_batches(deployment)
@@ -66,9 +68,9 @@ def _allow_batches(deployment: "Deployment") -> None:
 
 def _sam(arguments: list[str], environment: Mapping[str, str]) -> None:
     answer = subprocess.run(
-        ["sam", *arguments],
+        ["sam", *arguments, "--config-file", CONFIG],
         cwd=ROOT,
-        env={**environment, "SAM_CLI_TELEMETRY": "0"},
+        env={**os.environ, **environment, "SAM_CLI_TELEMETRY": "0"},
         capture_output=True,
         text=True,
         check=False,
@@ -102,12 +104,16 @@ class Deployment:
         return self.aws.session().client("scheduler", endpoint_url=self.aws.endpoint)
 
     @cached_property
+    def events(self) -> "EventBridgeClient":
+        return self.aws.session().client("events", endpoint_url=self.aws.endpoint)
+
+    @cached_property
     def iam(self) -> "IAMClient":
         return self.aws.session().client("iam", endpoint_url=self.aws.endpoint)
 
     def resources(self, kind: str) -> dict[str, str]:
         """The logical → physical ids of the stack's resources of a type."""
-        cloudformation = self.aws.session().client("cloudformation", endpoint_url=self.aws.endpoint)
+        cloudformation = self.aws.client("cloudformation")
         resources = cloudformation.describe_stack_resources(StackName=self.stack)["StackResources"]
         return {
             each["LogicalResourceId"]: each["PhysicalResourceId"] for each in resources if each["ResourceType"] == kind
@@ -149,7 +155,7 @@ class Deployment:
     def put_map(self, rotation_map: object) -> None:
         """Write the rotation map, and let `dispatch` forget the one it has cached; a text is written as it is."""
         text = rotation_map if isinstance(rotation_map, str) else json.dumps(rotation_map)
-        ssm = self.aws.session().client("ssm", endpoint_url=self.aws.endpoint)
+        ssm = self.aws.client("ssm")
         ssm.put_parameter(Name=self.outputs["RotationMapParameterName"], Value=text, Type="String", Overwrite=True)
         self.restart("DispatchFunction")
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import httpx
@@ -37,14 +38,25 @@ class EmbeddedAws:
             "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+    def client(self, service: Any) -> Any:  # noqa: ANN401 - one of boto3's many
+        """A client with the account's root credentials."""
+        return self.session().client(service, endpoint_url=self.endpoint)
 
     def session(self, access_key_id: str = ACCOUNT, secret_access_key: str = ROOT_SECRET) -> boto3.Session:
         """A session whose clients need `endpoint_url=self.endpoint`."""
         return boto3.Session(access_key_id, secret_access_key, region_name=REGION)
+
+
+def forget_own_accounts() -> None:
+    """Take everything out of this process's environment that points the AWS tools at its user's own accounts."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "SAM_")):
+            del os.environ[name]
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    os.environ["AWS_DEFAULT_REGION"] = REGION
 
 
 @contextmanager

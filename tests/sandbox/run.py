@@ -15,7 +15,7 @@ from rich.table import Table
 
 from rotator.telemetry import Metric
 from tests.sandbox.deployment import build, wait_until
-from tests.sandbox.embedded_aws import ROOT
+from tests.sandbox.embedded_aws import ROOT, forget_own_accounts
 from tests.sandbox.sandbox import Sandbox, sandbox
 from tests.sandbox.standin.rotations import Rotation
 
@@ -35,38 +35,42 @@ class Before:
 def main() -> int:
     """Return the exit status: 0 where the event rotated what it should, once."""
     arguments = _arguments()
+    forget_own_accounts()
     try:
         event = json.loads(arguments.event.read_text())
     except (OSError, ValueError) as error:
         print(f"{arguments.event} is no event: {error}", file=sys.stderr)
         return 2
-    deliveries = 2 if arguments.twice else 1
     console = Console(highlight=False)
+    try:
+        problems = _run(console, arguments.event, event, 2 if arguments.twice else 1)
+    except (RuntimeError, TimeoutError) as error:
+        problems = [str(error)]
+    for problem in problems:
+        console.print(f"[bold red]✗[/] {problem}", soft_wrap=True)
+    return 1 if problems else 0
+
+
+def _run(console: Console, path: Path, event: object, deliveries: int) -> list[str]:
+    """Deliver the event and show what happened; return what is not as promised."""
     with _step(console, "Building the application"):
         build()
     with ExitStack() as running:
         with _step(console, "Starting an AWS and an Infisical on this machine, deploying template.yaml"):
             here = running.enter_context(sandbox())
             rotations = [here.add_rotation(user) for user in USERS]
-            before = [Before(rotation, published_key(rotation)) for rotation in rotations]
+            before = [Before(rotation, here.published_key(rotation)) for rotation in rotations]
             here.stack.put_map(_rotation_map(rotations))
-        with _step(console, f"Sending {_shown(arguments.event)}" + (" twice" if arguments.twice else "")):
+        with _step(console, f"Sending {_shown(path)}, {deliveries} x"):
             for _ in range(deliveries):
                 here.stack.send(event)
             _wait_for_the_end(here, deliveries)
         problems = _problems(here, before)
         _show(console, here, before, deliveries)
-    for problem in problems:
-        console.print(f"[bold red]✗[/] {problem}", soft_wrap=True)
     if not problems:
         times = "one delivery" if deliveries == 1 else f"{deliveries} deliveries"
         console.print(f"[bold green]✓[/] One trigger, {times}, one rotation; every previous key is still valid.")
-    return 1 if problems else 0
-
-
-def published_key(rotation: Rotation) -> str:
-    """The id of the key that Infisical hands to consumers now."""
-    return str(rotation.slots[rotation.active_index]["accessKeyId"])
+    return problems
 
 
 def _arguments() -> argparse.Namespace:
@@ -128,7 +132,7 @@ def _show(console: Console, here: Sandbox, before: list[Before], deliveries: int
         table.add_row(
             end["rotation_name"] or end.get("rotation_id", "?"),
             "rotated" if rotated else f"{end['outcome']}: {end['reason']}",
-            f"{each.key} →\n{published_key(each.rotation)}" if each and rotated else "",
+            f"{each.key} →\n{here.published_key(each.rotation)}" if each and rotated else "",
             f"{end['duration_seconds']:.2f} s",
         )
     console.print(table)

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.sandbox.deployment import Deployment, deploy
 from tests.sandbox.embedded_aws import ACCOUNT, EmbeddedAws, embedded_aws
 from tests.sandbox.standin.core import StandIn
 from tests.sandbox.standin.keys import IamKeys
 from tests.sandbox.standin.server import serve
+from tests.sandbox.standin.sts import ForwardingSts
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
@@ -36,17 +37,22 @@ INFISICAL_POLICY = {
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What a test or a person needs of it."""
+    """What a test or a person needs of it. `url` is Infisical's."""
 
     infisical: StandIn
+    url: str
     identity: "Identity"
     stack: Deployment
     iam: "IAMClient"
 
-    def add_rotation(self, name: str, last_rotated_at: datetime = LONG_AGO) -> "Rotation":
-        """Create an IAM user with a key, and the rotation that keeps it."""
+    def add_rotation(self, name: str, last_rotated_at: datetime = LONG_AGO, **fields: Any) -> "Rotation":  # noqa: ANN401 - as the stand-in's
+        """Create an IAM user with a key, and the rotation that keeps it; `fields` say where in Infisical it is."""
         self.iam.create_user(UserName=name)
-        return self.infisical.add_rotation(name=name, user_name=name, last_rotated_at=last_rotated_at)
+        return self.infisical.add_rotation(name=name, user_name=name, last_rotated_at=last_rotated_at, **fields)
+
+    def published_key(self, rotation: "Rotation") -> str:
+        """The id of the access key that Infisical hands to consumers now."""
+        return str(rotation.slots[rotation.active_index]["accessKeyId"])
 
     def valid_keys(self, user: str) -> set[str]:
         """The access key ids that AWS accepts for a user."""
@@ -57,23 +63,13 @@ class Sandbox:
 def sandbox(**parameters: str) -> Iterator[Sandbox]:
     """Start everything and deploy what was built, with `parameters` for the template; stop everything afterwards."""
     with embedded_aws() as aws:
-        iam = aws.session().client("iam", endpoint_url=aws.endpoint)
-        infisical = StandIn(time, IamKeys(_infisical_iam(aws, iam)))
-        identity = infisical.add_identity({"read", "rotate-secrets"})
+        iam = aws.client("iam")
+        infisical = StandIn(time, IamKeys(_infisical_iam(aws, iam)), sts=ForwardingSts(aws.endpoint))
         with serve(infisical) as url:
-            secret = (
-                aws.session()
-                .client("secretsmanager", endpoint_url=aws.endpoint)
-                .create_secret(
-                    Name="infisical-machine-identity",
-                    SecretString=json.dumps(
-                        # The line end is what pasting from a terminal leaves behind.
-                        {"clientId": identity.client_id, "clientSecret": identity.client_secret + "\n"}
-                    ),
-                )
-            )
-            stack = deploy(aws, InfisicalUrl=url, MachineIdentitySecretArn=secret["ARN"], **parameters)
-            yield Sandbox(infisical, identity, stack, iam)
+            identity = infisical.add_identity({"read", "rotate-secrets"}, allowed_principals=[])
+            stack = deploy(aws, InfisicalUrl=url, MachineIdentityId=identity.id, **parameters)
+            identity.allowed_principals = [stack.outputs["DispatchRoleArn"], stack.outputs["RotateRoleArn"]]
+            yield Sandbox(infisical, url, identity, stack, iam)
 
 
 def _infisical_iam(aws: EmbeddedAws, iam: "IAMClient") -> "IAMClient":

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -21,10 +22,19 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self.app_state = {**self.app_state, "transport": transport}
 
+    def shutdown(self) -> None:
+        """Close idle connections at once: a farewell by TLS would outlast the server."""
+        super().shutdown()
+        if self.transport.is_closing():
+            self.transport.abort()
+
 
 @contextmanager
-def serve(standin: StandIn) -> Iterator[str]:
-    """Serve on 127.0.0.1 and a free port; yield the base URL. Whatever still runs at the end is cut off."""
+def serve(standin: StandIn, certificate: Path | None = None) -> Iterator[str]:
+    """Serve on 127.0.0.1 and a free port; yield the base URL. Whatever still runs at the end is cut off.
+
+    With `certificate`, a PEM file that holds the private key too, serve https.
+    """
     config = uvicorn.Config(
         create_app(standin),
         http=Connection,
@@ -33,6 +43,7 @@ def serve(standin: StandIn) -> Iterator[str]:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=1,
+        ssl_certfile=certificate,
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -42,7 +53,7 @@ def serve(standin: StandIn) -> Iterator[str]:
         try:
             while not server.started and thread.is_alive():
                 time.sleep(0.01)
-            yield f"http://{host}:{port}"
+            yield f"{'https' if certificate else 'http'}://{host}:{port}"
         finally:
             server.should_exit = True
             thread.join()

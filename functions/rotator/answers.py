@@ -1,0 +1,74 @@
+"""What Infisical says about rotations, checked: nothing is decided on a field that makes no sense."""
+
+from typing import Any
+
+from rotator.errors import InvalidAnswerError, capped_text
+from rotator.instant import parse_instant
+from rotator.model import ListedRotation, RotationState, parse_rotation_id
+
+Fields = dict[str, Any]
+
+
+def parse_state(answer: Fields, rotation_id: str) -> RotationState:
+    """Read the answer about one rotation.
+
+    Raises InvalidAnswerError naming the field that is missing or impossible.
+    """
+    try:
+        state = _state(_object(answer, "secretRotation"))
+    except ValueError as error:
+        raise InvalidAnswerError(f"Infisical's answer is wrong: {error}") from None
+    if state.id != rotation_id:
+        raise InvalidAnswerError(f"Infisical's answer is wrong: its id is another rotation's, {state.id}")
+    return state
+
+
+def parse_list(answer: Fields) -> list[ListedRotation]:
+    """Read the answer about all rotations of a project.
+
+    Raises InvalidAnswerError naming the field that is missing or impossible.
+    """
+    entries = answer.get("secretRotations")
+    if not isinstance(entries, list):
+        raise InvalidAnswerError("Infisical's answer is wrong: it has no array secretRotations")
+    try:
+        return [_listed(entry) for entry in entries]
+    except ValueError as error:
+        raise InvalidAnswerError(f"Infisical's answer is wrong: {error}") from None
+
+
+def _listed(fields: object) -> ListedRotation:
+    if not isinstance(fields, dict):
+        raise ValueError("a rotation is no object")
+    return ListedRotation(
+        state=_state(fields),
+        type=_text(fields, "type"),
+        project=_text(fields, "projectId"),
+        environment=_text(_object(fields, "environment"), "slug"),
+        path=_text(_object(fields, "folder"), "path"),
+    )
+
+
+def _state(fields: Fields) -> RotationState:
+    return RotationState(
+        id=parse_rotation_id(fields.get("id"), "id"),
+        name=_text(fields, "name"),
+        status=_text(fields, "rotationStatus"),
+        last_rotated_at=parse_instant(fields.get("lastRotatedAt"), "lastRotatedAt"),
+        last_attempted_at=parse_instant(fields.get("lastRotationAttemptedAt"), "lastRotationAttemptedAt"),
+        last_message=capped_text(fields.get("lastRotationMessage")),
+    )
+
+
+def _object(fields: Fields, name: str) -> Fields:
+    value = fields.get(name)
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} must be an object, not {value!r:.60}")
+    return value
+
+
+def _text(fields: Fields, name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a text, not {value!r:.60}")
+    return value

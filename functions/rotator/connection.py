@@ -1,0 +1,88 @@
+"""Infisical as the settings describe it: who logs in, through which network, trusting whom."""
+
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import boto3
+import certifi
+import httpx
+from aws_lambda_powertools.utilities.parameters import SecretsProvider, SSMProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+
+from rotator.aws import CLIENT_CONFIG
+from rotator.aws_auth import aws_auth
+from rotator.errors import UnreachableError
+from rotator.identity import Login, MachineIdentity
+from rotator.infisical import Infisical
+from rotator.settings import InfisicalSettings, SettingsError
+from rotator.transport import BoundedTransport
+from rotator.universal_auth import universal_auth
+
+if TYPE_CHECKING:
+    from rotator.clock import Clock
+
+# A changed client secret is picked up after this long at the latest; it is only read to log in.
+SECRET_CACHE_SECONDS = 60
+
+
+def connect(settings: InfisicalSettings, clock: "Clock") -> Infisical:
+    """Open a client; nothing is sent before its first call.
+
+    Raises SettingsError where the certificate authorities are none.
+    """
+    identity = MachineIdentity(settings.url, _login(settings), clock.time)
+    transport = httpx.HTTPTransport(verify=trust(_authorities(settings.ca_parameter)))
+    return Infisical(settings.url, identity, BoundedTransport(transport, clock), clock)
+
+
+def trust(authorities: str) -> ssl.SSLContext:
+    """Trust the public certificate authorities, and `authorities` (PEM, may be empty) beside them.
+
+    Raises SettingsError where these are no certificates.
+    """
+    context = ssl.create_default_context(cafile=certifi.where())
+    if authorities:
+        try:
+            context.load_verify_locations(cadata=authorities)
+        except (ssl.SSLError, ValueError) as error:
+            raise SettingsError(
+                f"the SSM parameter that the template's parameter CaCertificateParameter names must hold certificates"
+                f" in PEM form: {error}"
+            ) from None
+    return context
+
+
+def _authorities(parameter: str) -> str:
+    return str(SSMProvider(boto_config=CLIENT_CONFIG).get(parameter, decrypt=True)) if parameter else ""
+
+
+def _login(settings: InfisicalSettings) -> Callable[[], Login]:
+    if settings.identity_secret:
+        return _universal_login(settings.identity_secret)
+    return _aws_login(settings.identity_id)
+
+
+def _aws_login(identity_id: str) -> Callable[[], Login]:
+    """Log in as the function's own role, with the credentials that Lambda gives it."""
+    session = boto3.Session()
+
+    def login() -> Login:
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise UnreachableError("there are no AWS credentials to log in with")
+        return aws_auth(identity_id, credentials.get_frozen_credentials(), session.region_name)
+
+    return login
+
+
+def _universal_login(secret_id: str) -> Callable[[], Login]:
+    secrets = SecretsProvider(boto_config=CLIENT_CONFIG)
+
+    def login() -> Login:
+        try:
+            return universal_auth(str(secrets.get(secret_id, max_age=SECRET_CACHE_SECONDS)))
+        except (GetParameterError, ValueError) as error:
+            raise UnreachableError(f"the machine identity's secret is of no use: {error}") from None
+
+    return login

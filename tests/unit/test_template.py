@@ -1,0 +1,73 @@
+"""What the embedded AWS does not show of template.yaml, seen in the CloudFormation that SAM makes of it."""
+
+from typing import Any
+
+import pytest
+from samcli.yamlhelper import yaml_parse
+from samtranslator.translator.transform import transform
+
+from rotator.queues import VISIBILITY_TIMEOUT_SECONDS
+from tests.sandbox.embedded_aws import ROOT
+
+
+class NoManagedPolicies:
+    """SAM looks up AWS's managed policies by name; the template uses none."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+@pytest.fixture(scope="module")
+def resources() -> dict[str, Any]:
+    template = yaml_parse((ROOT / "template.yaml").read_text())
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            resource["Properties"]["CodeUri"] = "s3://bucket/artifact"
+    template["Globals"]["Function"].pop("CodeUri")
+    translated: dict[str, Any] = transform(template, {}, NoManagedPolicies())["Resources"]
+    return translated
+
+
+def of_type(resources: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {name: each["Properties"] for name, each in resources.items() if each["Type"] == kind}
+
+
+def test_every_function_is_placed_in_the_vpc_if_there_is_one(resources: dict[str, Any]) -> None:
+    functions = of_type(resources, "AWS::Lambda::Function")
+
+    assert functions
+    for function in functions.values():
+        condition, network, otherwise = function["VpcConfig"]["Fn::If"]
+        assert condition == "InVpc"
+        assert network["SubnetIds"] == {"Ref": "VpcSubnetIds"}
+        assert network["SecurityGroupIds"] == {"Ref": "VpcSecurityGroupIds"}
+        assert otherwise == {"Ref": "AWS::NoValue"}
+
+
+def test_the_visibility_time_out_is_six_times_the_functions(resources: dict[str, Any]) -> None:
+    function = resources["RotateFunction"]["Properties"]
+    queue = resources["RotationRequests"]["Properties"]
+
+    assert queue["VisibilityTimeout"] == 6 * function["Timeout"] == VISIBILITY_TIMEOUT_SECONDS
+
+
+def test_nothing_has_a_fixed_physical_name(resources: dict[str, Any]) -> None:
+    names = {"FunctionName", "QueueName", "RoleName", "TopicName", "AlarmName", "LogGroupName", "Name"}
+
+    fixed = {
+        (logical_id, name)
+        for logical_id, resource in resources.items()
+        for name in names & set(resource.get("Properties", {}))
+    }
+
+    assert fixed == set()
+
+
+def test_everything_that_keeps_data_is_encrypted_and_forgets(resources: dict[str, Any]) -> None:
+    for queue in of_type(resources, "AWS::SQS::Queue").values():
+        assert queue["SqsManagedSseEnabled"] is True
+        assert queue["MessageRetentionPeriod"] == 14 * 86400
+    for group in of_type(resources, "AWS::Logs::LogGroup").values():
+        assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    for topic in of_type(resources, "AWS::SNS::Topic").values():
+        assert topic["KmsMasterKeyId"]
