@@ -58,6 +58,7 @@ def test_nothing_has_a_fixed_physical_name(resources: dict[str, Any]) -> None:
         (logical_id, name)
         for logical_id, resource in resources.items()
         for name in names & set(resource.get("Properties", {}))
+        if isinstance(resource["Properties"][name], str)
     }
 
     assert fixed == set()
