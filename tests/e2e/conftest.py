@@ -31,9 +31,3 @@ def rotation(deployed: Sandbox, new_rotation: Callable[..., Rotation]) -> Rotati
     rotation = new_rotation()
     deployed.stack.put_map({"triggers": {"weekly": rotation.id, "monthly": rotation.id}})
     return rotation
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move what looks back at the whole run to its end."""
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)

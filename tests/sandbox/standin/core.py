@@ -33,6 +33,10 @@ class Call:
     closes_at: float
 
 
+# Every server of this process: what any of them handed out may show up in no log.
+SERVERS: list["StandIn"] = []
+
+
 class StandIn:
     """`handle` is the whole server; `begin` and `poll` are for callers with their own idea of waiting.
 
@@ -50,6 +54,7 @@ class StandIn:
         rate_limits: RateLimits | None = None,
         pace: Pace | None = None,
     ) -> None:
+        SERVERS.append(self)
         self.clock = clock
         self.keys = keys
         self.requests: list[JournalEntry] = []
