@@ -1,13 +1,19 @@
-"""What the unit tests put at the edges: a clock, queues that keep what they get, a stream to read logs from."""
+"""What the unit tests put at the edges: a clock, queues that keep what they get, an Infisical, a stream of logs."""
 
 import json
-from collections.abc import Collection
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from itertools import count
 from typing import TYPE_CHECKING, Any, Unpack, cast
 from uuid import UUID
 
+import httpx
+from botocore.exceptions import ClientError
+
+from rotator.infisical import Infisical
+from rotator.instant import format_instant
+from rotator.model import DEFAULT_TYPE
 from rotator.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -45,19 +51,24 @@ class VirtualClock:
         self._elapsed_seconds += seconds
 
 
-class QueueDownError(Exception):
-    pass
+QUEUE_DOWN = ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "try again"}}, "AnyOperation")
 
 
 class FakeSqs:
-    """Keeps what it is given. `refused_groups` are not accepted from a batch; while `down`, every call fails."""
+    """Keeps what it is given.
+
+    `refused_groups` are not accepted from a batch. While `down`, every call fails; a call about one of the
+    `lost_receipts` always does, and so does each batch whose number is one of the `failures`, with that error.
+    """
 
     def __init__(self, refused_groups: Collection[str] = (), *, down: bool = False) -> None:
         self.refused_groups = refused_groups
         self.down = down
+        self.lost_receipts: Collection[str] = ()
+        self.failures: dict[int, Exception] = {}
         self.batches: list[list[SendMessageBatchRequestEntryTypeDef]] = []
         self.sent: list[SendMessageRequestTypeDef] = []
-        self.returned: list[ChangeMessageVisibilityRequestTypeDef] = []
+        self.changed: list[ChangeMessageVisibilityRequestTypeDef] = []
 
     @property
     def client(self) -> "SQSClient":
@@ -75,10 +86,17 @@ class FakeSqs:
     def reports(self) -> list[dict[str, Any]]:
         return [json.loads(message["MessageBody"]) for message in self.sent]
 
+    @property
+    def visibility(self) -> list[tuple[str, int]]:
+        """Which messages were made invisible, and for how many seconds from then on."""
+        return [(call["ReceiptHandle"], call["VisibilityTimeout"]) for call in self.changed]
+
     def send_message_batch(self, **call: Unpack["SendMessageBatchRequestTypeDef"]) -> dict[str, Any]:
         self._fail_while_down()
         entries = list(call["Entries"])
         self.batches.append(entries)
+        if failure := self.failures.get(len(self.batches)):
+            raise failure
         refused = [entry for entry in entries if entry.get("MessageGroupId") in self.refused_groups]
         return {"Failed": [{"Id": entry["Id"], "Code": "InternalError"} for entry in refused]} if refused else {}
 
@@ -88,11 +106,72 @@ class FakeSqs:
 
     def change_message_visibility(self, **call: Unpack["ChangeMessageVisibilityRequestTypeDef"]) -> None:
         self._fail_while_down()
-        self.returned.append(call)
+        if call["ReceiptHandle"] in self.lost_receipts:
+            raise QUEUE_DOWN
+        self.changed.append(call)
 
     def _fail_while_down(self) -> None:
         if self.down:
-            raise QueueDownError
+            raise QUEUE_DOWN
+
+
+def described(number: int, **fields: object) -> dict[str, Any]:
+    """A rotation as Infisical lists it: rotated a week ago, unless told."""
+    a_week_ago = format_instant(NOW - timedelta(days=7))
+    return {
+        "id": rotation_id(number),
+        "name": f"rotation-{number}",
+        "type": DEFAULT_TYPE,
+        "projectId": "payments",
+        "environment": {"id": rotation_id(0xE), "name": "Production", "slug": "prod"},
+        "folder": {"id": rotation_id(0xF), "path": "/"},
+        "rotationStatus": "success",
+        "lastRotatedAt": a_week_ago,
+        "lastRotationAttemptedAt": a_week_ago,
+        "lastRotationMessage": None,
+    } | fields
+
+
+class FakeInfisical:
+    """Answers for the rotations that it holds, and keeps what it was asked.
+
+    `disturb` may answer a request instead, or take its time.
+    """
+
+    def __init__(
+        self,
+        *rotations: dict[str, Any],
+        disturb: Callable[[httpx.Request], httpx.Response | None] = lambda _: None,
+        clock: VirtualClock | None = None,
+    ) -> None:
+        self.rotations = list(rotations)
+        self.disturb = disturb
+        self.requests: list[httpx.Request] = []
+        transport = httpx.MockTransport(self._answer)
+        self.client = Infisical("https://infisical.test", httpx.Auth(), transport, clock or VirtualClock())
+
+    @property
+    def asked(self) -> list[str]:
+        """Methods and what follows the common path."""
+        return [f"{each.method} {str(each.url).partition('/secret-rotations/')[2]}" for each in self.requests]
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return self.disturb(request) or self._of_rotation(request)
+
+    def _of_rotation(self, request: httpx.Request) -> httpx.Response:
+        _, _, rest = request.url.path.partition("/secret-rotations/")
+        kind, _, wanted = rest.partition("/")
+        of_kind = [each for each in self.rotations if each["type"] == kind]
+        if not wanted:
+            project = request.url.params["projectId"]
+            return httpx.Response(
+                200, json={"secretRotations": [each for each in of_kind if each["projectId"] == project]}
+            )
+        for each in of_kind:
+            if each["id"] == wanted:
+                return httpx.Response(200, json={"secretRotation": each})
+        return httpx.Response(404, json={"error": "NotFound", "message": f"no rotation {wanted}"})
 
 
 class Observed:

@@ -1,18 +1,24 @@
 import json
 from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatch import Dispatch
+from dispatch import LIST_TIMEOUT_SECONDS, Dispatch
+from rotator.errors import InvalidAnswerError, RejectedError
+from rotator.model import DEFAULT_TYPE
 from rotator.queues import RequestQueue, UndeliveredRequestsError
 from rotator.rotation_map import RotationMapError, UnmappedTriggerError
+from rotator.selection import EmptySelectionError, UnmappedRotationError
 from rotator.triggers import UnsupportedEventError
-from tests.unit.fakes import FakeSqs, Observed, QueueDownError, VirtualClock, rotation_id
+from tests.unit.fakes import FakeInfisical, FakeSqs, Observed, VirtualClock, described, rotation_id
 
-A, B, C = rotation_id(0xA), rotation_id(0xB), rotation_id(0xC)
+A, B, C, D, E = (rotation_id(number) for number in (0xA, 0xB, 0xC, 0xD, 0xE))
 MAP: dict[str, Any] = {"weekly": [A, {"id": B, "type": "mysql-credentials", "minimumInterval": "6 days"}], "daily": C}
 SCHEDULED = {"trigger": "weekly", "scheduledTime": "2026-11-22T04:00:00Z"}
 
@@ -21,13 +27,22 @@ class Stage:
     """A Dispatch with everything around it."""
 
     def __init__(
-        self, *, triggers: object = None, text: str | None = None, refused: Collection[str] = (), down: bool = False
+        self,
+        *,
+        triggers: object = None,
+        text: str | None = None,
+        refused: Collection[str] = (),
+        down: bool = False,
+        infisical: FakeInfisical | None = None,
     ) -> None:
         self.sqs = FakeSqs(refused, down=down)
         self.observed = Observed()
+        self.infisical = infisical or FakeInfisical()
         self.text = json.dumps({"triggers": MAP if triggers is None else triggers}) if text is None else text
         self.dispatch = Dispatch(
             read_map=lambda: self.text,
+            infisical=self.infisical.client,
+            minimum_interval=timedelta(hours=1),
             requests=RequestQueue(self.sqs.client, "https://sqs.example.com/RotationRequests.fifo"),
             telemetry=self.observed.telemetry,
             clock=VirtualClock(),
@@ -108,6 +123,193 @@ def test_a_changed_map_counts_from_the_next_event_on() -> None:
     assert stage.requested == [A, B, C]
 
 
+def test_ids_in_the_map_are_sent_without_asking_infisical() -> None:
+    stage = Stage()
+
+    stage.dispatch(SCHEDULED, "correlation")
+
+    assert stage.infisical.asked == []
+
+
+# ---- selectors -------------------------------------------------------------------------------------------------------
+
+SELECTOR = {"project": "payments", "type": "mysql-credentials", "minimumInterval": "2 hours"}
+
+
+def of_type(rotation_type: str, *numbers: int) -> list[dict[str, Any]]:
+    return [described(number, type=rotation_type) for number in numbers]
+
+
+def test_a_selector_becomes_one_request_for_each_rotation_that_infisical_lists() -> None:
+    infisical = FakeInfisical(*of_type("mysql-credentials", 0xC, 0xA), *of_type(DEFAULT_TYPE, 0xB))
+    stage = Stage(triggers={"weekly": SELECTOR}, infisical=infisical)
+
+    stage.dispatch(SCHEDULED, "correlation")
+
+    assert stage.requested == [C, A]
+
+
+def test_the_request_of_a_selected_rotation_says_what_its_selector_says() -> None:
+    stage = Stage(triggers={"weekly": SELECTOR}, infisical=FakeInfisical(*of_type("mysql-credentials", 0xA)))
+
+    stage.dispatch(SCHEDULED, "correlation")
+
+    assert stage.sqs.bodies == [
+        {
+            "rotationId": A,
+            "type": "mysql-credentials",
+            "trigger": "weekly",
+            "occurredAt": "2026-11-22T04:00:00.000Z",
+            "correlationId": "correlation",
+            "minimumIntervalSeconds": 7200,
+        }
+    ]
+
+
+def test_a_selector_costs_one_call_which_may_take_its_time() -> None:
+    infisical = FakeInfisical(*of_type(DEFAULT_TYPE, *range(25)))
+    stage = Stage(triggers={"weekly": {"project": "payments"}}, infisical=infisical)
+
+    stage.dispatch(SCHEDULED, "correlation")
+
+    assert infisical.asked == [f"GET {DEFAULT_TYPE}?projectId=payments"]
+    assert infisical.requests[0].extensions["timeout"]["read"] == LIST_TIMEOUT_SECONDS == 45
+    assert len(stage.requested) == 25
+
+
+def test_a_rotation_that_is_added_in_infisical_counts_from_the_next_event_on() -> None:
+    stage = Stage(triggers={"weekly": {"project": "payments"}}, infisical=FakeInfisical(described(0xA)))
+    stage.dispatch(SCHEDULED, "first")
+
+    stage.infisical.rotations.append(described(0xB))
+    stage.dispatch(SCHEDULED, "second")
+
+    assert stage.requested == [A, A, B]
+
+
+# ---- direct invocations ----------------------------------------------------------------------------------------------
+
+
+def test_a_person_may_choose_among_the_triggers_rotations() -> None:
+    stage = Stage()
+
+    summary = stage.dispatch({"trigger": "weekly", "only": [B]}, "correlation")
+
+    assert (stage.requested, summary["requests"]) == ([B], 1)
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_what_a_person_forces_is_sent_as_forced_and_nothing_else_is(force: bool) -> None:  # noqa: FBT001 - a parameter
+    stage = Stage()
+
+    stage.dispatch({"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", "force": force}, "correlation")
+
+    assert [body.get("forced", False) for body in stage.sqs.bodies] == [force, force]
+
+
+def test_a_person_may_say_when_it_occurred() -> None:
+    stage = Stage()
+
+    stage.dispatch({"trigger": "daily", "occurredAt": "2026-11-22T03:00:00Z"}, "correlation")
+
+    assert stage.sqs.bodies[0]["occurredAt"] == "2026-11-22T03:00:00.000Z"
+
+
+# ---- dry runs --------------------------------------------------------------------------------------------------------
+
+DRY_RUN = {"trigger": "weekly", "dryRun": True}
+EVERY_KIND = [A, {"id": B, "type": "mysql-credentials", "minimumInterval": "8 days"}, {"project": "payments"}]
+
+
+def every_kind(**options: Any) -> Stage:  # noqa: ANN401 - as Stage takes them
+    rotations = [described(0xA), described(0xB, type="mysql-credentials"), described(0xC), described(0xD)]
+    infisical = FakeInfisical(*rotations, **options)
+    return Stage(triggers={"weekly": EVERY_KIND}, infisical=infisical)
+
+
+def test_a_dry_run_sends_nothing_and_only_reads() -> None:
+    stage = every_kind()
+
+    stage.dispatch(DRY_RUN, "correlation")
+
+    assert stage.sqs.batches == []
+    assert {request.method for request in stage.infisical.requests} == {"GET"}
+
+
+def test_a_dry_run_answers_with_what_would_be_decided_for_every_kind_of_entry() -> None:
+    stage = every_kind()
+
+    answer = stage.dispatch(DRY_RUN, "correlation")
+
+    rotations = answer.pop("rotations")
+    assert answer == {
+        "trigger": "weekly",
+        "occurred_at": "2026-11-22T05:00:00.000Z",
+        "correlation_id": "correlation",
+        "dry_run": True,
+    }
+    assert [(each["rotation_id"], each["decision"], each["reason"]) for each in rotations] == [
+        (A, "rotate", "Due"),
+        (B, "skip", "TooSoon"),
+        (C, "rotate", "Due"),
+        (D, "rotate", "Due"),
+    ]
+
+
+def test_a_dry_run_is_an_answer_that_lambda_can_write() -> None:
+    answer = every_kind().dispatch(DRY_RUN, "correlation")
+
+    assert json.loads(json.dumps(answer)) == answer
+
+
+def test_a_dry_run_does_not_read_again_what_was_listed() -> None:
+    stage = every_kind()
+
+    stage.dispatch(DRY_RUN, "correlation")
+
+    read_alone = {f"GET {DEFAULT_TYPE}/{A}", f"GET mysql-credentials/{B}"}
+    assert set(stage.infisical.asked) == {f"GET {DEFAULT_TYPE}?projectId=payments"} | read_alone
+    assert len(stage.infisical.asked) == 3
+
+
+def test_a_dry_run_is_told_as_one() -> None:
+    stage = every_kind()
+
+    stage.dispatch(DRY_RUN, "correlation")
+
+    (line,) = stage.observed.logs
+    expected = {"level": "INFO", "message": "trigger previewed", "trigger": "weekly", "correlation_id": "correlation"}
+    assert line.items() >= expected.items()
+
+
+def test_a_dry_run_of_what_would_be_forced_decides_as_forced() -> None:
+    event = {**DRY_RUN, "only": [B], "occurredAt": "2026-11-22T04:00:00Z"}
+
+    reasons = [
+        every_kind().dispatch({**event, "force": force}, "correlation")["rotations"][0]["reason"]
+        for force in (False, True)
+    ]
+
+    assert reasons == ["TooSoon", "Due"]
+
+
+def test_a_dry_run_counts_with_the_stacks_interval() -> None:
+    infisical = FakeInfisical(described(0xC, lastRotatedAt="2026-11-22T04:00:01Z"))
+
+    answer = Stage(infisical=infisical).dispatch({"trigger": "daily", "dryRun": True}, "correlation")
+
+    assert [each["reason"] for each in answer["rotations"]] == ["TooSoon"]
+
+
+def test_a_dry_run_reads_no_rotation_that_was_not_asked_for() -> None:
+    stage = Stage(infisical=FakeInfisical(described(0xA)))
+
+    answer = stage.dispatch({**DRY_RUN, "only": [A]}, "correlation")
+
+    assert [each["rotation_id"] for each in answer["rotations"]] == [A]
+    assert stage.infisical.asked == [f"GET {DEFAULT_TYPE}/{A}"]
+
+
 # ---- refused ---------------------------------------------------------------------------------------------------------
 
 UNSUPPORTED = (Stage, {"trigger": "weekly", "rotations": [A]}, UnsupportedEventError)
@@ -116,10 +318,67 @@ WRONG_ENTRY_ELSEWHERE = (lambda: Stage(triggers={**MAP, "yearly": "payments"}), 
 NO_JSON = (lambda: Stage(text="None"), SCHEDULED, RotationMapError)
 UNMAPPED = (Stage, {"trigger": "yearly"}, UnmappedTriggerError)
 
+STRANGER = (Stage, {"trigger": "weekly", "only": [A, C]}, UnmappedRotationError)
+STRANGER_TO_A_DRY_RUN = (Stage, {"trigger": "weekly", "only": [A, C], "dryRun": True}, UnmappedRotationError)
+UNTIMED_FORCE = (Stage, {"trigger": "weekly", "force": True}, UnsupportedEventError)
+
+
+def selecting(answer: httpx.Response | None = None) -> Stage:
+    """A selector after an id, and an Infisical that has nothing for it, or this answer."""
+    return Stage(triggers={"weekly": [A, {"project": "payments"}]}, infisical=FakeInfisical(disturb=lambda _: answer))
+
+
+EMPTY = (selecting, SCHEDULED, EmptySelectionError)
+UNLISTED = (
+    lambda: selecting(httpx.Response(200, json={"secretRotations": [described(0xB, lastRotatedAt=None)]})),
+    SCHEDULED,
+    InvalidAnswerError,
+)
+
+
+def unreadable_map() -> Stage:
+    stage = Stage()
+
+    def no_map() -> str:
+        raise RuntimeError("AccessDenied")
+
+    stage.dispatch = replace(stage.dispatch, read_map=no_map)
+    return stage
+
+
+UNREADABLE = (unreadable_map, SCHEDULED, RuntimeError)
+NO_QUEUE = (lambda: Stage(down=True), SCHEDULED, UndeliveredRequestsError)
+
 EACH_REFUSAL = pytest.mark.parametrize(
     ("stage_of", "event", "error"),
-    [UNSUPPORTED, WRONG_MAP, WRONG_ENTRY_ELSEWHERE, NO_JSON, UNMAPPED],
-    ids=["unsupported event", "wrong map", "wrong entry elsewhere", "no JSON", "unmapped trigger"],
+    [
+        UNSUPPORTED,
+        WRONG_MAP,
+        WRONG_ENTRY_ELSEWHERE,
+        NO_JSON,
+        UNMAPPED,
+        STRANGER,
+        STRANGER_TO_A_DRY_RUN,
+        UNTIMED_FORCE,
+        EMPTY,
+        UNLISTED,
+        UNREADABLE,
+        NO_QUEUE,
+    ],
+    ids=[
+        "unsupported event",
+        "wrong map",
+        "wrong entry elsewhere",
+        "no JSON",
+        "unmapped trigger",
+        "unmapped rotation",
+        "unmapped rotation in a dry run",
+        "force without a time",
+        "empty selection",
+        "invalid list",
+        "unreadable map",
+        "no queue",
+    ],
 )
 
 
@@ -163,6 +422,15 @@ def test_what_is_wrong_is_logged_with_its_reason_and_the_correlation_id(
     assert line.items() >= expected.items()
 
 
+def test_what_infisical_refuses_is_logged_in_its_own_word() -> None:
+    stage = selecting(httpx.Response(403, json={"error": "PermissionDenied", "message": "you may not"}))
+
+    with pytest.raises(RejectedError, match="you may not"):
+        stage.dispatch(SCHEDULED, "correlation")
+
+    assert [(line["level"], line["reason"]) for line in stage.observed.logs] == [("ERROR", "PermissionDenied")]
+
+
 def test_an_unmapped_trigger_is_counted_with_its_explanation() -> None:
     stage = Stage()
 
@@ -174,7 +442,11 @@ def test_an_unmapped_trigger_is_counted_with_its_explanation() -> None:
     assert line["explanation"] == str(refused.value)
 
 
-@pytest.mark.parametrize(("stage_of", "event", "error"), [UNSUPPORTED, WRONG_MAP], ids=["event", "map"])
+@pytest.mark.parametrize(
+    ("stage_of", "event", "error"),
+    [UNSUPPORTED, WRONG_MAP, STRANGER, EMPTY, NO_QUEUE],
+    ids=["event", "map", "rotation", "selection", "queue"],
+)
 def test_another_refusal_is_no_unmapped_trigger(
     stage_of: Callable[[], Stage], event: object, error: type[Exception]
 ) -> None:
@@ -196,18 +468,15 @@ def test_half_delivered_is_raised_naming_what_is_missing() -> None:
         stage.dispatch(SCHEDULED, "correlation")
 
 
-def test_half_delivered_is_not_told_as_dispatched() -> None:
+def test_half_delivered_is_told_as_refused_and_not_as_dispatched() -> None:
     stage = Stage(refused=[B])
 
     with pytest.raises(UndeliveredRequestsError):
         stage.dispatch(SCHEDULED, "correlation")
 
-    assert stage.observed.logs == []
-
-
-def test_a_queue_that_is_down_is_raised() -> None:
-    with pytest.raises(QueueDownError):
-        Stage(down=True).dispatch(SCHEDULED, "correlation")
+    assert [(line["message"], line["reason"]) for line in stage.observed.logs] == [
+        ("trigger refused", "UndeliveredRequests")
+    ]
 
 
 def test_lambdas_next_attempt_after_half_a_delivery_sends_duplicates_that_the_queue_drops() -> None:
@@ -226,44 +495,74 @@ def test_lambdas_next_attempt_after_half_a_delivery_sends_duplicates_that_the_qu
 
 # ---- whoever may send events must not choose whose keys are rotated --------------------------------------------------
 
-NAMES = st.sampled_from(["weekly", "daily", "yearly"])
-IDS = st.sampled_from([A, B, C, rotation_id(0xD)])
+NAMES = st.sampled_from(["weekly", "daily", "leaver", "yearly"])
+IDS = st.sampled_from([A, B, C, D, E])
+TIME = st.just("2026-11-22T04:00:00Z")
 RESOURCES = st.builds(
     "arn:aws:{}:us-east-1:123456789012:{}/{}".format,
     st.sampled_from(["events", "scheduler"]),
     st.sampled_from(["rule", "rule/bus", "schedule/default"]),
     NAMES | IDS,
 )
-ENTRIES = IDS | st.lists(IDS, max_size=2) | st.fixed_dictionaries({"id": IDS}) | st.fixed_dictionaries({"weekly": IDS})
+ENTRIES = (
+    IDS
+    | st.lists(IDS, max_size=2)
+    | st.fixed_dictionaries({"id": IDS})
+    | st.fixed_dictionaries({"weekly": IDS})
+    | st.just({"project": "payments"})
+)
 SMUGGLED = st.dictionaries(
-    st.sampled_from(["rotationId", "id", "rotations", "requests", "triggers", "map", "detail", "input", "account"]),
+    st.sampled_from(["rotationId", "id", "rotations", "requests", "triggers", "map", "detail", "input", "account"])
+    | st.sampled_from(["only", "force", "occurredAt", "project"]),
     ENTRIES,
     max_size=2,
 )
-EVENTS = st.builds(
-    lambda event, smuggled: event | smuggled,
-    st.fixed_dictionaries({"trigger": NAMES | ENTRIES}, optional={"scheduledTime": st.just("2026-11-22T04:00:00Z")})
-    | st.fixed_dictionaries(
-        {
-            "source": st.sampled_from(["aws.events", "aws.scheduler"]),
-            "detail-type": st.just("Scheduled Event"),
-            "time": st.just("2026-11-22T04:00:00Z"),
-            "resources": st.lists(RESOURCES | IDS, max_size=3),
-        },
-        optional={"trigger": NAMES},
-    ),
-    SMUGGLED,
+SCHEDULES_AND_RULES = st.fixed_dictionaries(
+    {
+        "source": st.sampled_from(["aws.events", "aws.scheduler"]),
+        "detail-type": st.just("Scheduled Event"),
+        "time": TIME,
+        "resources": st.lists(RESOURCES | IDS, max_size=3),
+    },
+    optional={"trigger": NAMES},
 )
-MAPPED = {"weekly": [A, B], "daily": [C]}
+CUSTOM_EVENTS = st.fixed_dictionaries(
+    {
+        "source": st.sampled_from(["rotations", "aws.events"]),
+        "detail-type": st.just("Rotation Requested"),
+        "time": TIME,
+        "detail": st.builds(lambda detail, smuggled: detail | smuggled, st.builds(dict, trigger=NAMES), SMUGGLED),
+    }
+)
+INVOCATIONS = st.fixed_dictionaries(
+    {"trigger": NAMES | ENTRIES},
+    optional={
+        "scheduledTime": TIME,
+        "occurredAt": TIME,
+        "only": st.lists(IDS, max_size=3),
+        "force": st.booleans(),
+        "dryRun": st.booleans(),
+    },
+)
+EVENTS = st.builds(
+    lambda event, smuggled: event | smuggled, SCHEDULES_AND_RULES | CUSTOM_EVENTS | INVOCATIONS, SMUGGLED | st.just({})
+)
+# What the map says, and Infisical of the selector in it. E is mapped nowhere.
+MAPPED = {"weekly": [A, B], "daily": [C], "leaver": [D]}
+WITH_A_SELECTOR = MAP | {"leaver": {"project": "payments"}}
 
 
 @given(EVENTS)
-def test_no_event_brings_a_rotation_that_its_trigger_does_not_stand_for(event: object) -> None:
-    stage = Stage()
+def test_no_event_brings_a_rotation_that_its_trigger_does_not_stand_for(event: dict[str, Any]) -> None:
+    stage = Stage(triggers=WITH_A_SELECTOR, infisical=FakeInfisical(described(0xD), described(0xE, projectId="other")))
+    expected: list[str] = []
 
     try:
-        trigger = stage.dispatch(event, "correlation")["trigger"]
-    except (UnsupportedEventError, UnmappedTriggerError):
-        trigger = None
+        answer = stage.dispatch(event, "correlation")
+    except (UnsupportedEventError, UnmappedTriggerError, UnmappedRotationError):
+        answer = {"dry_run": True}
+    if not answer.get("dry_run"):
+        wanted = event.get("only", MAPPED[answer["trigger"]])
+        expected = [each for each in MAPPED[answer["trigger"]] if each in wanted]
 
-    assert stage.requested == MAPPED.get(trigger, [])
+    assert stage.requested == expected

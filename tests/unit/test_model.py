@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.model import DEFAULT_TYPE, MappedRotation, RotationRequest, parse_rotation_id
+from rotator.model import DEFAULT_TYPE, MappedRotation, RotationRequest, RotationState, Selector, parse_rotation_id
 from tests.unit.fakes import NOW, rotation_id
 
 
@@ -32,6 +33,7 @@ REQUESTS = st.builds(
     trigger=st.text(min_size=1),
     occurred_at=MILLISECONDS,
     correlation_id=st.text(min_size=1),
+    forced=st.booleans(),
 )
 
 
@@ -71,6 +73,24 @@ def test_a_message_in_the_wording_of_the_queue() -> None:
 
 def test_a_mapping_without_an_interval_sends_none() -> None:
     assert "minimumIntervalSeconds" not in json.loads(REQUEST.to_message())
+
+
+def test_a_forced_request_says_so() -> None:
+    assert json.loads(replace(REQUEST, forced=True).to_message())["forced"] is True
+
+
+def test_any_other_request_says_nothing_of_force() -> None:
+    assert "forced" not in json.loads(REQUEST.to_message())
+
+
+def test_a_message_that_says_nothing_of_force_is_not_forced() -> None:
+    assert RotationRequest.from_message(message("forced", MISSING)).forced is False
+
+
+@pytest.mark.parametrize("value", [None, "", 0, 1, "true", "false", [], [True], {}], ids=repr)
+def test_force_is_never_guessed(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^forced must be true or false, not "):
+        RotationRequest.from_message(message("forced", value))
 
 
 @pytest.mark.parametrize("field", ["rotationId", "type", "trigger", "occurredAt", "correlationId"])
@@ -150,7 +170,7 @@ def test_a_message_that_is_no_object_is_refused(body: str) -> None:
         RotationRequest.from_message(body)
 
 
-@pytest.mark.parametrize("field", ["rotationId", "type", "occurredAt", "minimumIntervalSeconds"])
+@pytest.mark.parametrize("field", ["rotationId", "type", "occurredAt", "minimumIntervalSeconds", "forced"])
 def test_a_long_wrong_value_is_shown_by_its_beginning_only(field: str) -> None:
     with pytest.raises(ValueError, match=field) as refusal:
         RotationRequest.from_message(message(field, "X" * 100_000))
@@ -159,4 +179,9 @@ def test_a_long_wrong_value_is_shown_by_its_beginning_only(field: str) -> None:
 
 
 def test_what_is_left_out_of_the_map_is_an_iam_users_keys() -> None:
-    assert MappedRotation(rotation_id(1)).type == DEFAULT_TYPE == "aws-iam-user-secret"
+    assert MappedRotation(rotation_id(1)).type == Selector("payments").type == DEFAULT_TYPE == "aws-iam-user-secret"
+
+
+@pytest.mark.parametrize(("status", "failed"), [("failed", True), ("success", False), ("Failed", False), ("", False)])
+def test_a_state_is_failed_where_infisical_says_failed(status: str, failed: bool) -> None:  # noqa: FBT001 - a parameter
+    assert RotationState(rotation_id(1), "payments", status, NOW, NOW, None).failed is failed

@@ -31,6 +31,8 @@ class Situation:
 
     @property
     def margin(self) -> timedelta:
+        if self.request.forced:
+            return FIVE_MINUTES
         own = self.request.rotation.minimum_interval
         return max(FIVE_MINUTES, self.default_interval if own is None else own)
 
@@ -48,6 +50,13 @@ class Situation:
         failed_after = self.state.last_attempted_at - self.state.last_rotated_at
         return self.state.status == "failed" and failed_after > FIVE_SECONDS
 
+    @property
+    def blocked(self) -> bool:
+        return self.failed_since and not self.request.forced
+
+    def forced(self, *, forced: bool = True) -> "Situation":
+        return replace(self, request=replace(self.request, forced=forced))
+
     def decide(self) -> Decision:
         return decide(self.state, self.request, self.default_interval)
 
@@ -56,8 +65,9 @@ def state(rotated_at: datetime, *, status: str = "success", attempted_at: dateti
     return RotationState(rotation_id(1), "payments", status, rotated_at, attempted_at or rotated_at, None)
 
 
-def request(occurred_at: datetime, *, own_interval: timedelta | None = None) -> RotationRequest:
-    return RotationRequest(MappedRotation(rotation_id(1), minimum_interval=own_interval), "weekly", occurred_at, "c")
+def request(occurred_at: datetime, *, own_interval: timedelta | None = None, forced: bool = False) -> RotationRequest:
+    rotation = MappedRotation(rotation_id(1), minimum_interval=own_interval)
+    return RotationRequest(rotation, "weekly", occurred_at, "c", forced)
 
 
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - as hypothesis wants it
@@ -79,7 +89,7 @@ def states(draw: st.DrawFn, rotated_at: datetime) -> RotationState:
 @st.composite
 def situations(draw: st.DrawFn) -> Situation:
     """Anything at all, and often what lies at the edges of the margin."""
-    wish = request(draw(MOMENTS), own_interval=draw(st.none() | INTERVALS))
+    wish = request(draw(MOMENTS), own_interval=draw(st.none() | INTERVALS), forced=draw(st.booleans()))
     default = draw(INTERVALS)
     margin = Situation(state(NOW), wish, default).margin
     edges = st.builds(
@@ -101,6 +111,7 @@ def test_what_was_rotated_since_its_trigger_is_never_rotated_for_it_again(situat
 
 @given(situations(), SKEWS, DISTANCES)
 @example(Situation(state(NOW), request(NOW), SECOND), -FIVE_MINUTES, timedelta(0))
+@example(Situation(state(NOW), request(NOW, forced=True), WEEK), -FIVE_MINUTES, timedelta(0))
 def test_a_rotation_ends_its_trigger_for_good_though_the_clocks_differ_by_five_minutes(
     situation: Situation, skew: timedelta, delay: timedelta
 ) -> None:
@@ -124,7 +135,9 @@ def test_a_trigger_that_was_skipped_stays_skipped(situation: Situation, later: t
 
 
 @given(situations())
-def test_no_rotation_follows_another_sooner_than_five_minutes_or_the_minimum_interval(situation: Situation) -> None:
+def test_no_rotation_follows_another_sooner_than_five_minutes_or_unless_forced_the_minimum_interval(
+    situation: Situation,
+) -> None:
     too_soon = timedelta(0) < situation.rotated_before_trigger <= situation.margin
 
     assert (situation.decide().reason == "TooSoon") == too_soon
@@ -158,15 +171,48 @@ def test_an_interval_as_long_as_the_schedules_period_would_skip_every_other_occu
 
 @given(situations())
 def test_a_person_is_asked_only_where_a_due_rotation_failed_since_it_last_succeeded(situation: Situation) -> None:
-    assert (situation.decide().verdict is Verdict.REFUSE) == (situation.is_due and situation.failed_since)
+    assert (situation.decide().verdict is Verdict.REFUSE) == (situation.is_due and situation.blocked)
+
+
+# ---- a person has looked ---------------------------------------------------------------------------------------------
+
+
+@given(situations())
+def test_what_is_forced_is_never_refused(situation: Situation) -> None:
+    assert situation.forced().decide().verdict is not Verdict.REFUSE
+
+
+@given(situations())
+def test_what_is_forced_is_still_rotated_once(situation: Situation) -> None:
+    rotated_since = situation.rotated_before_trigger <= timedelta(0)
+
+    assert (situation.forced().decide().reason == "AlreadyRotated") == rotated_since
+
+
+@given(situations(), st.none() | INTERVALS, INTERVALS)
+def test_no_interval_stands_in_the_way_of_what_is_forced(
+    situation: Situation, own_interval: timedelta | None, default_interval: timedelta
+) -> None:
+    forced = situation.forced()
+    rotation = replace(forced.request.rotation, minimum_interval=own_interval)
+    otherwise = Situation(forced.state, replace(forced.request, rotation=rotation), default_interval)
+
+    assert otherwise.decide() == forced.decide()
+
+
+@given(situations())
+def test_whatever_is_rotated_unforced_is_rotated_forced_too(situation: Situation) -> None:
+    unforced = situation.forced(forced=False).decide()
+
+    assert unforced.verdict is not Verdict.ROTATE or situation.forced().decide() == unforced
 
 
 # ---- never a silence -------------------------------------------------------------------------------------------------
 
 
 @given(situations())
-def test_a_due_rotation_in_a_clean_state_is_always_rotated(situation: Situation) -> None:
-    assert (situation.decide().verdict is Verdict.ROTATE) == (situation.is_due and not situation.failed_since)
+def test_a_due_rotation_in_a_clean_state_or_forced_is_always_rotated(situation: Situation) -> None:
+    assert (situation.decide().verdict is Verdict.ROTATE) == (situation.is_due and not situation.blocked)
 
 
 @given(situations())
@@ -230,15 +276,18 @@ class History:
     """Occurrences of triggers of one rotation, each delivered at least once, at some time after it occurred."""
 
     occurrences: list[datetime]
+    forced: list[bool]
     deliveries: list[tuple[datetime, int]]
     seconds_to_rotate: list[int]
     skew: timedelta
     last_rotated_at: datetime
     interval: timedelta
 
-    @property
-    def margin(self) -> timedelta:
-        return max(FIVE_MINUTES, self.interval)
+    def request(self, number: int) -> RotationRequest:
+        return request(self.occurrences[number], forced=self.forced[number])
+
+    def margin(self, number: int) -> timedelta:
+        return FIVE_MINUTES if self.forced[number] else max(FIVE_MINUTES, self.interval)
 
 
 @dataclass
@@ -262,6 +311,7 @@ def histories(draw: st.DrawFn) -> History:
     ]
     return History(
         occurrences=occurrences,
+        forced=draw(st.lists(st.booleans(), min_size=len(occurrences), max_size=len(occurrences))),
         deliveries=sorted(deliveries),
         seconds_to_rotate=draw(st.lists(st.integers(0, 90), min_size=len(deliveries), max_size=len(deliveries))),
         skew=draw(SKEWS),
@@ -275,7 +325,7 @@ def play(history: History) -> Played:
     played = Played([], history.last_rotated_at)
     free_at = NOW
     for (delivered_at, number), seconds in zip(history.deliveries, history.seconds_to_rotate, strict=True):
-        wish = request(history.occurrences[number])
+        wish = history.request(number)
         began_at = max(delivered_at, free_at)
         if decide(state(played.last_rotated_at), wish, history.interval).verdict is Verdict.ROTATE:
             free_at = began_at + timedelta(seconds=seconds)
@@ -296,14 +346,15 @@ def test_in_any_history_rotations_keep_their_distance_to_the_next_trigger(histor
     rotated = play(history).rotated
 
     for (_, rotated_at), (number, _) in pairwise(rotated):
-        assert history.occurrences[number] - rotated_at > history.margin
+        assert history.occurrences[number] - rotated_at > history.margin(number)
 
 
 @given(histories())
 def test_in_any_history_every_wish_is_fulfilled_in_the_end(history: History) -> None:
     last_rotated_at = play(history).last_rotated_at
 
-    assert all(last_rotated_at >= occurred_at - history.margin for occurred_at in history.occurrences)
+    for number, occurred_at in enumerate(history.occurrences):
+        assert last_rotated_at >= occurred_at - history.margin(number)
 
 
 # ---- the edges, pinned -----------------------------------------------------------------------------------------------
@@ -350,6 +401,22 @@ def test_a_failure_within_five_seconds_of_a_commit_belongs_to_that_commit(
     failed = state(rotated_at, status="failed", attempted_at=rotated_at + failed_after_success)
 
     assert decide(failed, request(NOW), HOUR).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("rotated_before_trigger", "reason"),
+    [
+        (-TICK, "AlreadyRotated"),
+        (timedelta(0), "AlreadyRotated"),
+        (TICK, "TooSoon"),
+        (FIVE_MINUTES, "TooSoon"),
+        (FIVE_MINUTES + TICK, "Due"),
+    ],
+)
+def test_the_edges_of_what_is_forced(rotated_before_trigger: timedelta, reason: str) -> None:
+    failed = state(NOW - rotated_before_trigger, status="failed", attempted_at=NOW + HOUR)
+
+    assert decide(failed, request(NOW, own_interval=WEEK, forced=True), WEEK).reason == reason
 
 
 def test_a_failed_state_does_not_turn_a_duplicate_into_a_refusal() -> None:

@@ -1,14 +1,16 @@
 import hashlib
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.model import MappedRotation, RotationRequest
-from rotator.queues import FailedQueue, RequestQueue, UndeliveredRequestsError
-from tests.unit.fakes import NOW, FakeSqs, rotation_id
+from rotator.queues import VISIBILITY_TIMEOUT_SECONDS, FailedQueue, RequestQueue, UndeliveredRequestsError
+from tests.unit.fakes import NOW, QUEUE_DOWN, FakeSqs, rotation_id
 
 REQUESTS_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/RotationRequests.fifo"
 FAILED_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/FailedRotations.fifo"
@@ -85,8 +87,9 @@ def test_a_second_delivery_of_an_occurrence_is_recognised_whoever_dispatched_it(
         replace(request(1), trigger="leaver"),
         replace(request(1), occurred_at=NOW + timedelta(milliseconds=1)),
         replace(request(1), rotation=MappedRotation(rotation_id(2))),
+        replace(request(1), forced=True),
     ],
-    ids=["trigger", "time", "rotation"],
+    ids=["trigger", "time", "rotation", "force"],
 )
 def test_another_occurrence_is_another_wish(other: RotationRequest) -> None:
     assert deduplication_id(other) != deduplication_id(request(1))
@@ -127,6 +130,71 @@ def test_a_message_that_is_not_accepted_does_not_keep_the_later_ones_from_being_
     assert len(sqs.entries) == 25
 
 
+EACH_FAILURE = pytest.mark.parametrize(
+    "failure",
+    [QUEUE_DOWN, EndpointConnectionError(endpoint_url="https://sqs.example.com")],
+    ids=lambda failure: type(failure).__name__,
+)
+
+
+@EACH_FAILURE
+@given(number=st.integers(1, 45), failing=st.sets(st.integers(1, 5)))
+def test_a_call_that_fails_does_not_keep_the_later_ones_from_being_tried(
+    failure: Exception, number: int, failing: set[int]
+) -> None:
+    sqs = FakeSqs()
+    sqs.failures = dict.fromkeys(failing, failure)
+    requests = [request(index) for index in range(number)]
+
+    with suppress(UndeliveredRequestsError):
+        RequestQueue(sqs.client, REQUESTS_URL).send(requests)
+
+    assert [RotationRequest.from_message(entry["MessageBody"]) for entry in sqs.entries] == requests
+
+
+@EACH_FAILURE
+@given(number=st.integers(1, 25), failing=st.sets(st.integers(1, 3)), refused=st.sets(st.integers(0, 24)))
+def test_whatever_was_not_accepted_is_named_and_nothing_else_is(
+    failure: Exception, number: int, failing: set[int], refused: set[int]
+) -> None:
+    sqs = FakeSqs(refused_groups=[rotation_id(index) for index in refused])
+    sqs.failures = dict.fromkeys(failing, failure)
+    lost = [index for index in range(number) if index in refused or index // 10 + 1 in failing]
+    told = ""
+
+    try:
+        RequestQueue(sqs.client, REQUESTS_URL).send([request(index) for index in range(number)])
+    except UndeliveredRequestsError as error:
+        told = str(error)
+
+    # The text is cut where it gets long: the first few are named in any case.
+    assert told.startswith(f"{len(lost)} of {number} requests were not accepted" if lost else "")
+    assert bool(told) == bool(lost)
+    for index in range(number):
+        assert (rotation_id(index) in told) == (index in lost) or index in lost[5:]
+
+
+@EACH_FAILURE
+def test_the_requests_of_a_call_that_fails_are_named_with_its_reason(failure: Exception) -> None:
+    sqs = FakeSqs()
+    sqs.failures = {2: failure}
+
+    with pytest.raises(UndeliveredRequestsError) as undelivered:
+        RequestQueue(sqs.client, REQUESTS_URL).send([request(index) for index in range(12)])
+
+    assert str(undelivered.value) == (
+        f"2 of 12 requests were not accepted by the queue: {rotation_id(10)} ({failure}), {rotation_id(11)} ({failure})"
+    )
+
+
+def test_a_mistake_of_ours_is_not_taken_for_a_queue_that_does_not_accept() -> None:
+    sqs = FakeSqs()
+    sqs.failures = {1: TypeError("a mistake of ours")}
+
+    with pytest.raises(TypeError):
+        RequestQueue(sqs.client, REQUESTS_URL).send([request(1)])
+
+
 def test_a_thousand_messages_that_are_not_accepted_are_named_in_a_text_that_a_log_can_hold() -> None:
     sqs = FakeSqs(refused_groups=[rotation_id(index) for index in range(1000)])
 
@@ -141,7 +209,26 @@ def test_a_message_returns_when_it_shall() -> None:
 
     RequestQueue(sqs.client, REQUESTS_URL).return_after("receipt", 30)
 
-    assert sqs.returned == [{"QueueUrl": REQUESTS_URL, "ReceiptHandle": "receipt", "VisibilityTimeout": 30}]
+    assert sqs.changed == [{"QueueUrl": REQUESTS_URL, "ReceiptHandle": "receipt", "VisibilityTimeout": 30}]
+
+
+def test_what_is_held_stays_away_for_the_full_visibility_timeout() -> None:
+    sqs = FakeSqs()
+
+    RequestQueue(sqs.client, REQUESTS_URL).hold(["receipt-1", "receipt-2"])
+
+    assert sqs.changed == [
+        {"QueueUrl": REQUESTS_URL, "ReceiptHandle": receipt, "VisibilityTimeout": VISIBILITY_TIMEOUT_SECONDS}
+        for receipt in ("receipt-1", "receipt-2")
+    ]
+
+
+def test_whoever_cannot_hold_them_all_is_told() -> None:
+    sqs = FakeSqs()
+    sqs.lost_receipts = ["receipt-2"]
+
+    with pytest.raises(ClientError):
+        RequestQueue(sqs.client, REQUESTS_URL).hold(["receipt-1", "receipt-2"])
 
 
 # ---- FailedRotations.fifo --------------------------------------------------------------------------------------------

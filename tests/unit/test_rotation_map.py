@@ -3,12 +3,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from rotator.model import DEFAULT_TYPE, MappedRotation
-from rotator.rotation_map import SCHEMA, RotationMapError, UnmappedTriggerError, parse_rotation_map
+from rotator.model import DEFAULT_TYPE, MappedRotation, Selector
+from rotator.rotation_map import SCHEMA, Entry, RotationMapError, UnmappedTriggerError, parse_rotation_map
 from tests.unit.fakes import rotation_id
 
 A, B, C = rotation_id(0xA), rotation_id(0xB), rotation_id(0xC)
@@ -18,8 +18,8 @@ def map_of(**triggers: object) -> str:
     return json.dumps({"triggers": triggers})
 
 
-def weekly(value: object) -> tuple[MappedRotation, ...]:
-    return parse_rotation_map(map_of(weekly=value)).rotations_of("weekly")
+def weekly(value: object) -> tuple[Entry, ...]:
+    return parse_rotation_map(map_of(weekly=value)).entries_of("weekly")
 
 
 def refusal(text: str) -> str:
@@ -36,7 +36,7 @@ def test_an_id_is_one_rotation_of_the_default_type() -> None:
 
 
 def test_a_list_is_several_rotations_in_its_order() -> None:
-    assert [rotation.id for rotation in weekly([B, A, C])] == [B, A, C]
+    assert weekly([B, A, C]) == (MappedRotation(B), MappedRotation(A), MappedRotation(C))
 
 
 def test_an_object_may_name_a_type() -> None:
@@ -66,6 +66,35 @@ def test_ids_and_objects_may_be_mixed() -> None:
     )
 
 
+def test_a_selector_may_name_a_project_alone() -> None:
+    assert weekly({"project": "8f0d2a4e"}) == (Selector("8f0d2a4e", None, None, DEFAULT_TYPE, None),)
+
+
+def test_a_selector_may_say_all_that_it_selects_by() -> None:
+    selector = {
+        "project": "8f0d2a4e",
+        "environment": "prod",
+        "path": "/payments",
+        "type": "postgres-credentials",
+        "minimumInterval": "6 days",
+    }
+
+    assert weekly(selector) == (Selector("8f0d2a4e", "prod", "/payments", "postgres-credentials", timedelta(days=6)),)
+
+
+def test_selectors_may_stand_beside_ids_and_objects_in_their_order() -> None:
+    assert weekly([A, {"project": "p"}, {"id": B}, {"project": "p", "path": "/"}]) == (
+        MappedRotation(A),
+        Selector("p"),
+        MappedRotation(B),
+        Selector("p", path="/"),
+    )
+
+
+def test_a_project_is_named_as_infisical_spells_it() -> None:
+    assert weekly({"project": "8F0D-2a4e"}) == (Selector("8F0D-2a4e"),)
+
+
 @pytest.mark.parametrize("value", [A.upper(), [A.upper()], {"id": A.upper()}], ids=["id", "list", "object"])
 def test_an_upper_case_id_is_the_same_rotation(value: object) -> None:
     assert weekly(value) == (MappedRotation(A),)
@@ -74,7 +103,7 @@ def test_an_upper_case_id_is_the_same_rotation(value: object) -> None:
 def test_triggers_may_share_a_rotation() -> None:
     rotation_map = parse_rotation_map(map_of(weekly=A, leaver=A))
 
-    assert rotation_map.rotations_of("weekly") == rotation_map.rotations_of("leaver") == (MappedRotation(A),)
+    assert rotation_map.entries_of("weekly") == rotation_map.entries_of("leaver") == (MappedRotation(A),)
 
 
 def test_the_map_may_say_where_its_schema_is() -> None:
@@ -85,7 +114,7 @@ def test_the_map_may_say_where_its_schema_is() -> None:
 
 @pytest.mark.parametrize("name", ["{", "{0}", "%s", "a.b[0]", "'", '"', "\\", "$ref", "__proto__", "п", "x" * 256])
 def test_a_trigger_may_have_any_name(name: str) -> None:
-    assert parse_rotation_map(map_of(**{name: A})).rotations_of(name) == (MappedRotation(A),)
+    assert parse_rotation_map(map_of(**{name: A})).entries_of(name) == (MappedRotation(A),)
 
 
 # ---- what is refused, whole ------------------------------------------------------------------------------------------
@@ -126,8 +155,25 @@ def test_a_trigger_may_have_any_name(name: str) -> None:
         ({"id": A, "type": None}, "triggers.weekly.type", "must be string"),
         ({"id": A, "minimumInterval": 60}, "triggers.weekly.minimumInterval", "must be string"),
         ({"id": A, "minimumInterval": None}, "triggers.weekly.minimumInterval", "must be string"),
-        ({"project": "p", "environment": "prod"}, "triggers.weekly", "must contain ['id'] properties"),
-        ({"id": A, "project": "p"}, "triggers.weekly", "must not contain {'project'} properties"),
+        ({"environment": "prod"}, "triggers.weekly", "must contain ['id'] properties"),
+        ({"id": A, "environment": "prod"}, "triggers.weekly", "must not contain {'environment'} properties"),
+        ({"id": A, "project": "p"}, "triggers.weekly", "must not contain {'id'} properties"),
+        ([A, {"project": "p", "force": True}], "triggers.weekly[1]", "must not contain {'force'} properties"),
+        ({"project": "p", "Path": "/"}, "triggers.weekly", "must not contain {'Path'} properties"),
+        ({"project": None}, "triggers.weekly.project", "must be string"),
+        ({"project": ["p"]}, "triggers.weekly.project", "must be string"),
+        ({"project": ""}, "triggers.weekly.project", "must match pattern ^[0-9a-zA-Z-]{1,64}$"),
+        ({"project": "p/q"}, "triggers.weekly.project", "must match pattern ^[0-9a-zA-Z-]{1,64}$"),
+        ({"project": "p&type=x"}, "triggers.weekly.project", "must match pattern ^[0-9a-zA-Z-]{1,64}$"),
+        ({"project": "p\n"}, "triggers.weekly.project", "must match pattern ^[0-9a-zA-Z-]{1,64}$"),
+        ({"project": "p" * 65}, "triggers.weekly.project", "must match pattern ^[0-9a-zA-Z-]{1,64}$"),
+        ({"project": "p", "environment": ""}, "triggers.weekly.environment", "must be longer than or equal to 1"),
+        ({"project": "p", "environment": None}, "triggers.weekly.environment", "must be string"),
+        ({"project": "p", "path": "payments"}, "triggers.weekly.path", "must match pattern ^/"),
+        ({"project": "p", "path": ""}, "triggers.weekly.path", "must match pattern ^/"),
+        ({"project": "p", "path": None}, "triggers.weekly.path", "must be string"),
+        ({"project": "p", "type": "../x"}, "triggers.weekly.type", "must match pattern ^[a-z0-9]+"),
+        ({"project": "p", "minimumInterval": 60}, "triggers.weekly.minimumInterval", "must be string"),
     ],
     ids=repr,
 )
@@ -137,6 +183,7 @@ def test_a_wrong_value_of_a_trigger_is_refused_by_its_entry(value: object, entry
     assert text.startswith(f"the rotation map is wrong: {entry} {reason}")
 
 
+@pytest.mark.parametrize("entry", [{"id": A}, {"project": "p"}], ids=["rotation", "selector"])
 @pytest.mark.parametrize(
     "interval",
     [
@@ -165,8 +212,8 @@ def test_a_wrong_value_of_a_trigger_is_refused_by_its_entry(value: object, entry
     ],
     ids=repr,
 )
-def test_an_interval_in_other_words_is_refused(interval: str) -> None:
-    text = refusal(map_of(weekly={"id": A, "minimumInterval": interval}))
+def test_an_interval_in_other_words_is_refused(entry: dict[str, str], interval: str) -> None:
+    text = refusal(map_of(weekly={**entry, "minimumInterval": interval}))
 
     assert text.startswith("the rotation map is wrong: triggers.weekly.minimumInterval must match pattern")
 
@@ -221,10 +268,11 @@ def test_a_name_that_occurs_twice_in_the_text_is_refused(text: str, name: str) -
         map_of(**{"x" * 100_000: A}),
         map_of(weekly="x" * 100_000),
         map_of(weekly={"id": A, "x" * 100_000: 1}),
+        map_of(weekly={"project": "x" * 100_000}),
         map_of(weekly={f"field-{number}": 1 for number in range(999)} | {"id": A}),
         '{"triggers": {' + f'"{"x" * 100_000}": 1,' * 2 + '"weekly": 1}}',
     ],
-    ids=["text", "trigger", "id", "property", "properties", "twice"],
+    ids=["text", "trigger", "id", "property", "project", "properties", "twice"],
 )
 def test_a_huge_wrong_map_is_refused_in_a_text_that_a_log_can_hold(text: str) -> None:
     assert len(refusal(text)) < 1000
@@ -239,14 +287,14 @@ def test_an_unmapped_trigger_is_an_error_that_names_the_mapped_ones() -> None:
     with pytest.raises(
         UnmappedTriggerError, match=r"^the rotation map has no trigger 'Weekly'; it has: daily, weekly\."
     ):
-        rotation_map.rotations_of("Weekly")
+        rotation_map.entries_of("Weekly")
 
 
 def test_an_unmapped_trigger_is_an_error_that_a_log_can_hold() -> None:
     rotation_map = parse_rotation_map(map_of(**{f"{number:0256}": A for number in range(99)}))
 
     with pytest.raises(UnmappedTriggerError) as refused:
-        rotation_map.rotations_of("x" * 100_000)
+        rotation_map.entries_of("x" * 100_000)
 
     assert len(str(refused.value)) < 1000
 
@@ -280,23 +328,35 @@ DURATIONS = st.builds(
     "{} {}".format, st.integers(1, 9999), st.sampled_from(["minute", "minutes", "hour", "hours", "day", "days"])
 )
 ROTATIONS = IDS | st.fixed_dictionaries({"id": IDS}, optional={"type": TYPES, "minimumInterval": DURATIONS})
+PROJECTS = st.uuids().map(str) | st.from_regex(r"[0-9a-zA-Z-]{1,64}", fullmatch=True)
+PATHS = st.text(max_size=9).map(lambda path: f"/{path}")
+SELECTORS = st.fixed_dictionaries(
+    {"project": PROJECTS},
+    optional={"environment": st.text(min_size=1), "path": PATHS, "type": TYPES, "minimumInterval": DURATIONS},
+)
+ENTRIES = ROTATIONS | SELECTORS
 NAMES = st.text(min_size=1, max_size=256)
 MAPS = st.fixed_dictionaries(
-    {"triggers": st.dictionaries(NAMES, ROTATIONS | st.lists(ROTATIONS, min_size=1, max_size=3), min_size=1)},
+    {"triggers": st.dictionaries(NAMES, ENTRIES | st.lists(ENTRIES, min_size=1, max_size=3), min_size=1, max_size=4)},
     optional={"$schema": st.text()},
 )
 
 # One part in several is wrong, or merely unusual.
-ODD = st.sampled_from([None, True, 0, 1.5, "", "x", [], {}, A, f"{A}\n", A[1:], f"{A}0", [A, "x"], {"id": A}])
+ODD = st.sampled_from(
+    [None, True, 0, 1.5, "", "x", [], {}, A, f"{A}\n", A[1:], f"{A}0", [A, "x"], {"id": A}, {"project": "p"}]
+)
 ODD_TYPES = st.sampled_from(["", "A", "a--b", "-a", "a-", "a\n", "../x", "é"]) | ODD
 ODD_DURATIONS = st.sampled_from(["0 days", "01 day", "10000 days", "1 week", "1 day\n", "1  day", "\u0661 day"]) | ODD
-ODD_ROTATIONS = ODD | st.fixed_dictionaries(
+ODD_PROJECTS = st.sampled_from(["", "p\n", "p/q", "p?", "x" * 64, "x" * 65, "\u0661"]) | ODD
+ODD_ENTRIES = ODD | st.fixed_dictionaries(
     {},
     optional={
         "id": IDS | ODD,
         "type": TYPES | ODD_TYPES,
         "minimumInterval": DURATIONS | ODD_DURATIONS,
-        "project": ODD,
+        "project": PROJECTS | ODD_PROJECTS,
+        "environment": ODD,
+        "path": PATHS | ODD,
     },
 )
 ODD_MAPS = st.fixed_dictionaries(
@@ -305,7 +365,7 @@ ODD_MAPS = st.fixed_dictionaries(
         "triggers": ODD
         | st.dictionaries(
             NAMES | st.sampled_from(["", "x" * 256, "x" * 257]),
-            ROTATIONS | ODD_ROTATIONS | st.lists(ROTATIONS | ODD_ROTATIONS, max_size=3),
+            ENTRIES | ODD_ENTRIES | st.lists(ENTRIES | ODD_ENTRIES, max_size=3),
             max_size=3,
         ),
         "$schema": st.text() | ODD,
@@ -314,10 +374,17 @@ ODD_MAPS = st.fixed_dictionaries(
 )
 
 
+def named(entry: Any) -> str:  # noqa: ANN401 - JSON
+    """The rotation or project that a valid entry names."""
+    if isinstance(entry, str):
+        return entry.lower()
+    return entry["id"].lower() if "id" in entry else f"project {entry['project']}"
+
+
 def names_a_rotation_twice(document: Any) -> bool:  # noqa: ANN401 - JSON
-    """The one rule that JSON Schema cannot state."""
+    """The one rule that JSON Schema cannot state. Two selectors may overlap: each rotation is requested once."""
     lists = [value for value in document["triggers"].values() if isinstance(value, list)]
-    ids = [[(entry["id"] if isinstance(entry, dict) else entry).lower() for entry in entries] for entries in lists]
+    ids = [[named(entry) for entry in entries if "project" not in entry] for entries in lists]
     return any(len(set(of_one)) < len(of_one) for of_one in ids)
 
 
@@ -329,22 +396,28 @@ def is_accepted(document: object) -> bool:
     return True
 
 
+def what_is_named(entry: Entry) -> str:
+    return entry.id if isinstance(entry, MappedRotation) else f"project {entry.project}"
+
+
 @given(MAPS)
-def test_whatever_an_editor_accepts_is_read_rotation_by_rotation(document: dict[str, Any]) -> None:
+def test_whatever_an_editor_accepts_is_read_entry_by_entry(document: dict[str, Any]) -> None:
     entries = {name: value if isinstance(value, list) else [value] for name, value in document["triggers"].items()}
-    ids = {
-        name: [(entry["id"] if isinstance(entry, dict) else entry).lower() for entry in value]
-        for name, value in entries.items()
-    }
+    assume(not names_a_rotation_twice(document))
 
     read = parse_rotation_map(json.dumps(document)).triggers
 
-    assert {name: [rotation.id for rotation in rotations] for name, rotations in read.items()} == ids
+    assert {name: [what_is_named(entry) for entry in of_one] for name, of_one in read.items()} == {
+        name: [named(entry) for entry in value] for name, value in entries.items()
+    }
 
 
 @given(MAPS | ODD_MAPS | ODD)
 @example({"triggers": {"weekly": f"{A}\n"}})
 @example({"triggers": {"weekly": [A, A]}})
+@example({"triggers": {"weekly": [{"project": "p"}, {"project": "p"}]}})
+@example({"triggers": {"weekly": {"project": "p", "id": A}}})
+@example({"triggers": {"weekly": {"project": "p\n"}}})
 @example({"triggers": {"x" * 257: A}})
 def test_the_parser_and_an_editor_that_knows_the_schema_agree(document: object) -> None:
     editor_accepts = EDITOR.is_valid(document) and not names_a_rotation_twice(document)

@@ -7,18 +7,30 @@ from typing import Any
 import pytest
 import yaml
 
-from rotator.settings import DispatchSettings, RotateSettings, SettingsError
+from rotator.settings import (
+    CommonSettings,
+    DispatchSettings,
+    InfisicalSettings,
+    RotateSettings,
+    SettingsError,
+)
 
 QUEUE_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/queue.fifo"
-SHARED = {"REQUESTS_QUEUE_URL": QUEUE_URL, "POWERTOOLS_SERVICE_NAME": "stack", "POWERTOOLS_LOG_LEVEL": "INFO"}
-DISPATCH = SHARED | {"ROTATION_MAP_PARAMETER": "/infisical-rotation/map"}
-ROTATE = SHARED | {
+FAILED_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/failed.fifo"
+IDENTITY_ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
+IDENTITY_SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:identity-AbCdEf"
+COMMON = {
     "INFISICAL_URL": "https://eu.infisical.com",
-    "MACHINE_IDENTITY_SECRET": "arn:aws:secretsmanager:us-east-1:123456789012:secret:identity-AbCdEf",
+    "MACHINE_IDENTITY_ID": IDENTITY_ID,
     "MINIMUM_INTERVAL_MINUTES": "60",
-    "FAILED_QUEUE_URL": QUEUE_URL,
-    "MAXIMUM_RECEIVE_COUNT": "10",
+    "REQUESTS_QUEUE_URL": QUEUE_URL,
+    "POWERTOOLS_SERVICE_NAME": "stack",
+    "POWERTOOLS_LOG_LEVEL": "INFO",
 }
+DISPATCH = COMMON | {"ROTATION_MAP_PARAMETER": "/infisical-rotation/map"}
+ROTATE = COMMON | {"FAILED_QUEUE_URL": FAILED_URL}
+# What the template sets to nothing where it is not used.
+UNUSED = {"MACHINE_IDENTITY_SECRET": "", "CA_PARAMETER": ""}
 
 
 @dataclass(frozen=True)
@@ -36,32 +48,69 @@ FUNCTIONS = [
 ]
 EACH_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.resource)
 EACH_VARIABLE = pytest.mark.parametrize(
-    ("function", "variable"), [(function, variable) for function in FUNCTIONS for variable in function.environment]
+    ("function", "variable"),
+    [
+        (function, variable)
+        for function in FUNCTIONS
+        for variable in function.environment
+        if variable != "MACHINE_IDENTITY_ID"
+    ],
 )
 
 
 def with_url(url: str) -> dict[str, str]:
-    return ROTATE | {"INFISICAL_URL": url}
+    return COMMON | {"INFISICAL_URL": url}
 
 
 # ---- what is read ----------------------------------------------------------------------------------------------------
 
 
+READ = CommonSettings(
+    infisical=InfisicalSettings("https://eu.infisical.com", IDENTITY_ID, "", ""),
+    minimum_interval=timedelta(hours=1),
+    requests_queue_url=QUEUE_URL,
+    service="stack",
+    log_level="INFO",
+)
+
+
 def test_dispatch_reads_its_environment() -> None:
-    assert DispatchSettings.read(DISPATCH) == DispatchSettings("/infisical-rotation/map", QUEUE_URL, "stack", "INFO")
+    assert DispatchSettings.read(DISPATCH) == DispatchSettings(READ, "/infisical-rotation/map")
 
 
 def test_rotate_reads_its_environment() -> None:
-    assert RotateSettings.read(ROTATE) == RotateSettings(
-        infisical_url="https://eu.infisical.com",
-        machine_identity_secret="arn:aws:secretsmanager:us-east-1:123456789012:secret:identity-AbCdEf",
-        minimum_interval=timedelta(hours=1),
-        requests_queue_url=QUEUE_URL,
-        failed_queue_url=QUEUE_URL,
-        maximum_receive_count=10,
-        service="stack",
-        log_level="INFO",
-    )
+    assert RotateSettings.read(ROTATE) == RotateSettings(READ, FAILED_URL)
+
+
+@EACH_FUNCTION
+def test_what_is_set_to_nothing_is_as_if_it_were_not_set(function: Function) -> None:
+    assert function.read(function.environment | UNUSED) == function.read(function.environment)
+
+
+def test_with_universal_auth_the_identity_is_a_secret() -> None:
+    environment = COMMON | {"MACHINE_IDENTITY_ID": "", "MACHINE_IDENTITY_SECRET": f" {IDENTITY_SECRET}\n"}
+
+    read = InfisicalSettings.read(environment)
+
+    assert (read.identity_id, read.identity_secret) == ("", IDENTITY_SECRET)
+
+
+def test_a_certificate_authority_of_ones_own_is_named_by_its_parameter() -> None:
+    assert InfisicalSettings.read(COMMON | {"CA_PARAMETER": "/infisical/ca"}).ca_parameter == "/infisical/ca"
+
+
+@pytest.mark.parametrize(
+    ("written", "interval"),
+    [
+        ("5", timedelta(minutes=5)),
+        (" 60\n", timedelta(hours=1)),
+        ("60.0", timedelta(hours=1)),
+        ("0.5", timedelta(seconds=30)),
+        ("525600", timedelta(days=365)),
+    ],
+)
+def test_minutes_may_be_fractional_as_cloudformations_numbers_may(written: str, interval: timedelta) -> None:
+    assert CommonSettings.read(COMMON | {"MINIMUM_INTERVAL_MINUTES": written}).minimum_interval == interval
 
 
 @pytest.mark.parametrize(
@@ -79,7 +128,7 @@ def test_rotate_reads_its_environment() -> None:
     ],
 )
 def test_a_base_url_is_https_or_on_this_very_machine(written: str, base_url: str) -> None:
-    assert RotateSettings.read(with_url(written)).infisical_url == base_url
+    assert InfisicalSettings.read(with_url(written)).url == base_url
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------
@@ -96,13 +145,40 @@ def test_a_variable_that_is_not_set_is_named(function: Function, variable: str, 
         function.read(environment)
 
 
-@pytest.mark.parametrize("variable", ["MINIMUM_INTERVAL_MINUTES", "MAXIMUM_RECEIVE_COUNT"])
 @pytest.mark.parametrize(
-    "value", ["x", "-1", "+1", "1.5", "1e3", "1_000", "0x10", "\u0661", "²", "1 0", "1" * 10, "True"]
+    "identities",
+    [
+        {},
+        {"MACHINE_IDENTITY_ID": "", "MACHINE_IDENTITY_SECRET": ""},
+        {"MACHINE_IDENTITY_ID": " ", "MACHINE_IDENTITY_SECRET": "\n"},
+        {"MACHINE_IDENTITY_ID": IDENTITY_ID, "MACHINE_IDENTITY_SECRET": IDENTITY_SECRET},
+    ],
+    ids=["not set", "nothing", "white space", "both"],
 )
-def test_a_number_that_is_none_is_named(variable: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=rf"^{variable} must be a whole number, not "):
-        RotateSettings.read(ROTATE | {variable: value})
+@EACH_FUNCTION
+def test_no_identity_and_two_are_refused_by_the_parameters_of_both(
+    function: Function, identities: dict[str, str]
+) -> None:
+    environment = {name: value for name, value in function.environment.items() if name != "MACHINE_IDENTITY_ID"}
+
+    with pytest.raises(
+        SettingsError, match=r"^exactly one of MACHINE_IDENTITY_ID .* and MACHINE_IDENTITY_SECRET"
+    ) as no:
+        function.read(environment | identities)
+
+    assert "MachineIdentityId or MachineIdentitySecretArn" in str(no.value)
+    assert set(TEMPLATE["Parameters"]) >= {"MachineIdentityId", "MachineIdentitySecretArn"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x", "0", "-0", "0.0", "-1", "1e-9", "0x10", "²", "1 0", "1,5", "True", "nan", "inf", "-inf", "1e300", "9" * 400],
+)
+def test_a_number_of_minutes_that_is_none_is_named(value: str) -> None:
+    with pytest.raises(SettingsError, match=r"^MINIMUM_INTERVAL_MINUTES must be a number of minutes, not ") as refused:
+        CommonSettings.read(COMMON | {"MINIMUM_INTERVAL_MINUTES": value})
+
+    assert len(str(refused.value)) < 250
 
 
 @pytest.mark.parametrize(
@@ -125,7 +201,7 @@ def test_a_number_that_is_none_is_named(variable: str, value: str) -> None:
 )
 def test_tokens_are_not_sent_in_the_clear(url: str) -> None:
     with pytest.raises(SettingsError, match=r"^INFISICAL_URL must begin with https://, not "):
-        RotateSettings.read(with_url(url))
+        InfisicalSettings.read(with_url(url))
 
 
 NO_BASE_URL = [
@@ -149,13 +225,13 @@ NO_BASE_URL = [
 @pytest.mark.parametrize("url", NO_BASE_URL)
 def test_a_url_that_says_more_than_where_infisical_is_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match=r"^INFISICAL_URL must be a plain base URL such as https://"):
-        RotateSettings.read(with_url(url))
+        InfisicalSettings.read(with_url(url))
 
 
 @pytest.mark.parametrize("url", [*NO_BASE_URL, "http://us.infisical.com/hidden", "ftp://us.infisical.com/hidden"])
 def test_a_url_that_is_refused_is_not_told_to_the_log(url: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        RotateSettings.read(with_url(url))
+        InfisicalSettings.read(with_url(url))
 
     assert "hidden" not in str(refused.value)
 
@@ -235,20 +311,27 @@ def test_what_is_not_set_names_the_templates_parameter_that_sets_it(function: Fu
 
 def test_what_is_wrong_names_the_templates_parameter_that_sets_it() -> None:
     with pytest.raises(SettingsError, match=r"; set the template's parameter MinimumIntervalMinutes$"):
-        RotateSettings.read(ROTATE | {"MINIMUM_INTERVAL_MINUTES": "x"})
+        CommonSettings.read(COMMON | {"MINIMUM_INTERVAL_MINUTES": "x"})
 
 
-def test_the_templates_defaults_are_accepted() -> None:
+def test_the_templates_defaults_are_accepted_beside_an_identity() -> None:
     defaults = {name: str(parameter.get("Default", "")) for name, parameter in TEMPLATE["Parameters"].items()}
+    variables = {
+        name: defaults[value.argument]
+        for name, value in variables_of(FUNCTIONS[1]).items()
+        if isinstance(value, Intrinsic) and value.argument in defaults
+    }
 
-    read = RotateSettings.read(
-        with_url(defaults["InfisicalUrl"]) | {"MINIMUM_INTERVAL_MINUTES": defaults["MinimumIntervalMinutes"]}
-    )
+    read = RotateSettings.read(ROTATE | variables | {"MACHINE_IDENTITY_ID": IDENTITY_ID}).common
 
-    assert (read.infisical_url, read.minimum_interval) == ("https://us.infisical.com", timedelta(hours=1))
+    assert read.infisical == InfisicalSettings("https://us.infisical.com", IDENTITY_ID, "", "")
+    assert read.minimum_interval == timedelta(hours=1)
 
 
-def test_the_function_counts_to_the_same_last_delivery_as_the_queue() -> None:
-    redrive_policy = TEMPLATE["Resources"]["RotationRequests"]["Properties"]["RedrivePolicy"]
+@pytest.mark.parametrize("bound", ["MinValue", "MaxValue"])
+def test_the_intervals_that_the_template_allows_are_accepted(bound: str) -> None:
+    minutes = TEMPLATE["Parameters"]["MinimumIntervalMinutes"][bound]
 
-    assert int(variables_of(FUNCTIONS[1])["MAXIMUM_RECEIVE_COUNT"]) == redrive_policy["maxReceiveCount"]
+    read = CommonSettings.read(COMMON | {"MINIMUM_INTERVAL_MINUTES": str(minutes)})
+
+    assert read.minimum_interval == timedelta(minutes=minutes)

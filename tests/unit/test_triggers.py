@@ -19,7 +19,7 @@ SCHEDULE = "arn:aws:scheduler:us-east-1:123456789012:schedule/default/weekly"
 RULE = "arn:aws:events:us-east-1:123456789012:rule/weekly"
 
 
-def notification(source: str, *resources: object, **fields: object) -> dict[str, object]:
+def notification(source: object, *resources: object, **fields: object) -> dict[str, object]:
     """The envelope of EventBridge, as the scheduler and scheduled rules fill it."""
     return {
         "version": "0",
@@ -32,6 +32,11 @@ def notification(source: str, *resources: object, **fields: object) -> dict[str,
         "resources": list(resources),
         "detail": {},
     } | fields
+
+
+def custom(source: object = "rotations", **fields: object) -> dict[str, object]:
+    """A custom event as EventBridge delivers it."""
+    return notification(source, **{"detail-type": "Rotation Requested", "detail": {"trigger": "weekly"}, **fields})
 
 
 def without(event: dict[str, object], field: str) -> dict[str, object]:
@@ -55,6 +60,7 @@ def test_every_sample_event_names_the_trigger_of_the_sample_map(path: Path) -> N
 @pytest.mark.parametrize(
     ("sample", "occurred_at"),
     [
+        ("custom", datetime.fromisoformat("2026-11-16T05:00:00Z")),
         ("direct", NOW),
         ("rule-scheduled", datetime.fromisoformat("2026-11-16T05:00:00Z")),
         ("scheduler-default", datetime.fromisoformat("2026-11-16T05:00:00Z")),
@@ -105,6 +111,57 @@ def test_a_scheduled_rule_names_itself_on_whichever_bus(arn: str) -> None:
     assert read_trigger(notification("aws.events", arn), NOW) == Trigger("weekly", OCCURRED_AT)
 
 
+@pytest.mark.parametrize(
+    "source", ["rotations", "com.example.payments", "aws", "awsome.events", "AWS.events", "my.aws.events"]
+)
+def test_a_custom_event_of_any_source_but_aws_names_the_trigger_in_its_detail(source: str) -> None:
+    assert read_trigger(custom(source), NOW) == Trigger("weekly", OCCURRED_AT)
+
+
+def test_a_custom_event_occurs_when_it_was_put_and_not_when_it_arrives() -> None:
+    put_at = NOW - timedelta(days=1)
+
+    assert read_trigger(custom(time=format_instant(put_at)), NOW).occurred_at == put_at
+
+
+def test_a_direct_invocation_may_say_when_it_occurred() -> None:
+    event = {"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z"}
+
+    assert read_trigger(event, NOW) == Trigger("weekly", OCCURRED_AT)
+
+
+def test_a_direct_invocation_may_choose_rotations_in_any_spelling_and_order() -> None:
+    event = {"trigger": "weekly", "only": [rotation_id(0xB), rotation_id(0xA).upper(), rotation_id(0xB)]}
+
+    assert read_trigger(event, NOW) == Trigger("weekly", NOW, frozenset({rotation_id(0xA), rotation_id(0xB)}))
+
+
+def test_a_direct_invocation_may_be_a_dry_run() -> None:
+    assert read_trigger({"trigger": "weekly", "dryRun": True}, NOW) == Trigger("weekly", NOW, dry_run=True)
+
+
+def test_a_direct_invocation_may_force_what_occurred_at_a_time() -> None:
+    event = {"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", "force": True}
+
+    assert read_trigger(event, NOW) == Trigger("weekly", OCCURRED_AT, forced=True)
+
+
+def test_the_options_of_a_direct_invocation_go_together() -> None:
+    event = {
+        "trigger": "weekly",
+        "occurredAt": "2026-11-22T04:00:00Z",
+        "only": [rotation_id(1)],
+        "force": True,
+        "dryRun": True,
+    }
+
+    assert read_trigger(event, NOW) == Trigger("weekly", OCCURRED_AT, frozenset({rotation_id(1)}), True, True)  # noqa: FBT003 - in the order of its fields
+
+
+def test_options_that_are_off_are_as_if_they_were_not_there() -> None:
+    assert read_trigger({"trigger": "weekly", "force": False, "dryRun": False}, NOW) == Trigger("weekly", NOW)
+
+
 def test_an_occurrence_five_minutes_ahead_is_a_clock_that_differs() -> None:
     ahead = NOW + timedelta(minutes=5)
 
@@ -144,7 +201,17 @@ def test_an_event_that_is_no_object_is_refused(event: object) -> None:
         {"trigger": "weekly", "rotationId": rotation_id(1)},
         {"trigger": "weekly", "rotations": [rotation_id(1)]},
         {"trigger": "weekly", "scheduledTime": "2026-11-22T04:00:00Z", "rotations": [rotation_id(1)]},
-        {"trigger": "weekly", "force": True},
+        {"trigger": "weekly", "forced": True},
+        {"trigger": "weekly", "dryrun": True},
+        {"trigger": "weekly", "dry_run": True},
+        {"trigger": "weekly", "Only": [rotation_id(1)]},
+        {"trigger": "", "occurredAt": "2026-11-22T04:00:00Z"},
+        {"trigger": "weekly", "scheduledTime": "2026-11-22T04:00:00Z", "occurredAt": "2026-11-22T04:00:00Z"},
+        {"trigger": "weekly", "scheduledTime": "2026-11-22T04:00:00Z", "force": True},
+        {"trigger": "weekly", "scheduledTime": "2026-11-22T04:00:00Z", "only": [rotation_id(1)]},
+        {"trigger": "weekly", "scheduledTime": "2026-11-22T04:00:00Z", "dryRun": True},
+        {"detail": {"trigger": "weekly"}},
+        {"detail-type": "Rotation Requested", "detail": {"trigger": "weekly"}, "time": "2026-11-22T04:00:00Z"},
         {"rotationId": rotation_id(1)},
         {"Records": [{"body": '{"trigger": "weekly"}'}]},
         {"requestPayload": {"trigger": "weekly"}},
@@ -177,6 +244,79 @@ def test_an_event_from_elsewhere_is_refused(source: str, detail_type: str) -> No
     event = notification(source, RULE, **{"detail-type": detail_type})
 
     assert refusal(event).startswith("this event has no supported shape. ")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        custom("aws.events"),
+        custom("aws.scheduler"),
+        custom("aws.partner/example.com/payments"),
+        custom("aws."),
+        custom(None),
+        custom(["rotations"]),
+        without(custom(), "source"),
+        custom(**{"detail-type": "rotation requested"}),
+        custom(**{"detail-type": "Rotation Requested "}),
+        custom(**{"detail-type": ["Rotation Requested"]}),
+        without(custom(), "detail-type"),
+    ],
+    ids=json.dumps,
+)
+def test_a_custom_event_that_is_not_ones_own_is_refused(event: dict[str, object]) -> None:
+    assert refusal(event).startswith("this event has no supported shape. ")
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        None,
+        "weekly",
+        '{"trigger": "weekly"}',
+        [],
+        [{"trigger": "weekly"}],
+        {},
+        {"Trigger": "weekly"},
+        {"trigger": ""},
+        {"trigger": None},
+        {"trigger": ["weekly"]},
+        {"trigger": "weekly", "rotations": [rotation_id(1)]},
+        {"trigger": "weekly", "only": [rotation_id(1)]},
+        {"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z"},
+        {"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", "force": True},
+        {"trigger": "weekly", "force": False},
+        {"trigger": "weekly", "dryRun": True},
+        {"trigger": "weekly", "comment": ""},
+    ],
+    ids=json.dumps,
+)
+def test_a_custom_event_whose_detail_is_more_or_less_than_a_trigger_is_refused(detail: object) -> None:
+    assert refusal(custom(detail=detail)).startswith("this event has no supported shape. ")
+
+
+@pytest.mark.parametrize("options", [{"force": True}, {"force": True, "dryRun": True}], ids=json.dumps)
+def test_force_without_a_time_is_refused_because_each_delivery_would_rotate(options: dict[str, object]) -> None:
+    assert refusal({"trigger": "weekly", **options}).startswith("force needs occurredAt, ")
+
+
+@pytest.mark.parametrize("option", ["force", "dryRun"])
+@pytest.mark.parametrize("value", [None, "", 0, 1, "true", "false", [], [True], {}], ids=repr)
+def test_force_and_dry_run_are_never_guessed(option: str, value: object) -> None:
+    event = {"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", option: value}
+
+    assert refusal(event).startswith("force and dryRun must be true or false. ")
+
+
+@pytest.mark.parametrize("ids", [[], {}, "", 0, 7, True, rotation_id(1), {"id": rotation_id(1)}], ids=json.dumps)
+def test_rotations_to_choose_that_are_no_list_are_refused(ids: object) -> None:
+    assert refusal({"trigger": "weekly", "only": ids}).startswith("only must be a list of rotation ids. ")
+
+
+@pytest.mark.parametrize("wrong", ["payments", "", None, 7, [rotation_id(2)], {"id": rotation_id(2)}], ids=json.dumps)
+def test_a_rotation_to_choose_that_is_none_is_refused_by_its_place(wrong: object) -> None:
+    event = {"trigger": "weekly", "only": [rotation_id(1), wrong]}
+
+    assert refusal(event).startswith("only[1] must be a rotation id (a UUID), not ")
 
 
 @pytest.mark.parametrize("source", ["aws.scheduler", "aws.events"])
@@ -253,6 +393,23 @@ def test_a_notification_whose_time_is_no_moment_is_refused(source: str, arn: str
     assert refusal(notification(source, arn, time=time)).startswith("time must be a ")
 
 
+@pytest.mark.parametrize("time", WRONG_TIMES, ids=repr)
+def test_a_custom_event_whose_time_is_no_moment_is_refused(time: object) -> None:
+    assert refusal(custom(time=time)).startswith("time must be a ")
+
+
+def test_a_custom_event_without_a_time_is_refused() -> None:
+    assert refusal(without(custom(), "time")).startswith("time must be a ")
+
+
+@pytest.mark.parametrize("time", WRONG_TIMES, ids=repr)
+@pytest.mark.parametrize("options", [{}, {"force": True}, {"dryRun": True}], ids=json.dumps)
+def test_an_occurrence_that_is_no_moment_is_refused_and_not_taken_for_now(
+    options: dict[str, object], time: object
+) -> None:
+    assert refusal({"trigger": "weekly", "occurredAt": time, **options}).startswith("occurredAt must be a ")
+
+
 @pytest.mark.parametrize(("source", "arn"), [("aws.scheduler", SCHEDULE), ("aws.events", RULE)])
 def test_a_notification_without_a_time_is_refused(source: str, arn: str) -> None:
     assert refusal(without(notification(source, arn), "time")).startswith("time must be a ")
@@ -264,8 +421,11 @@ def test_a_notification_without_a_time_is_refused(source: str, arn: str) -> None
         {"trigger": "weekly", "scheduledTime": format_instant(NOW + timedelta(minutes=5) + MILLISECOND)},
         notification("aws.events", RULE, time="2026-11-22T06:00:00Z"),
         notification("aws.scheduler", SCHEDULE, time="9999-12-31T23:59:59Z"),
+        custom(time="2026-11-22T06:00:00Z"),
+        {"trigger": "weekly", "occurredAt": "2026-11-22T06:00:00Z"},
+        {"trigger": "weekly", "occurredAt": "2026-11-22T06:00:00Z", "force": True},
     ],
-    ids=["input", "rule", "schedule"],
+    ids=["input", "rule", "schedule", "custom", "direct", "forced"],
 )
 def test_an_occurrence_more_than_five_minutes_ahead_is_refused(event: dict[str, object]) -> None:
     assert "more than 5 minutes ahead of now (2026-11-22T05:00:00.000Z)" in refusal(event)
@@ -308,6 +468,11 @@ HUGE = "x" * 300_000
         {"trigger": HUGE, "scheduledTime": [HUGE]},
         {"trigger": HUGE, "scheduledTime": "9999-12-31T23:59:59Z"},
         {"source": HUGE, "detail-type": HUGE},
+        {"trigger": "weekly", "only": HUGE},
+        {"trigger": "weekly", "only": [HUGE]},
+        {"trigger": "weekly", "occurredAt": HUGE},
+        custom(HUGE, detail={}),
+        custom(detail={"trigger": HUGE}, time=HUGE),
         notification("aws.events", HUGE),
         notification("aws.events", [HUGE]),
         notification("aws.events", RULE, time=HUGE),
@@ -323,6 +488,11 @@ HUGE = "x" * 300_000
         "list as time",
         "name ahead",
         "kind",
+        "only",
+        "rotation",
+        "occurrence",
+        "custom source",
+        "custom trigger",
         "resource",
         "list as resource",
         "time of a notification",
@@ -335,7 +505,7 @@ def test_a_huge_event_is_refused_in_a_text_that_a_log_can_hold(event: object) ->
 
 # ---- whatever comes --------------------------------------------------------------------------------------------------
 
-FIELDS = st.sampled_from(["trigger", "scheduledTime", "source", "detail-type", "resources", "time", "detail"])
+FIELDS = st.sampled_from(["trigger", "scheduledTime", "source", "detail-type", "resources", "time", "detail", "force"])
 TIMES = st.sampled_from(["2026-11-22T04:00:00Z", "2026-11-22T04:00:00", "2126-11-22T04:00:00Z"])
 TEXTS = (
     st.sampled_from(["weekly", "aws.events", "aws.scheduler", "Scheduled Event", RULE, SCHEDULE]) | TIMES | st.text()
@@ -344,19 +514,39 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS
 JSON = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS | st.text(), inner, max_size=4)
 )
+SOURCES = st.sampled_from(["aws.events", "aws.scheduler", "rotations"])
+DETAIL_TYPES = st.sampled_from(["Scheduled Event", "Rotation Requested"])
+OPTIONS: dict[str, st.SearchStrategy[Any]] = {
+    "occurredAt": TIMES | JSON,
+    "force": st.just(True) | JSON,  # noqa: FBT003 - a value
+    "dryRun": st.booleans() | JSON,
+    "only": st.lists(st.just(rotation_id(1)) | JSON, max_size=2) | JSON,
+}
+DETAILS = st.fixed_dictionaries({"trigger": st.just("weekly")}, optional=OPTIONS)
 # Near the supported shapes, where a mistake would be made.
 ALMOST = st.fixed_dictionaries(
     {},
     optional={
         "trigger": st.just("weekly") | JSON,
         "scheduledTime": TIMES | JSON,
-        "source": st.sampled_from(["aws.events", "aws.scheduler"]) | JSON,
-        "detail-type": st.just("Scheduled Event") | JSON,
+        "source": SOURCES | JSON,
+        "detail-type": DETAIL_TYPES | JSON,
+        "detail": DETAILS | JSON,
         "resources": st.lists(TEXTS | JSON, max_size=2) | JSON,
         "time": TIMES | JSON,
         "extra": JSON,
-    },
+    }
+    | OPTIONS,
 )
+# What is a supported shape, but for what is put beside it or into its detail.
+SHAPES = st.one_of(
+    st.builds(notification, st.just("aws.events"), st.just(RULE), time=TIMES),
+    st.builds(notification, st.just("aws.scheduler"), st.just(SCHEDULE), time=TIMES),
+    st.builds(custom, SOURCES, detail=DETAILS, time=TIMES),
+    st.fixed_dictionaries({"trigger": st.just("weekly")}, optional={"scheduledTime": TIMES}),
+)
+BESIDE = st.fixed_dictionaries({}, optional=OPTIONS)
+WHATEVER = JSON | ALMOST | st.builds(lambda shape, beside: shape | beside, SHAPES, BESIDE)
 
 
 def is_supported_shape(event: Any) -> bool:  # noqa: ANN401 - JSON
@@ -366,14 +556,19 @@ def is_supported_shape(event: Any) -> bool:  # noqa: ANN401 - JSON
     if event.get("detail-type") == "Scheduled Event" and event.get("source") in ("aws.events", "aws.scheduler"):
         kind = {"aws.events": "rule/", "aws.scheduler": "schedule/"}[event["source"]]
         return kind in event["resources"][0] and event["time"].endswith("Z")
-    named = set(event) in ({"trigger"}, {"trigger", "scheduledTime"}) and isinstance(event["trigger"], str)
-    return named and bool(event["trigger"]) and event.get("scheduledTime", "Z").endswith("Z")
+    if event.get("detail-type") == "Rotation Requested" and "trigger" not in event:
+        return list(event["detail"]) == ["trigger"] and not event["source"].startswith("aws.")
+    if not isinstance(event["trigger"], str) or not event["trigger"]:
+        return False
+    is_input = set(event) == {"trigger", "scheduledTime"} and event["scheduledTime"].endswith("Z")
+    return is_input or set(event) <= {"trigger", "occurredAt", "only", "force", "dryRun"}
 
 
-@given(JSON | ALMOST)
+@given(WHATEVER)
 @example({"trigger": "weekly"})
 @example(notification("aws.events", RULE))
 @example(notification("aws.scheduler", SCHEDULE))
+@example(custom())
 def test_whatever_comes_is_a_supported_shape_or_refused(event: object) -> None:
     try:
         read_trigger(event, NOW)
@@ -383,7 +578,26 @@ def test_whatever_comes_is_a_supported_shape_or_refused(event: object) -> None:
     assert is_supported_shape(event)
 
 
-@given(JSON | ALMOST)
+@given(WHATEVER)
+@example({"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", "force": True})
+@example({"trigger": "weekly", "scheduledTime": "2026-11-22T04:00:00Z", "force": True})
+@example(custom(detail={"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", "force": True}))
+@example(custom(force=True, occurredAt="2026-11-22T04:00:00Z"))
+@example(notification("aws.events", RULE, force=True, detail={"force": True}))
+def test_nothing_but_a_direct_invocation_with_a_time_of_its_own_can_force_choose_or_preview(event: Any) -> None:  # noqa: ANN401 - JSON
+    try:
+        trigger = read_trigger(event, NOW)
+    except UnsupportedEventError:
+        return
+
+    is_direct = "trigger" in event and set(event) <= {"trigger", "occurredAt", "only", "force", "dryRun"}
+    options = event if is_direct else {}
+    assert trigger.forced == (options.get("force") is True and "occurredAt" in options)
+    assert trigger.dry_run == (options.get("dryRun") is True)
+    assert trigger.only == (frozenset(options["only"]) if options.get("only") else None)
+
+
+@given(WHATEVER)
 def test_whatever_occurs_occurs_at_most_five_minutes_ahead(event: object) -> None:
     try:
         trigger = read_trigger(event, NOW)
@@ -393,7 +607,7 @@ def test_whatever_occurs_occurs_at_most_five_minutes_ahead(event: object) -> Non
     assert trigger.occurred_at <= NOW + timedelta(minutes=5)
 
 
-@given(JSON | ALMOST)
+@given(WHATEVER)
 def test_whatever_is_refused_is_refused_in_a_text_that_a_log_can_hold(event: object) -> None:
     try:
         read_trigger(event, NOW)

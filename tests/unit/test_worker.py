@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from rotator.model import MappedRotation, RotationRequest
 from rotator.queues import FailedQueue, RequestQueue
 from rotator.rotation import Outcome, Result
-from rotator.worker import Delivery, Worker
+from rotator.worker import FRESH_SECONDS, MAXIMUM_WAIT_SECONDS, Delivery, Worker
 from tests.unit.fakes import NOW, FakeSqs, Observed, VirtualClock, rotation_id
 
 A, B, C = rotation_id(0xA), rotation_id(0xB), rotation_id(0xC)
-MAXIMUM_RECEIVE_COUNT = 10
+HALF_A_DAY = 12 * 3600
+VISIBILITY_TIMEOUT_SECONDS = 1080
+MILLISECOND = 0.001
 # Nobody waits for as long unless the test fails.
 PATIENCE_SECONDS = 10
 
@@ -25,15 +27,19 @@ ROTATED = Outcome(Result.ROTATED, "Rotated", name="payments")
 SKIPPED = Outcome(Result.SKIPPED, "AlreadyRotated", "it was rotated since", "payments")
 REFUSED = Outcome(Result.REFUSED, "PreviousAttemptFailed", "a person looks", "payments")
 FAILED = Outcome(Result.FAILED, "PermissionDenied", "Infisical answered 403", "payments")
-UNCONFIRMED = Outcome(Result.UNCONFIRMED, "Uncertain", "no answer from Infisical", "payments")
+UNCONFIRMED = Outcome(Result.UNCONFIRMED, "Uncertain", "no answer from Infisical", "payments", uncertain=True)
 DEFERRED = Outcome(Result.DEFERRED, "Unreachable", "no connection to Infisical", "payments")
 LIMITED = Outcome(Result.DEFERRED, "RateLimited", "again in 30 seconds", retry_after_seconds=29.1)
 
 DONE = [ROTATED, SKIPPED]
-FOR_A_PERSON = [REFUSED, FAILED, UNCONFIRMED]
+CERTAINLY_FAILED = [REFUSED, FAILED]
+CERTAIN = [*DONE, *CERTAINLY_FAILED]
+FOR_A_PERSON = [*CERTAINLY_FAILED, UNCONFIRMED]
 ENDED = [*DONE, *FOR_A_PERSON]
 
 EACH_ENDED = pytest.mark.parametrize("outcome", ENDED, ids=lambda outcome: outcome.result)
+EACH_CERTAIN = pytest.mark.parametrize("outcome", CERTAIN, ids=lambda outcome: outcome.result)
+EACH_CERTAINLY_FAILED = pytest.mark.parametrize("outcome", CERTAINLY_FAILED, ids=lambda outcome: outcome.result)
 EACH_FOR_A_PERSON = pytest.mark.parametrize("outcome", FOR_A_PERSON, ids=lambda outcome: outcome.result)
 EACH_DEFERRED = pytest.mark.parametrize("outcome", [DEFERRED, LIMITED], ids=lambda outcome: outcome.reason)
 
@@ -44,9 +50,29 @@ def body(group: str, number: int = 1) -> str:
     return RotationRequest(MappedRotation(group), "weekly", occurred_at, f"correlation-{number}").to_message()
 
 
-def delivery(group: str, number: int = 1, *, receive_count: int = 1, text: str | None = None) -> Delivery:
+def delivery(
+    group: str,
+    number: int = 1,
+    *,
+    receive_count: int = 1,
+    text: str | None = None,
+    age_seconds: float = 0.0,
+    received_seconds_ago: float | None = 0.0,
+) -> Delivery:
     message = f"{group[-1]}{number}"
-    return Delivery(message, f"receipt-{message}", text or body(group, number), group, receive_count)
+    return Delivery(
+        message_id=message,
+        receipt_handle=f"receipt-{message}",
+        body=text or body(group, number),
+        group=group,
+        receive_count=receive_count,
+        sent_at=NOW.timestamp() - age_seconds,
+        received_at=None if received_seconds_ago is None else NOW.timestamp() - received_seconds_ago,
+    )
+
+
+def waited_too_long(group: str, number: int = 1, *, receive_count: int = 99) -> Delivery:
+    return delivery(group, number, receive_count=receive_count, age_seconds=HALF_A_DAY + MILLISECOND)
 
 
 class Stage:
@@ -59,7 +85,6 @@ class Stage:
         self.worker = Worker(
             requests=RequestQueue(self.requests.client, "https://sqs.example.com/RotationRequests.fifo"),
             failed=FailedQueue(self.failed.client, "https://sqs.example.com/FailedRotations.fifo"),
-            maximum_receive_count=MAXIMUM_RECEIVE_COUNT,
             telemetry=self.observed.telemetry,
             clock=self.clock,
         )
@@ -154,8 +179,8 @@ def test_what_has_ended_is_acknowledged(outcome: Outcome) -> None:
     assert Stage().work([delivery(A)], always(outcome)) == []
 
 
-@EACH_ENDED
-def test_what_has_ended_lets_the_next_one_of_its_rotation_pass(outcome: Outcome) -> None:
+@EACH_CERTAIN
+def test_what_has_certainly_ended_lets_the_next_one_of_its_rotation_pass(outcome: Outcome) -> None:
     ensured = Ensured({"a1": outcome})
 
     Stage().work([delivery(A, 1), delivery(A, 2)], ensured)
@@ -197,36 +222,163 @@ def test_what_is_deferred_does_not_hold_other_rotations(outcome: Outcome) -> Non
 def test_what_is_deferred_is_not_for_a_person_yet(outcome: Outcome) -> None:
     stage = Stage()
 
-    stage.work([delivery(A, receive_count=MAXIMUM_RECEIVE_COUNT - 1)], always(outcome))
+    stage.work([delivery(A, receive_count=999, age_seconds=HALF_A_DAY)], always(outcome))
 
     assert stage.failed.sent == []
 
 
-OUTCOMES = st.sampled_from([ROTATED, FAILED, DEFERRED])
+# ---- what may still be under way -------------------------------------------------------------------------------------
+
+
+def test_what_may_be_under_way_is_acknowledged_and_takes_all_later_ones_of_its_rotation_back() -> None:
+    deliveries = [delivery(A, number) for number in (1, 2, 3, 4)]
+
+    assert Stage().work(deliveries, Ensured({"a2": UNCONFIRMED})) == ["a3", "a4"]
+
+
+def test_what_would_follow_an_attempt_that_may_be_under_way_is_not_tried() -> None:
+    ensured = Ensured({"a2": UNCONFIRMED})
+
+    Stage().work([delivery(A, number) for number in (1, 2, 3)], ensured)
+
+    assert ensured.messages == ["a1", "a2"]
+
+
+def test_what_would_follow_it_comes_back_after_the_full_visibility_timeout_by_when_it_has_ended() -> None:
+    stage = Stage()
+
+    stage.work([delivery(A, number) for number in (1, 2, 3)], Ensured({"a2": UNCONFIRMED}))
+
+    assert stage.requests.visibility == []
+
+
+def test_an_attempt_that_may_be_under_way_does_not_hold_other_rotations() -> None:
+    ensured = Ensured({"b1": UNCONFIRMED})
+    deliveries = [delivery(group, number) for number in (1, 2) for group in (A, B, C)]
+
+    assert Stage().work(deliveries, ensured) == ["b2"]
+    assert sorted(ensured.messages) == ["a1", "a2", "b1", "c1", "c2"]
+
+
+@pytest.mark.parametrize("result", Result)
+def test_whatever_it_is_called_nothing_follows_an_uncertain_outcome(result: Result) -> None:
+    ensured = Ensured({"a1": Outcome(result, "Uncertain", uncertain=True)})
+
+    returned = Stage().work([delivery(A, 1), delivery(A, 2)], ensured)
+
+    assert ensured.messages == ["a1"]
+    assert returned[-1] == "a2"
+
+
+OUTCOMES = st.sampled_from([ROTATED, FAILED, UNCONFIRMED, DEFERRED])
 
 
 @given(st.lists(st.tuples(st.sampled_from([A, B, C]), OUTCOMES), max_size=10))
-def test_in_any_batch_each_rotation_returns_from_its_first_deferred_message_on(
+def test_in_any_batch_each_rotation_returns_from_its_first_message_on_that_is_deferred_or_follows_an_uncertain_one(
     batch: list[tuple[str, Outcome]],
 ) -> None:
     deliveries = [delivery(group, number) for number, (group, _) in enumerate(batch)]
     outcomes = [outcome for _, outcome in batch]
     held: set[str] = set()
-    expected = []
+    expected, tried = [], []
     for message, outcome in zip(deliveries, outcomes, strict=True):
+        if message.group not in held:
+            tried.append(message.message_id)
         if outcome is DEFERRED or message.group in held:
-            held.add(message.group)
             expected.append(message.message_id)
+        if outcome in (DEFERRED, UNCONFIRMED):
+            held.add(message.group)
+    ensured = Ensured({message.message_id: outcome for message, outcome in zip(deliveries, outcomes, strict=True)})
 
-    returned = Stage().work(
-        deliveries,
-        Ensured({message.message_id: outcome for message, outcome in zip(deliveries, outcomes, strict=True)}),
-    )
+    returned = Stage().work(deliveries, ensured)
 
     assert sorted(returned) == sorted(expected)
+    assert sorted(ensured.messages) == sorted(tried)
     for group in (A, B, C):
         of_group = [message_id for message_id in returned if message_id.startswith(group[-1])]
         assert of_group == [message_id for message_id in expected if message_id.startswith(group[-1])]
+
+
+# ---- messages that may be somebody else's by now ---------------------------------------------------------------------
+
+NOT_FRESH = pytest.mark.parametrize(
+    "seconds_ago",
+    [FRESH_SECONDS, FRESH_SECONDS + MILLISECOND, 1079.0, None],
+    ids=["a minute ago", "more than that", "long ago", "again"],
+)
+
+
+@pytest.mark.parametrize("seconds_ago", [0.0, 1.0, FRESH_SECONDS - MILLISECOND])
+def test_what_was_just_received_is_worked_without_another_call(seconds_ago: float) -> None:
+    stage = Stage()
+
+    stage.work([delivery(A, number, received_seconds_ago=seconds_ago) for number in (1, 2)], always(ROTATED))
+
+    assert stage.requests.visibility == []
+
+
+@NOT_FRESH
+def test_what_was_not_just_received_is_held_for_the_full_visibility_timeout(seconds_ago: float | None) -> None:
+    stage = Stage()
+
+    assert stage.work([delivery(A, received_seconds_ago=seconds_ago)], always(ROTATED)) == []
+    assert stage.requests.visibility == [("receipt-a1", VISIBILITY_TIMEOUT_SECONDS)]
+
+
+@NOT_FRESH
+def test_it_is_held_before_anything_is_done(seconds_ago: float | None) -> None:
+    stage = Stage()
+    held_before = []
+
+    def ensure(_: RotationRequest) -> Outcome:
+        held_before.append(list(stage.requests.visibility))
+        return ROTATED
+
+    stage.work([delivery(A, number, received_seconds_ago=seconds_ago) for number in (1, 2)], ensure)
+
+    assert held_before == [[("receipt-a1", VISIBILITY_TIMEOUT_SECONDS), ("receipt-a2", VISIBILITY_TIMEOUT_SECONDS)]] * 2
+
+
+@NOT_FRESH
+def test_one_message_that_is_not_fresh_holds_all_of_its_rotation(seconds_ago: float | None) -> None:
+    stage = Stage()
+    deliveries = [delivery(A, 1), delivery(A, 2, received_seconds_ago=seconds_ago), delivery(A, 3), delivery(B)]
+
+    stage.work(deliveries, always(ROTATED))
+
+    assert [receipt for receipt, _ in stage.requests.visibility] == ["receipt-a1", "receipt-a2", "receipt-a3"]
+
+
+@NOT_FRESH
+@pytest.mark.parametrize("lost", ["receipt-a1", "receipt-a2"])
+def test_what_cannot_be_held_is_left_alone_with_all_of_its_rotation(seconds_ago: float | None, lost: str) -> None:
+    stage = Stage()
+    stage.requests.lost_receipts = [lost]
+    ensured = Ensured({})
+    deliveries = [delivery(group, number, received_seconds_ago=seconds_ago) for number in (1, 2) for group in (A, B)]
+
+    assert stage.work(deliveries, ensured) == ["a1", "a2"]
+    assert ensured.messages == ["b1", "b2"]
+
+
+def test_what_cannot_be_held_is_logged_and_not_reported_as_failed() -> None:
+    stage = Stage()
+    stage.requests.down = True
+
+    stage.work([delivery(A, received_seconds_ago=None)], broken)
+
+    assert [(line["level"], line["message"]) for line in stage.observed.logs] == [
+        ("ERROR", "the messages could not be held, and are left alone")
+    ]
+    assert stage.failed.sent == []
+
+
+def test_a_rate_limit_shortens_what_was_held() -> None:
+    stage = Stage()
+
+    stage.work([delivery(A, received_seconds_ago=None)], always(LIMITED))
+
+    assert stage.requests.visibility == [("receipt-a1", VISIBILITY_TIMEOUT_SECONDS), ("receipt-a1", 30)]
 
 
 # ---- when it comes back ----------------------------------------------------------------------------------------------
@@ -237,10 +389,7 @@ def test_infisicals_rate_limit_says_when_the_message_and_those_that_it_holds_com
 
     stage.work([delivery(A, number) for number in (1, 2, 3)], Ensured({"a2": LIMITED}))
 
-    assert [(call["ReceiptHandle"], call["VisibilityTimeout"]) for call in stage.requests.returned] == [
-        ("receipt-a2", 30),
-        ("receipt-a3", 30),
-    ]
+    assert stage.requests.visibility == [("receipt-a2", 30), ("receipt-a3", 30)]
 
 
 def test_without_a_rate_limit_a_message_comes_back_after_the_full_visibility_timeout() -> None:
@@ -248,7 +397,7 @@ def test_without_a_rate_limit_a_message_comes_back_after_the_full_visibility_tim
 
     stage.work([delivery(A)], always(DEFERRED))
 
-    assert stage.requests.returned == []
+    assert stage.requests.visibility == []
 
 
 def test_a_queue_that_does_not_let_it_return_earlier_lets_it_return_later() -> None:
@@ -258,6 +407,15 @@ def test_a_queue_that_does_not_let_it_return_earlier_lets_it_return_later() -> N
     assert stage.work([delivery(A, 1), delivery(A, 2)], always(LIMITED)) == ["a1", "a2"]
 
 
+def test_what_does_not_return_earlier_does_not_keep_the_next_one_from_it() -> None:
+    stage = Stage()
+    stage.requests.lost_receipts = ["receipt-a1"]
+
+    stage.work([delivery(A, 1), delivery(A, 2)], always(LIMITED))
+
+    assert stage.requests.visibility == [("receipt-a2", 30)]
+
+
 def test_a_queue_that_does_not_let_it_return_earlier_is_logged() -> None:
     stage = Stage()
     stage.requests.down = True
@@ -265,7 +423,7 @@ def test_a_queue_that_does_not_let_it_return_earlier_is_logged() -> None:
     stage.work([delivery(A)], always(LIMITED))
 
     assert [line["message"] for line in stage.observed.logs if line["level"] == "ERROR"] == [
-        "the visibility time-out could not be shortened"
+        "the visibility time-out could not be changed"
     ]
 
 
@@ -317,36 +475,76 @@ def test_what_is_done_is_not_for_a_person(outcome: Outcome) -> None:
 
 
 @EACH_DEFERRED
-def test_the_last_delivery_of_a_deferred_request_is_acknowledged(outcome: Outcome) -> None:
-    assert Stage().work([delivery(A, receive_count=MAXIMUM_RECEIVE_COUNT)], always(outcome)) == []
+def test_a_request_that_could_not_begin_for_half_a_day_is_acknowledged(outcome: Outcome) -> None:
+    assert Stage().work([waited_too_long(A)], always(outcome)) == []
 
 
 @EACH_DEFERRED
-def test_the_last_delivery_of_a_deferred_request_ends_as_failed_with_its_reason(outcome: Outcome) -> None:
+def test_a_request_that_could_not_begin_for_half_a_day_ends_as_failed_with_its_reason(outcome: Outcome) -> None:
     stage = Stage()
 
-    stage.work([delivery(A, receive_count=MAXIMUM_RECEIVE_COUNT)], always(outcome))
+    stage.work([waited_too_long(A, receive_count=60)], always(outcome))
 
     (report,) = stage.failed.reports
     assert (report["outcome"], report["reason"]) == ("failed", outcome.reason)
-    assert report["explanation"] == f"given up after 10 deliveries. {outcome.explanation}"
+    assert report["explanation"] == f"given up after 60 deliveries. {outcome.explanation}"
 
 
-def test_the_last_delivery_lets_the_next_one_of_its_rotation_pass() -> None:
+@EACH_DEFERRED
+@pytest.mark.parametrize("age_seconds", [0.0, HALF_A_DAY - MILLISECOND, HALF_A_DAY])
+def test_until_then_it_comes_back_however_often_it_was_delivered(outcome: Outcome, age_seconds: float) -> None:
+    message = delivery(A, receive_count=999, age_seconds=age_seconds)
+
+    assert Stage().work([message], always(outcome)) == ["a1"]
+
+
+def test_half_a_day_is_over_when_the_attempt_ends_and_not_when_it_began() -> None:
+    stage = Stage()
+
+    def ensure(_: RotationRequest) -> Outcome:
+        stage.clock.sleep(10.0)
+        return DEFERRED
+
+    assert stage.work([delivery(A, age_seconds=HALF_A_DAY - 5.0)], ensure) == []
+
+
+def test_half_a_day_is_half_a_day() -> None:
+    assert MAXIMUM_WAIT_SECONDS == HALF_A_DAY
+
+
+def test_what_is_given_up_lets_the_next_one_of_its_rotation_pass() -> None:
     ensured = Ensured({"a1": DEFERRED})
 
-    Stage().work([delivery(A, 1, receive_count=MAXIMUM_RECEIVE_COUNT), delivery(A, 2)], ensured)
+    Stage().work([waited_too_long(A, 1), delivery(A, 2)], ensured)
 
     assert ensured.messages == ["a1", "a2"]
 
 
-@pytest.mark.parametrize("outcome", DONE, ids=lambda outcome: outcome.result)
-def test_a_last_delivery_may_still_succeed(outcome: Outcome) -> None:
+def test_what_is_given_up_behind_a_rate_limit_is_not_sent_back_earlier() -> None:
     stage = Stage()
 
-    stage.work([delivery(A, receive_count=MAXIMUM_RECEIVE_COUNT)], always(outcome))
+    stage.work([waited_too_long(A)], always(LIMITED))
+
+    assert stage.requests.visibility == []
+
+
+@pytest.mark.parametrize("outcome", DONE, ids=lambda outcome: outcome.result)
+def test_after_half_a_day_it_may_still_succeed(outcome: Outcome) -> None:
+    stage = Stage()
+
+    stage.work([waited_too_long(A)], always(outcome))
 
     assert stage.failed.sent == []
+
+
+@EACH_FOR_A_PERSON
+def test_what_ended_otherwise_after_half_a_day_ended_as_it_did(outcome: Outcome) -> None:
+    stage = Stage()
+
+    stage.work([waited_too_long(A)], always(outcome))
+
+    (report,) = stage.failed.reports
+    assert (report["outcome"], report["explanation"]) == (outcome.result.value, outcome.explanation)
 
 
 # ---- messages that are no requests -----------------------------------------------------------------------------------
@@ -430,33 +628,116 @@ def test_what_nobody_expected_comes_back_after_the_full_visibility_timeout() -> 
 
     stage.work([delivery(A)], broken)
 
-    assert stage.requests.returned == []
+    assert stage.requests.visibility == []
 
 
-def test_what_nobody_expected_counts_as_a_failure() -> None:
+def test_what_nobody_expected_is_counted_as_deferred_because_it_comes_back() -> None:
     stage = Stage()
 
     stage.work([delivery(A)], broken)
 
     (line,) = stage.observed.metrics
-    assert (stage.observed.counted, line["reason"]) == (["RotationFailed"], "UnexpectedError")
+    assert (stage.observed.counted, line["reason"]) == (["RotationDeferred"], "UnexpectedError")
 
 
-def test_what_nobody_expected_is_logged_with_its_traceback() -> None:
+def test_what_nobody_expected_is_logged_with_its_traceback_and_then_as_an_outcome() -> None:
     stage = Stage()
 
     stage.work([delivery(A)], broken)
 
-    (line,) = stage.observed.logs
-    assert (line["level"], line["message_id"], line["exception_name"]) == ("ERROR", "a1", "RuntimeError")
+    unexpected, outcome = stage.observed.logs
+    assert unexpected.items() >= {"level": "ERROR", "correlation_id": "correlation-1"}.items()
+    assert unexpected["exception_name"] == "RuntimeError"
+    expected = {
+        "level": "WARNING",
+        "message": "rotation deferred",
+        "reason": "UnexpectedError",
+        "explanation": "RuntimeError",
+        "correlation_id": "correlation-1",
+        "rotation_id": A,
+    }
+    assert outcome.items() >= expected.items()
 
 
-@EACH_FOR_A_PERSON
+def test_what_nobody_expected_for_half_a_day_ends_as_failed() -> None:
+    stage = Stage()
+
+    assert stage.work([waited_too_long(A)], broken) == []
+    (report,) = stage.failed.reports
+    assert (report["outcome"], report["reason"], report["rotation_id"]) == ("failed", "UnexpectedError", A)
+    assert stage.observed.counted == ["RotationFailed"]
+
+
+def test_what_is_no_mistake_but_the_end_of_the_process_is_not_caught() -> None:
+    def ended(_: RotationRequest) -> Outcome:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        Stage().work([delivery(A)], ended)
+
+
+# ---- reports that cannot be kept -------------------------------------------------------------------------------------
+
+
+@EACH_CERTAINLY_FAILED
 def test_a_report_that_cannot_be_kept_lets_its_request_come_back(outcome: Outcome) -> None:
     stage = Stage()
     stage.failed.down = True
 
     assert stage.work([delivery(A, 1), delivery(A, 2)], Ensured({"a1": outcome})) == ["a1", "a2"]
+
+
+@EACH_CERTAINLY_FAILED
+def test_nothing_follows_a_request_whose_report_has_to_be_kept_first(outcome: Outcome) -> None:
+    stage = Stage()
+    stage.failed.down = True
+    ensured = Ensured({"a1": outcome})
+
+    stage.work([delivery(A, 1), delivery(A, 2)], ensured)
+
+    assert ensured.messages == ["a1"]
+
+
+def test_a_request_that_may_have_rotated_never_comes_back_though_its_report_cannot_be_kept() -> None:
+    stage = Stage()
+    stage.failed.down = True
+
+    assert stage.work([delivery(A, 1), delivery(A, 2)], Ensured({"a1": UNCONFIRMED})) == ["a2"]
+
+
+def test_what_is_given_up_comes_back_where_its_report_cannot_be_kept() -> None:
+    stage = Stage()
+    stage.failed.down = True
+
+    assert stage.work([waited_too_long(A)], always(LIMITED)) == ["a1"]
+    assert stage.requests.visibility == []
+
+
+@EACH_FOR_A_PERSON
+def test_a_report_that_cannot_be_kept_is_in_the_log_whole(outcome: Outcome) -> None:
+    stage = Stage()
+    stage.failed.down = True
+
+    stage.work([delivery(A)], always(outcome))
+
+    told, not_kept = stage.observed.logs
+    assert (not_kept["level"], not_kept["message"]) == (
+        "ERROR",
+        "the report could not be kept in FailedRotations.fifo",
+    )
+    assert not_kept["exception_name"] == "ClientError"
+    for key in ("outcome", "reason", "explanation", "correlation_id", "rotation_id", "trigger", "occurred_at"):
+        assert not_kept[key] == told[key]
+
+
+@EACH_FOR_A_PERSON
+def test_a_report_that_cannot_be_kept_is_counted_once_as_what_it_is(outcome: Outcome) -> None:
+    stage = Stage()
+    stage.failed.down = True
+
+    stage.work([delivery(A)], always(outcome))
+
+    assert stage.observed.counted == [f"Rotation{outcome.result.value.capitalize()}"]
 
 
 def test_an_invalid_message_that_cannot_be_kept_comes_back() -> None:
@@ -559,7 +840,7 @@ def test_an_invalid_message_is_counted_as_refused() -> None:
 def test_what_is_given_up_is_counted_as_failed_and_not_as_deferred() -> None:
     stage = Stage()
 
-    stage.work([delivery(A, receive_count=MAXIMUM_RECEIVE_COUNT)], always(DEFERRED))
+    stage.work([waited_too_long(A)], always(DEFERRED))
 
     assert stage.observed.counted == ["RotationFailed"]
 
@@ -600,8 +881,26 @@ RECORD: dict[str, Any] = {
 }
 
 
-def test_a_record_is_read_as_lambda_delivers_it() -> None:
-    assert Delivery.of(RECORD) == Delivery(RECORD["messageId"], RECORD["receiptHandle"], body(A), A, 3)
+def with_attributes(**attributes: str) -> dict[str, Any]:
+    return {**RECORD, "attributes": {**RECORD["attributes"], **attributes}}
+
+
+def test_a_first_delivery_is_read_as_lambda_delivers_it() -> None:
+    assert Delivery.of(with_attributes(ApproximateReceiveCount="1")) == Delivery(
+        message_id="059f36b4-87a3-44ab-83d2-661975830a7d",
+        receipt_handle="AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a...",
+        body=body(A),
+        group=A,
+        receive_count=1,
+        sent_at=1795323600.0,
+        received_at=1795323600.001,
+    )
+
+
+def test_a_repeated_delivery_does_not_tell_when_it_was_received() -> None:
+    read = Delivery.of(RECORD)
+
+    assert (read.receive_count, read.sent_at, read.received_at) == (3, 1795323600.0, None)
 
 
 def test_a_record_that_lambda_would_not_deliver_fails_the_batch_instead_of_losing_it() -> None:
