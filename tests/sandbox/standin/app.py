@@ -41,7 +41,7 @@ class _Endpoint:
         with suppress(asyncio.CancelledError):
             reply = await self._reply(request)
         if isinstance(reply, Dropped):
-            await _hang_up(request)
+            await hang_up(request)
         else:
             await Response(reply.body, reply.status, dict(reply.headers))(scope, receive, send)
 
@@ -54,8 +54,11 @@ class _Endpoint:
         return reply
 
 
-async def _hang_up(request: Request) -> None:
-    """Return only once the server has noticed, or it would answer 500 for want of a response."""
+async def hang_up(request: Request) -> None:
+    """Close the connection without a response; needs `server.Connection`.
+
+    Return only once the server has noticed, or it would answer 500 for want of a response.
+    """
     request.state.transport.close()
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""The stand-in on a socket of its own."""
+"""The stand-in, or any other application that may hang up, on a socket of its own."""
 
 import asyncio
 import socket
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tests.sandbox.standin.app import create_app
@@ -35,8 +36,15 @@ def serve(standin: StandIn, certificate: Path | None = None) -> Iterator[str]:
 
     With `certificate`, a PEM file that holds the private key too, serve https.
     """
+    with serve_app(create_app(standin), "stand-in", certificate) as url:
+        yield url
+
+
+@contextmanager
+def serve_app(app: Starlette, name: str, certificate: Path | None = None) -> Iterator[str]:
+    """As `serve`; `name` is the thread's."""
     config = uvicorn.Config(
-        create_app(standin),
+        app,
         http=Connection,
         ws="none",
         log_config=None,
@@ -48,7 +56,7 @@ def serve(standin: StandIn, certificate: Path | None = None) -> Iterator[str]:
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host, port = listener.getsockname()
-        thread = threading.Thread(target=server.run, args=([listener],), name="stand-in")
+        thread = threading.Thread(target=server.run, args=([listener],), name=name)
         thread.start()
         try:
             while not server.started and thread.is_alive():
