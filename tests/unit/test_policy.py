@@ -70,33 +70,41 @@ def request(occurred_at: datetime, *, own_interval: timedelta | None = None, for
     return RotationRequest(rotation, "weekly", occurred_at, "c", forced)
 
 
-MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - as hypothesis wants it
-INTERVALS = st.timedeltas(SECOND, timedelta(days=400)) | st.sampled_from([SECOND, FIVE_MINUTES, HOUR, WEEK])
-DISTANCES = st.timedeltas(timedelta(0), timedelta(days=1000)) | st.sampled_from([timedelta(0), TICK])
-SKEWS = st.timedeltas(-FIVE_MINUTES, FIVE_MINUTES) | st.sampled_from([-FIVE_MINUTES, timedelta(0), FIVE_MINUTES])
-STATUSES = st.sampled_from(["failed", "success"]) | st.text(max_size=9)
+def spans(shortest: timedelta, longest: timedelta) -> st.SearchStrategy[timedelta]:
+    """Any microsecond between the two: one number is drawn faster than days, seconds and microseconds."""
+    return st.integers(shortest // TICK, longest // TICK).map(lambda ticks: ticks * TICK)
+
+
+MOMENTS = spans(timedelta(0), timedelta(days=7305)).map(lambda since: datetime(2020, 1, 1, tzinfo=UTC) + since)
+INTERVALS = spans(SECOND, timedelta(days=400)) | st.sampled_from([SECOND, FIVE_MINUTES, HOUR, WEEK])
+DISTANCES = spans(timedelta(0), timedelta(days=1000)) | st.sampled_from([timedelta(0), TICK])
+SKEWS = spans(-FIVE_MINUTES, FIVE_MINUTES) | st.sampled_from([-FIVE_MINUTES, timedelta(0), FIVE_MINUTES])
+STATUSES = st.just("failed") | st.sampled_from(["success", "pending", "Failed", ""])
 TEXTS = st.text(max_size=9)
+
+
+@st.composite
+def around(draw: st.DrawFn, edge: timedelta) -> timedelta:
+    """As often beyond an edge as not, and often just there."""
+    distance = draw(DISTANCES)
+    return edge + TICK + distance if draw(st.booleans()) else edge - distance
 
 
 @st.composite
 def states(draw: st.DrawFn, rotated_at: datetime) -> RotationState:
     """Whatever may be known of a rotation that was last rotated at this moment."""
-    edges = st.sampled_from([FIVE_SECONDS, FIVE_SECONDS + TICK, -FIVE_SECONDS])
-    attempted_at = rotated_at + draw(edges | DISTANCES | DISTANCES.map(lambda distance: -distance))
+    attempted_at = rotated_at + draw(around(FIVE_SECONDS))
     return RotationState(rotation_id(1), draw(TEXTS), draw(STATUSES), rotated_at, attempted_at, draw(st.none() | TEXTS))
 
 
 @st.composite
 def situations(draw: st.DrawFn) -> Situation:
-    """Anything at all, and often what lies at the edges of the margin."""
+    """Anything at all, mostly near an edge: left to chance, hardly any rotation would be due and failed."""
     wish = request(draw(MOMENTS), own_interval=draw(st.none() | INTERVALS), forced=draw(st.booleans()))
     default = draw(INTERVALS)
     margin = Situation(state(NOW), wish, default).margin
-    edges = st.builds(
-        lambda edge, ticks: edge + ticks * TICK, st.sampled_from([timedelta(0), margin]), st.integers(-1, 1)
-    )
-    before = draw(edges | DISTANCES | DISTANCES.map(lambda distance: -distance))
-    return Situation(draw(states(wish.occurred_at - before)), wish, default)
+    rotated_before_trigger = draw(around(margin) | around(timedelta(0)))
+    return Situation(draw(states(wish.occurred_at - rotated_before_trigger)), wish, default)
 
 
 # ---- one trigger, one rotation ---------------------------------------------------------------------------------------
@@ -256,7 +264,7 @@ def test_attempts_and_messages_decide_nothing_where_the_state_is_not_failed(
     assert replace(clean, state=told_otherwise).decide() == clean.decide()
 
 
-@given(situations(), st.timedeltas(timedelta(days=-3000), timedelta(days=3000)))
+@given(situations(), spans(timedelta(days=-3000), timedelta(days=3000)))
 def test_no_clock_decides_anything(situation: Situation, shift: timedelta) -> None:
     shifted_state = replace(
         situation.state,
@@ -298,12 +306,12 @@ class Played:
     last_rotated_at: datetime
 
 
-DELAYS = st.timedeltas(timedelta(0), timedelta(minutes=15)) | st.timedeltas(timedelta(0), timedelta(days=14))
+DELAYS = spans(timedelta(0), timedelta(minutes=15)) | spans(timedelta(0), timedelta(days=14))
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> History:
-    gaps = draw(st.lists(st.timedeltas(timedelta(0), timedelta(days=3)) | DELAYS, min_size=1, max_size=5))
+    gaps = draw(st.lists(spans(timedelta(0), timedelta(days=3)) | DELAYS, min_size=1, max_size=5))
     occurrences = [NOW + sum(gaps[: position + 1], timedelta(0)) for position in range(len(gaps))]
     delays = [draw(st.lists(DELAYS, min_size=1, max_size=4)) for _ in occurrences]
     deliveries = [
@@ -316,7 +324,7 @@ def histories(draw: st.DrawFn) -> History:
         seconds_to_rotate=draw(st.lists(st.integers(0, 90), min_size=len(deliveries), max_size=len(deliveries))),
         skew=draw(SKEWS),
         last_rotated_at=NOW - draw(DISTANCES),
-        interval=draw(st.timedeltas(SECOND, timedelta(days=2))),
+        interval=draw(spans(SECOND, timedelta(days=2))),
     )
 
 
