@@ -153,11 +153,12 @@ class Deployment:
         self.lambda_.update_function_configuration(FunctionName=name, MemorySize=size)
 
     def put_map(self, rotation_map: object) -> None:
-        """Write the rotation map, and let `dispatch` forget the one it has cached; a text is written as it is."""
+        """Write the rotation map, and let the functions forget the one they have cached; a text is written as it is."""
         text = rotation_map if isinstance(rotation_map, str) else json.dumps(rotation_map)
         ssm = self.aws.client("ssm")
         ssm.put_parameter(Name=self.outputs["RotationMapParameterName"], Value=text, Type="String", Overwrite=True)
-        self.restart("DispatchFunction")
+        for function in {"DispatchFunction", "HookFunction"} & self.resources("AWS::Lambda::Function").keys():
+            self.restart(function)
 
     def send(self, event: object) -> None:
         """Invoke `dispatch` as EventBridge and Scheduler do: asynchronously."""
@@ -183,11 +184,14 @@ class Deployment:
         """The structured lines of `rotate`, metrics among them."""
         return list(self._lines("RotateLogGroupName"))
 
+    def hook_logs(self) -> list[dict[str, Any]]:
+        """The structured lines of `hook`, metrics among them; none where it is not deployed."""
+        return list(self._lines("HookLogGroupName")) if "HookLogGroupName" in self.outputs else []
+
     def raw_logs(self) -> str:
-        """Every line of both functions as CloudWatch Logs holds it."""
-        return "\n".join(
-            message for group in ("DispatchLogGroupName", "RotateLogGroupName") for message in self._messages(group)
-        )
+        """Every line of all functions as CloudWatch Logs holds it."""
+        groups = (name for name in self.outputs if name.endswith("LogGroupName"))
+        return "\n".join(message for group in groups for message in self._messages(group))
 
     def outcomes(self) -> list[dict[str, Any]]:
         """How requests ended so far, oldest first."""
@@ -200,7 +204,7 @@ class Deployment:
     def metrics(self) -> dict[str, float]:
         """The sum of each metric that the functions emitted so far."""
         sums: dict[str, float] = {}
-        for line in self.dispatch_logs() + self.rotate_logs():
+        for line in self.dispatch_logs() + self.rotate_logs() + self.hook_logs():
             for name, value in embedded_metrics(line).items():
                 sums[name] = sums.get(name, 0.0) + value
         return sums

@@ -1,7 +1,7 @@
 """The stand-in Infisical: what the server does for its callers, in real time or in virtual time."""
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
@@ -20,7 +20,7 @@ from tests.sandbox.standin.rotation_endpoints import RotationEndpoints
 from tests.sandbox.standin.rotation_types import AWS_IAM_USER_SECRET, DatabaseUsers, IamUser, Provider
 from tests.sandbox.standin.rotations import Rotation
 from tests.sandbox.standin.sts import MemorySts, Sts
-from tests.sandbox.standin.timeline import Task, Timeline
+from tests.sandbox.standin.timeline import Process, Task, Timeline
 from tests.sandbox.standin.tokens import Tokens
 
 
@@ -145,6 +145,20 @@ class StandIn:
         """Rotate as the server does by itself or for somebody else; it commits `seconds` from now."""
         with self._mutex:
             self._rotations.start(self.rotations[rotation_id], self.settle(), seconds)
+
+    def add_sync(self, rotation_id: str, write: Callable[[Rotation], object], seconds: float = 0.01) -> None:
+        """Add a secret sync: `seconds` after every commit, whatever becomes of its caller, `write` what is published.
+
+        Writing may reach out to AWS, but not back to this server, which does nothing else meanwhile.
+        """
+        rotation = self.rotations[rotation_id]
+
+        def sync() -> Process:
+            yield seconds
+            write(rotation)
+            return Dropped()  # nobody waits for it
+
+        rotation.after_commit.append(lambda at: self._timeline.start(sync(), at))
 
     def add_identity(
         self,

@@ -1,5 +1,6 @@
 """A rotation's row, and what a commit and a failure write to it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_URL, uuid5
@@ -15,7 +16,7 @@ ENVIRONMENT_NAMES = {"dev": "Development", "staging": "Staging", "prod": "Produc
 @dataclass(kw_only=True)
 class Rotation:
     """Moments are epoch seconds. `slots` holds one or two credentials, `active_index` is the published one; `issued`
-    holds every credential that ever was, committed or not.
+    holds every credential that ever was, committed or not. `after_commit` is told the moment of every commit.
     """
 
     id: str
@@ -41,12 +42,18 @@ class Rotation:
     created_at: float = field(init=False)
     updated_at: float = field(init=False)
     next_rotation_at: datetime | None = field(init=False)
+    after_commit: list[Callable[[float], object]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.slots = [self.issue(0, self.last_rotated_at)]
         self.last_attempted_at = self.last_rotated_at
         self.created_at = self.updated_at = self.last_rotated_at + 0.001  # the row follows its first credentials
         self.next_rotation_at = self._slot_after_interval(self.last_rotated_at)
+
+    @property
+    def published(self) -> Credential:
+        """What consumers are handed now."""
+        return self.slots[self.active_index]
 
     def issue(self, slot: int, at: float) -> Credential:
         credential = self.provider.issue(slot, at)
@@ -59,6 +66,8 @@ class Rotation:
         self.is_last_rotation_manual = True
         self._attempted(at, "success", None)
         self.next_rotation_at = self._slot_after_interval(at)
+        for tell in self.after_commit:
+            tell(at)
 
     def fail(self, at: float, message: str) -> None:
         self._attempted(at, "failed", message[:MESSAGE_LIMIT])
