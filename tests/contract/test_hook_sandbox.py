@@ -14,6 +14,7 @@ import pytest
 from tests.sandbox.embedded_aws import ACCOUNT, EmbeddedAws, embedded_aws
 from tests.sandbox.hook import Hook, watched_hook
 from tests.sandbox.outgoing_calls import kill_function
+from tests.sandbox.secret_rotation import SECRETS_MANAGER, RotationRefused
 from tests.sandbox.standin.core import StandIn
 from tests.sandbox.standin.keys import MemoryKeys
 from tests.sandbox.standin.server import serve
@@ -110,7 +111,18 @@ def create_function(aws: EmbeddedAws, name: str) -> str:
         Code={"ZipFile": archive.getvalue()},
         Environment={"Variables": {"KEPT": "yes"}},
     )
+    permit(aws, name)
     return name
+
+
+def permit(aws: EmbeddedAws, function_name: str) -> None:
+    aws.client("lambda").add_permission(
+        FunctionName=function_name,
+        StatementId="rotation",
+        Action="lambda:InvokeFunction",
+        Principal=SECRETS_MANAGER,
+        SourceAccount=ACCOUNT,
+    )
 
 
 def policy(statement: dict[str, Any]) -> str:
@@ -196,6 +208,18 @@ def test_a_rotation_sees_a_crash_as_a_failed_step(watched: Watched) -> None:
 
     assert result.failed_step == "createSecret"
     assert result.after[result.token] == ["AWSPENDING"]
+
+
+def test_secrets_manager_needs_the_function_s_permission(watched: Watched, aws: EmbeddedAws) -> None:
+    secret = watched.hook.add_secret("not permitted", {})
+    aws.client("lambda").remove_permission(FunctionName=watched.hook.function_name, StatementId="rotation")
+    try:
+        with pytest.raises(RotationRefused, match="grants access to the principal secretsmanager"):
+            watched.hook.rotations.rotate(secret)
+    finally:
+        permit(aws, watched.hook.function_name)
+
+    assert watched.hook.calls.take() == []
 
 
 def test_a_new_key_works_only_after_a_while(watched: Watched, aws: EmbeddedAws) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 
+SECRETS_MANAGER = "secretsmanager.amazonaws.com"
+
 # Version id → staging labels.
 Labels = Mapping[str, list[str]]
 
@@ -152,11 +154,32 @@ class SecretRotations:
 
 
 def invoking(functions: "LambdaClient") -> Invoke:
-    """The client must be patient, and must not invoke twice what it lost the answer of."""
+    """Invoke as Secrets Manager does, which needs the function's permission and gets RotationRefused without.
+
+    The client must be patient, and must not invoke twice what it lost the answer of.
+    """
 
     def invoke(function_name: str, payload: Mapping[str, str]) -> str | None:
+        if not _admits_secrets_manager(functions, function_name):
+            raise RotationRefused(
+                "Secrets Manager cannot invoke the specified Lambda function. Ensure that the function policy grants"
+                f" access to the principal {SECRETS_MANAGER}."
+            )
         answer = functions.invoke(FunctionName=function_name, Payload=json.dumps(payload).encode())
         body = json.loads(answer["Payload"].read() or "null")
         return str(body["errorMessage"]) if answer.get("FunctionError") else None
 
     return invoke
+
+
+def _admits_secrets_manager(functions: "LambdaClient", function_name: str) -> bool:
+    """Nobody evaluates a function's policy for a service here, so look for the one statement that it takes."""
+    try:
+        policy = json.loads(functions.get_policy(FunctionName=function_name)["Policy"])
+    except functions.exceptions.ResourceNotFoundException:
+        return False
+    return any(
+        (each["Effect"], each["Principal"], each["Action"])
+        == ("Allow", {"Service": SECRETS_MANAGER}, "lambda:InvokeFunction")
+        for each in policy["Statement"]
+    )
