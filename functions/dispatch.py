@@ -20,7 +20,7 @@ from rotator.preview import preview
 from rotator.queues import RequestQueue
 from rotator.rotation_map import UnmappedTriggerError, parse_rotation_map
 from rotator.selection import Selected, only, select
-from rotator.settings import DispatchSettings
+from rotator.settings import MappedSettings
 from rotator.telemetry import Metric, Telemetry
 from rotator.triggers import Trigger, read_trigger
 
@@ -82,7 +82,7 @@ class Dispatch:
         return summary
 
     def _select(self, trigger: Trigger) -> Sequence[Selected]:
-        entries = parse_rotation_map(self.read_map()).entries_of(trigger.name)
+        entries = parse_rotation_map(self.read_map()).entries_of(trigger.name, trigger.alias)
         list_rotations = partial(self.infisical.rotations, timeout_seconds=LIST_TIMEOUT_SECONDS)
         return only(trigger.only, select(entries, list_rotations))
 
@@ -98,7 +98,7 @@ class Dispatch:
 @cache
 def _dispatch() -> Dispatch:
     """Put the function together from its environment, once for each of Lambda's processes."""
-    settings = DispatchSettings.read(os.environ)
+    settings = MappedSettings.read(os.environ)
     ssm = SSMProvider(boto_config=CLIENT_CONFIG)
     return Dispatch(
         read_map=lambda: str(ssm.get(settings.rotation_map_parameter, max_age=MAP_CACHE_SECONDS, decrypt=True)),

@@ -4,7 +4,8 @@ from typing import Any
 
 from rotator.errors import InvalidAnswerError, capped_text
 from rotator.instant import parse_instant
-from rotator.model import ListedRotation, RotationState, parse_rotation_id
+from rotator.model import AccessKey, GeneratedCredentials, ListedRotation, RotationState, parse_rotation_id
+from rotator.shown import shown
 
 Fields = dict[str, Any]
 
@@ -37,6 +38,27 @@ def parse_list(answer: Fields) -> list[ListedRotation]:
         raise InvalidAnswerError(f"Infisical's answer is wrong: {error}") from None
 
 
+def parse_credentials(answer: Fields, rotation_id: str) -> GeneratedCredentials:
+    """Read the answer that holds key material, of which no error's text shows anything.
+
+    Raises InvalidAnswerError.
+    """
+    credentials, active = answer.get("generatedCredentials"), answer.get("activeIndex")
+    if answer.get("rotationId") != rotation_id or not isinstance(credentials, list) or not isinstance(active, int):
+        raise InvalidAnswerError("Infisical's answer is wrong: rotationId, generatedCredentials or activeIndex")
+    keys = [_key(each) for each in credentials]
+    if not 0 <= active < len(keys):
+        raise InvalidAnswerError("Infisical's answer is wrong: activeIndex is none of generatedCredentials")
+    return GeneratedCredentials(keys[active], frozenset(key.id for key in keys))
+
+
+def _key(fields: object) -> AccessKey:
+    match fields:
+        case {"accessKeyId": str(key_id), "secretAccessKey": str(secret)} if key_id and secret:
+            return AccessKey(key_id, secret)
+    raise InvalidAnswerError("Infisical's answer is wrong: generatedCredentials are no IAM access keys")
+
+
 def _listed(fields: object) -> ListedRotation:
     if not isinstance(fields, dict):
         raise ValueError("a rotation is no object")
@@ -57,18 +79,24 @@ def _state(fields: Fields) -> RotationState:
         last_rotated_at=parse_instant(fields.get("lastRotatedAt"), "lastRotatedAt"),
         last_attempted_at=parse_instant(fields.get("lastRotationAttemptedAt"), "lastRotationAttemptedAt"),
         last_message=capped_text(fields.get("lastRotationMessage")),
+        user_name=_user_name(fields.get("parameters")),
     )
+
+
+def _user_name(parameters: object) -> str | None:
+    name = parameters.get("userName") if isinstance(parameters, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _object(fields: Fields, name: str) -> Fields:
     value = fields.get(name)
     if not isinstance(value, dict):
-        raise ValueError(f"{name} must be an object, not {value!r:.60}")
+        raise ValueError(f"{name} must be an object, not {shown(value)}")
     return value
 
 
 def _text(fields: Fields, name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str):
-        raise ValueError(f"{name} must be a text, not {value!r:.60}")
+        raise ValueError(f"{name} must be a text, not {shown(value)}")
     return value

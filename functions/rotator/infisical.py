@@ -4,10 +4,10 @@ from typing import Any
 
 import httpx
 
-from rotator.answers import parse_list, parse_state
+from rotator.answers import parse_credentials, parse_list, parse_state
 from rotator.clock import Clock
 from rotator.errors import RateLimitedError, UncertainError, UnreachableError, json_object, raise_for_error
-from rotator.model import ListedRotation, MappedRotation, RotationState
+from rotator.model import GeneratedCredentials, ListedRotation, MappedRotation, RotationState
 
 CONNECT_TIMEOUT_SECONDS = 5
 
@@ -49,6 +49,14 @@ class Infisical:
         """
         answer = self._call("POST", f"{_PREFIX}/{rotation.type}/{rotation.id}/rotate-secrets", timeout_seconds)
         return parse_state(answer, rotation.id)
+
+    def credentials(self, rotation: MappedRotation, timeout_seconds: float) -> GeneratedCredentials:
+        """Read the keys of a rotation of an IAM user, which needs a permission that `rotate` has not.
+
+        Raises InfisicalError.
+        """
+        path = f"{_PREFIX}/{rotation.type}/{rotation.id}/generated-credentials"
+        return parse_credentials(self._call("GET", path, timeout_seconds), rotation.id)
 
     def rotations(self, project: str, rotation_type: str, timeout_seconds: float) -> list[ListedRotation]:
         """Read all rotations of a type in a project that the machine identity may see. The answer is not paged.

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+from rotator.shown import shown
+
 
 def parse_instant(value: object, field: str) -> datetime:
     """Read an ISO 8601 moment that states its UTC offset.
@@ -9,7 +11,7 @@ def parse_instant(value: object, field: str) -> datetime:
     Raises ValueError naming `field` where the value is absent, no such text, an impossible date, or says no offset.
     """
     if not isinstance(value, str):
-        raise ValueError(f"{field} must be a date and time such as 2026-11-22T05:00:00Z, not {_shown(value)}")
+        raise ValueError(f"{field} must be a date and time such as 2026-11-22T05:00:00Z, not {shown(value)}")
     try:
         instant = datetime.fromisoformat(value)
         if instant.tzinfo is not None:
@@ -18,7 +20,7 @@ def parse_instant(value: object, field: str) -> datetime:
         pass
     raise ValueError(
         f"{field} must be a possible date and time with its UTC offset, such as 2026-11-22T05:00:00Z,"
-        f" not {_shown(value)}"
+        f" not {shown(value)}"
     )
 
 
@@ -30,7 +32,3 @@ def format_instant(instant: datetime) -> str:
 def instant_at(epoch_seconds: float) -> datetime:
     """The moment that a clock's `time()` means."""
     return datetime.fromtimestamp(epoch_seconds, UTC)
-
-
-def _shown(value: object) -> str:
-    return "nothing" if value is None else repr(value)[:60]

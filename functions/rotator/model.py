@@ -2,13 +2,16 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from rotator.instant import format_instant, parse_instant
+from rotator.shown import shown
 
 DEFAULT_TYPE = "aws-iam-user-secret"
+
+MAXIMUM_INTERVAL_SECONDS = 10_000 * 86_400  # beyond any schedule, and within what dates can add
 
 _TYPE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -35,7 +38,10 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class RotationState:
-    """What Infisical says about a rotation. Only `last_rotated_at` is written on commit alone: it is the truth."""
+    """What Infisical says about a rotation. Only `last_rotated_at` is written on commit alone: it is the truth.
+
+    `user_name` is the IAM user's; rotations of other types have none.
+    """
 
     id: str
     name: str
@@ -43,11 +49,37 @@ class RotationState:
     last_rotated_at: datetime
     last_attempted_at: datetime
     last_message: str | None
+    user_name: str | None = None
 
     @property
     def failed(self) -> bool:
         """Whether the last attempt was recorded as failed, which may have happened after a commit."""
         return self.status == "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """An IAM access key."""
+
+    id: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedCredentials:
+    """The keys that Infisical keeps for a rotation: the one that it publishes, and the ids of all that are valid."""
+
+    published: AccessKey
+    valid_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A secret in Secrets Manager that holds a rotation's published key, in two fields of its JSON."""
+
+    rotation: MappedRotation
+    access_key_id_field: str = "accessKeyId"
+    secret_access_key_field: str = "secretAccessKey"  # noqa: S105 - a field's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +130,7 @@ class RotationRequest:
         """
         try:
             fields = json.loads(body)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"the message is no JSON: {error}") from None
         if not isinstance(fields, dict):
             raise ValueError("the message is no JSON object")
@@ -123,20 +155,20 @@ def parse_rotation_id(value: object, field: str) -> str:
     try:
         return str(UUID(value if isinstance(value, str) else None))
     except (TypeError, ValueError):
-        raise ValueError(f"{field} must be a rotation id (a UUID), not {value!r:.60}") from None
+        raise ValueError(f"{field} must be a rotation id (a UUID), not {shown(value)}") from None
 
 
 def _text(fields: dict[str, object], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{name} must be a text, not {value!r:.60}")
+        raise ValueError(f"{name} must be a text, not {shown(value)}")
     return value
 
 
 def _flag(fields: dict[str, object], name: str) -> bool:
     value = fields.get(name, False)
     if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, not {value!r:.60}")
+        raise ValueError(f"{name} must be true or false, not {shown(value)}")
     return value
 
 
@@ -144,13 +176,13 @@ def _type(fields: dict[str, object]) -> str:
     """Read a rotation type, which becomes part of a path."""
     value = _text(fields, "type")
     if not _TYPE.fullmatch(value):
-        raise ValueError(f"type must be the slug of a rotation type, such as {DEFAULT_TYPE}, not {value!r:.60}")
+        raise ValueError(f"type must be the slug of a rotation type, such as {DEFAULT_TYPE}, not {shown(value)}")
     return value
 
 
 def _interval(value: object) -> timedelta | None:
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= timedelta.max.total_seconds():
-        raise ValueError(f"minimumIntervalSeconds must be a number of seconds, not {value!r:.60}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAXIMUM_INTERVAL_SECONDS:
+        raise ValueError(f"minimumIntervalSeconds must be a number of seconds, not {shown(value)}")
     return timedelta(seconds=value)

@@ -6,7 +6,7 @@ their wish fulfilled.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from rotator.model import RotationRequest, RotationState
@@ -43,11 +43,9 @@ def decide(state: RotationState, request: RotationRequest, minimum_interval: tim
     `minimum_interval` is the default of a rotation whose mapping names none. What is forced still happens once: a
     repeated delivery of it finds the rotation rotated.
     """
-    interval = request.rotation.minimum_interval or minimum_interval
-    margin = CLOCK_MARGIN if request.forced else max(CLOCK_MARGIN, interval)
     if state.last_rotated_at >= request.occurred_at:
         return Decision(Verdict.SKIP, "AlreadyRotated", "it was rotated since the trigger occurred")
-    if state.last_rotated_at >= request.occurred_at - margin:
+    if request.occurred_at <= allowed_from(state, request, minimum_interval):
         return Decision(
             Verdict.SKIP, "TooSoon", "it was rotated shortly before: consumers may still hold the previous credentials"
         )
@@ -60,3 +58,9 @@ def decide(state: RotationState, request: RotationRequest, minimum_interval: tim
             f" the published ones. Infisical said: {state.last_message or 'nothing'}",
         )
     return Decision(Verdict.ROTATE, "Due")
+
+
+def allowed_from(state: RotationState, request: RotationRequest, minimum_interval: timedelta) -> datetime:
+    """The last moment of an occurrence that comes too soon after the last rotation."""
+    interval = request.rotation.minimum_interval or minimum_interval
+    return state.last_rotated_at + (CLOCK_MARGIN if request.forced else max(CLOCK_MARGIN, interval))

@@ -31,14 +31,16 @@ class RequestQueue:
         self._sqs = sqs
         self._url = url
 
-    def send(self, requests: Sequence[RotationRequest]) -> None:
+    def send(self, requests: Sequence[RotationRequest], occurrence: str = "") -> None:
         """Send every request, deduplicated for each occurrence of its trigger.
+
+        `occurrence` identifies it where its moment does not: a retry that knows no moment but its own.
 
         Raises UndeliveredRequestsError after all were tried, naming the rotations that were not accepted.
         """
         refused: list[str] = []
         for batch in _batched(requests, MESSAGES_A_CALL):
-            entries = [_entry(index, request) for index, request in enumerate(batch)]
+            entries = [_entry(index, request, occurrence) for index, request in enumerate(batch)]
             try:
                 failures = self._sqs.send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed", [])
             except (BotoCoreError, ClientError) as error:
@@ -80,14 +82,15 @@ class FailedQueue:
         )
 
 
-def _entry(index: int, request: RotationRequest) -> "SendMessageBatchRequestEntryTypeDef":
-    # The trigger is part of what identifies an occurrence: two triggers at one moment are two wishes, and the second
-    # has to end as a visible skip.
-    occurrence = json.dumps([request.trigger, request.occurred_at.isoformat(), request.rotation.id, request.forced])
+def _entry(index: int, request: RotationRequest, occurrence: str) -> "SendMessageBatchRequestEntryTypeDef":
+    # The trigger is part of what identifies a message: two triggers at one moment are two wishes, and the second has
+    # to end as a visible skip.
+    moment = occurrence or request.occurred_at.isoformat()
+    identity = json.dumps([request.trigger, moment, request.rotation.id, request.forced])
     return {
         "Id": str(index),
         "MessageGroupId": request.rotation.id,
-        "MessageDeduplicationId": hashlib.sha256(occurrence.encode()).hexdigest(),
+        "MessageDeduplicationId": hashlib.sha256(identity.encode()).hexdigest(),
         "MessageBody": request.to_message(),
     }
 

@@ -48,8 +48,8 @@ class Outcome:
     """The end of one request.
 
     `name` is the rotation's, None where it could not be read. `uncertain` says that an attempt may still be under way
-    or may have left what the state does not show: nothing may follow it early. A deferred request did nothing and is to come back: after
-    `retry_after_seconds` where Infisical named them, else after the full visibility time-out.
+    or may have left what the state does not show: nothing may follow it early. A deferred request did nothing and is to
+    come back: after `retry_after_seconds` where Infisical named them, else after the full visibility time-out.
     """
 
     result: Result

@@ -10,7 +10,8 @@ from typing import Any
 
 import fastjsonschema
 
-from rotator.model import DEFAULT_TYPE, MappedRotation, Selector, parse_rotation_id
+from rotator.model import DEFAULT_TYPE, MappedRotation, Mirror, Selector, parse_rotation_id
+from rotator.secret_arn import secret_name
 
 Entry = MappedRotation | Selector
 
@@ -25,40 +26,68 @@ class UnmappedTriggerError(LookupError):
     """The rotation map does not know the trigger."""
 
 
+class UnmappedSecretError(LookupError):
+    """The rotation map does not say which rotation a secret mirrors."""
+
+
 @dataclass(frozen=True, slots=True)
 class RotationMap:
-    """Trigger name → the entries that say what it stands for."""
+    """Trigger name → the entries that say what it stands for; ARN of a secret → what it mirrors."""
 
     triggers: dict[str, tuple[Entry, ...]]
+    mirrors: dict[str, Mirror]
 
-    def entries_of(self, trigger: str) -> tuple[Entry, ...]:
-        """Look a trigger up.
+    def entries_of(self, trigger: str, alias: str = "") -> tuple[Entry, ...]:
+        """Look a trigger up, by its other name where it is not mapped by the first.
 
         Raises UnmappedTriggerError naming the triggers that are mapped.
         """
+        for name in (trigger, alias):
+            if name in self.triggers:
+                return self.triggers[name]
+        known = ", ".join(sorted(self.triggers))
+        raise UnmappedTriggerError(
+            f"the rotation map has no trigger {trigger!r:.200}{f' or {alias!r:.100}' if alias else ''}; it has:"
+            f" {known:.500}. Add it to the map, or stop sending it"
+        )
+
+    def mirror_of(self, secret_arn: str) -> Mirror:
+        """Look up what a secret mirrors.
+
+        Raises UnmappedSecretError.
+        """
         try:
-            return self.triggers[trigger]
+            return self.mirrors[secret_arn]
         except KeyError:
-            known = ", ".join(sorted(self.triggers))
-            raise UnmappedTriggerError(
-                f"the rotation map has no trigger {trigger!r:.100}; it has: {known:.500}."
-                " Add it to the map, or stop sending it"
+            raise UnmappedSecretError(
+                f"the rotation map's mirrors do not have {secret_arn:.200}:"
+                " add it, or detach the rotation from the secret"
             ) from None
 
 
 def parse_rotation_map(text: str) -> RotationMap:
     """Read and check the whole map.
 
-    Raises RotationMapError naming the first wrong entry.
+    Raises RotationMapError naming a wrong entry.
     """
     try:
         document = json.loads(text, object_pairs_hook=_without_duplicates)
         _validator()(document)
-    except json.JSONDecodeError as error:
-        raise RotationMapError(f"the rotation map is no JSON: {error}") from None
+    except RotationMapError:
+        raise
     except fastjsonschema.JsonSchemaValueException as error:
         raise RotationMapError(f"the rotation map is wrong: {_located(error)}") from None
-    return RotationMap({name: _entries(name, value) for name, value in document["triggers"].items()})
+    except (ValueError, RecursionError) as error:
+        raise RotationMapError(f"the rotation map is no JSON: {error}") from None
+    triggers = {name: _entries(name, value) for name, value in document["triggers"].items()}
+    mirrors = {arn: _mirror(value) for arn, value in document.get("mirrors", {}).items()}
+    for arn in mirrors:
+        if looping := {arn, secret_name(arn)} & triggers.keys():
+            raise RotationMapError(
+                f"the rotation map is wrong: {looping.pop()} is both a trigger and a mirror; writing the mirror would"
+                " trigger it again"
+            )
+    return RotationMap(triggers, mirrors)
 
 
 def _entries(trigger: str, value: Any) -> tuple[Entry, ...]:  # noqa: ANN401 - JSON that the schema has checked
@@ -82,6 +111,22 @@ def _entry(value: str | dict[str, str]) -> Entry:
     if "id" in fields:
         return MappedRotation(parse_rotation_id(fields["id"], "id"), rotation_type, interval)
     return Selector(fields["project"], fields.get("environment"), fields.get("path"), rotation_type, interval)
+
+
+def _mirror(value: str | dict[str, str]) -> Mirror:
+    fields = {"id": value} if isinstance(value, str) else value
+    names = {
+        attribute: fields[name]
+        for name, attribute in (
+            ("accessKeyIdField", "access_key_id_field"),
+            ("secretAccessKeyField", "secret_access_key_field"),
+        )
+        if name in fields
+    }
+    mirror = Mirror(MappedRotation(parse_rotation_id(fields["id"], "id")), **names)
+    if mirror.access_key_id_field == mirror.secret_access_key_field:
+        raise RotationMapError(f"the rotation map is wrong: a mirror of {fields['id']} has one field for both values")
+    return mirror
 
 
 def _duration(text: str) -> timedelta:
@@ -108,4 +153,5 @@ def _validator() -> Callable[[Any], Any]:
 
 def _located(error: fastjsonschema.JsonSchemaValueException) -> str:
     """The library calls the document `data`; name the entry as the map's author knows it."""
-    return str(error.message).removeprefix("data.").replace("data ", "the map ", 1)[:500]
+    text = str(error.message)
+    return (f"the map {text.removeprefix('data ')}" if error.name == "data" else text.removeprefix("data."))[:500]

@@ -67,14 +67,14 @@ class CommonSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class DispatchSettings:
-    """What `dispatch` needs to know."""
+class MappedSettings:
+    """What the functions that read the rotation map need to know: `dispatch` and `hook`."""
 
     common: CommonSettings
     rotation_map_parameter: str
 
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> "DispatchSettings":
+    def read(cls, environment: Mapping[str, str]) -> "MappedSettings":
         """Raise SettingsError where a variable is missing or wrong."""
         return cls(
             common=CommonSettings.read(environment),
@@ -125,11 +125,12 @@ def _base_url(environment: Mapping[str, str], name: str, parameter: str) -> str:
     value = _text(environment, name, parameter)
     try:
         url = httpx.URL(value)
-    except httpx.InvalidURL:
-        url = httpx.URL("")
-    if not url.host or url.query or url.fragment or url.userinfo:
+        host = url.host
+    except (httpx.InvalidURL, ValueError):  # the latter of names that are no domain names
+        url, host = httpx.URL(""), ""
+    if not host or url.query or url.fragment or url.userinfo:
         raise SettingsError(f"{name} must be a plain base URL such as https://us.infisical.com; {_source(parameter)}")
-    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(url.host)):
+    if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
         raise SettingsError(f"{name} must begin with https://, not {url.scheme!r:.20}; {_source(parameter)}")
     return value.rstrip("/")
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from enum import StrEnum
+from functools import partial
 from typing import TextIO
 
 from aws_lambda_powertools import Logger
@@ -22,6 +23,8 @@ class Metric(StrEnum):
     ROTATION_DEFERRED = "RotationDeferred"
     ROTATION_DURATION = "RotationDuration"
     UNMAPPED_TRIGGER = "UnmappedTrigger"
+    HOOK_STEP_SUCCEEDED = "HookStepSucceeded"
+    HOOK_STEP_FAILED = "HookStepFailed"
 
 
 class Telemetry:
@@ -33,7 +36,9 @@ class Telemetry:
     def __init__(self, service: str, log_level: str, stream: TextIO | None = None) -> None:
         self._service = service
         self._stream = stream or sys.stdout
-        self.logger = Logger(service=service, level=log_level, stream=self._stream)
+        # ASCII, because a lone surrogate in a text from outside would cost the whole line.
+        serialize = partial(json.dumps, default=str, separators=(",", ":"))
+        self.logger = Logger(service=service, level=log_level, stream=self._stream, json_serializer=serialize)
 
     def count(self, metric: Metric, *, duration_seconds: float | None = None, **properties: str) -> None:
         """Emit one occurrence of `metric`, with a RotationDuration where it took time.

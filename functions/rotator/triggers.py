@@ -8,12 +8,16 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rotator import secret_events
 from rotator.instant import format_instant, parse_instant
 from rotator.model import parse_rotation_id
+from rotator.secret_arn import secret_name
+from rotator.shown import shown
 
 SUPPORTED = (
     'a schedule\'s input {"trigger": "…", "scheduledTime": "<aws.scheduler.scheduled-time>"},'
     " EventBridge Scheduler's default notification, the Scheduled Event of an EventBridge rule,"
+    " Secrets Manager's events about changed and rotated secrets,"
     ' a custom event with detail-type "Rotation Requested" and detail {"trigger": "…"},'
     ' a direct invocation {"trigger": "…"} with occurredAt, only, force and dryRun as you need them'
 )
@@ -33,10 +37,10 @@ class UnsupportedEventError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """One occurrence of a trigger that the rotation map may know by `name`.
+    """One occurrence of a trigger that the rotation map may know by `name`, or by `alias` where it has two names.
 
-    A direct invocation may ask for `only` some of the trigger's rotations, by their ids; that it be `forced`; or for
-    a `dry_run`.
+    A secret's name is its ARN, its alias what people call it. A direct invocation may ask for `only` some of the
+    trigger's rotations, by their ids; that it be `forced`; or for a `dry_run`.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Trigger:
     only: frozenset[str] | None = None
     forced: bool = False
     dry_run: bool = False
+    alias: str = ""
 
 
 def read_trigger(event: object, now: datetime) -> Trigger:
@@ -73,6 +78,9 @@ def _read(event: object, now: datetime) -> Trigger:
             return Trigger(_name(event, _SCHEDULE_ARN, "schedule"), parse_instant(event.get("time"), "time"))
         case {"source": "aws.events", "detail-type": "Scheduled Event"}:
             return Trigger(_name(event, _RULE_ARN, "rule"), parse_instant(event.get("time"), "time"))
+        case {"source": secret_events.SOURCE}:
+            secret = secret_events.secret_of(event)
+            return Trigger(secret, parse_instant(event.get("time"), "time"), alias=secret_name(secret))
         case {"trigger": str(name), "scheduledTime": time, **rest} if name and not rest:
             return Trigger(name, parse_instant(time, "scheduledTime"))
         case {"source": str(source), "detail-type": kind, "detail": {"trigger": str(name), **rest}} if (
@@ -110,7 +118,7 @@ def _name(event: dict[str, object], arn: re.Pattern[str], kind: str) -> str:
     first = resources[0] if isinstance(resources, list) and resources else None
     match = arn.fullmatch(first) if isinstance(first, str) else None
     if match is None:
-        raise ValueError(f"resources[0] must be the ARN of a {kind}, not {first!r:.120}")
+        raise ValueError(f"resources[0] must be the ARN of a {kind}, not {shown(first)}")
     return match["name"]
 
 

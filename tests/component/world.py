@@ -16,6 +16,7 @@ from rotator.transport import BoundedTransport
 from rotator.universal_auth import universal_auth
 from tests.sandbox.standin.clock import VirtualClock
 from tests.sandbox.standin.core import StandIn
+from tests.sandbox.standin.identities import Identity
 from tests.sandbox.standin.keys import MemoryKeys
 from tests.sandbox.standin.rotations import Rotation
 from tests.sandbox.standin.transport import StandInTransport
@@ -56,6 +57,12 @@ class World:
 
     def _universal_login(self) -> Login:
         return universal_auth(json.dumps({"clientId": self.client_id, "clientSecret": self.client_secret}))
+
+    def connected_as(self, identity: Identity) -> Infisical:
+        """Another client of the same Infisical, logged in as another identity."""
+        secret = json.dumps({"clientId": identity.client_id, "clientSecret": identity.client_secret})
+        auth = MachineIdentity(BASE_URL, lambda: universal_auth(secret), self.clock.time)
+        return Infisical(BASE_URL, auth, BoundedTransport(StandInTransport(self.server), self.clock), self.clock)
 
     def request(self, occurred_at: datetime | None = None, rotation: Rotation | None = None) -> RotationRequest:
         """A wish of the trigger `weekly`, which occurred now unless told."""

@@ -29,5 +29,5 @@ def new_rotation(deployed: Sandbox) -> Callable[..., Rotation]:
 def rotation(deployed: Sandbox, new_rotation: Callable[..., Rotation]) -> Rotation:
     """A rotation of this test alone, mapped to the trigger that the sample events name."""
     rotation = new_rotation()
-    deployed.stack.put_map({"triggers": {"weekly": rotation.id, "monthly": rotation.id}})
+    deployed.stack.put_map({"triggers": dict.fromkeys(["weekly", "monthly", "payments/deployer"], rotation.id)})
     return rotation

@@ -8,7 +8,7 @@ import pytest
 
 from tests.sandbox.embedded_aws import ROOT
 
-FUNCTIONS = {"DispatchFunction": "dispatch", "RotateFunction": "rotate"}
+FUNCTIONS = {"DispatchFunction": "dispatch", "RotateFunction": "rotate", "HookFunction": "hook"}
 
 # What the Lambda runtime for Python ships beside the standard library.
 RUNTIME_PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py")

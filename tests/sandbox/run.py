@@ -82,7 +82,8 @@ def _arguments() -> argparse.Namespace:
 
 def _rotation_map(rotations: list[Rotation]) -> dict[str, object]:
     first, *others = (rotation.id for rotation in rotations)
-    return {"triggers": {"weekly": [first, *({"id": other, "minimumInterval": "6 days"} for other in others)]}}
+    entries = [first, *({"id": other, "minimumInterval": "6 days"} for other in others)]
+    return {"triggers": {"weekly": entries, "payments/deployer": entries}}
 
 
 def _wait_for_the_end(here: Sandbox, deliveries: int) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.sandbox.deployment import Deployment, deploy
 from tests.sandbox.embedded_aws import ACCOUNT, EmbeddedAws, embedded_aws
+from tests.sandbox.hook import MIRRORED_SECRET_ARNS, Hook, watched_hook
+from tests.sandbox.secret_sync import syncing_to
 from tests.sandbox.standin.core import StandIn
 from tests.sandbox.standin.keys import IamKeys
 from tests.sandbox.standin.server import serve
@@ -42,8 +44,10 @@ class Sandbox:
     infisical: StandIn
     url: str
     identity: "Identity"
+    hook_identity: "Identity"
     stack: Deployment
     iam: "IAMClient"
+    hook: Hook
 
     def add_rotation(self, name: str, last_rotated_at: datetime = LONG_AGO, **fields: Any) -> "Rotation":  # noqa: ANN401 - as the stand-in's
         """Create an IAM user with a key, and the rotation that keeps it; `fields` say where in Infisical it is."""
@@ -52,7 +56,12 @@ class Sandbox:
 
     def published_key(self, rotation: "Rotation") -> str:
         """The id of the access key that Infisical hands to consumers now."""
-        return str(rotation.slots[rotation.active_index]["accessKeyId"])
+        return str(rotation.published["accessKeyId"])
+
+    def add_sync(self, rotation: "Rotation", secret_arn: str) -> None:
+        """Let Infisical keep a secret up to date by itself, after every rotation."""
+        user = f"syncs-{rotation.name}-{len(rotation.after_commit)}"
+        self.infisical.add_sync(rotation.id, syncing_to(self.stack.aws, secret_arn, user))
 
     def valid_keys(self, user: str) -> set[str]:
         """The access key ids that AWS accepts for a user."""
@@ -67,9 +76,19 @@ def sandbox(**parameters: str) -> Iterator[Sandbox]:
         infisical = StandIn(time, IamKeys(_infisical_iam(aws, iam)), sts=ForwardingSts(aws.endpoint))
         with serve(infisical) as url:
             identity = infisical.add_identity({"read", "rotate-secrets"}, allowed_principals=[])
-            stack = deploy(aws, InfisicalUrl=url, MachineIdentityId=identity.id, **parameters)
+            hook_identity = infisical.add_identity({"read", "read-generated-credentials"}, allowed_principals=[])
+            defaults = {
+                "InfisicalUrl": url,
+                "MachineIdentityId": identity.id,
+                "HookMachineIdentityId": hook_identity.id,
+                "MirroredSecretArns": MIRRORED_SECRET_ARNS,
+            }
+            stack = deploy(aws, **(defaults | parameters))
             identity.allowed_principals = [stack.outputs["DispatchRoleArn"], stack.outputs["RotateRoleArn"]]
-            yield Sandbox(infisical, url, identity, stack, iam)
+            hook_identity.allowed_principals = [stack.outputs["HookRoleArn"]]
+            function = stack.resources("AWS::Lambda::Function")["HookFunction"]
+            with watched_hook(aws, function, url) as hook:
+                yield Sandbox(infisical, url, identity, hook_identity, stack, iam, hook)
 
 
 def _infisical_iam(aws: EmbeddedAws, iam: "IAMClient") -> "IAMClient":

@@ -9,8 +9,8 @@ import yaml
 
 from rotator.settings import (
     CommonSettings,
-    DispatchSettings,
     InfisicalSettings,
+    MappedSettings,
     RotateSettings,
     SettingsError,
 )
@@ -43,7 +43,7 @@ class Function:
 
 
 FUNCTIONS = [
-    Function("DispatchFunction", DispatchSettings.read, DISPATCH),
+    Function("DispatchFunction", MappedSettings.read, DISPATCH),
     Function("RotateFunction", RotateSettings.read, ROTATE),
 ]
 EACH_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.resource)
@@ -75,7 +75,7 @@ READ = CommonSettings(
 
 
 def test_dispatch_reads_its_environment() -> None:
-    assert DispatchSettings.read(DISPATCH) == DispatchSettings(READ, "/infisical-rotation/map")
+    assert MappedSettings.read(DISPATCH) == MappedSettings(READ, "/infisical-rotation/map")
 
 
 def test_rotate_reads_its_environment() -> None:

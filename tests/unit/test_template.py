@@ -39,8 +39,8 @@ def test_every_function_is_placed_in_the_vpc_if_there_is_one(resources: dict[str
     for function in functions.values():
         condition, network, otherwise = function["VpcConfig"]["Fn::If"]
         assert condition == "InVpc"
-        assert network["SubnetIds"] == {"Ref": "VpcSubnetIds"}
-        assert network["SecurityGroupIds"] == {"Ref": "VpcSecurityGroupIds"}
+        assert network["SubnetIds"] == {"Fn::Split": [",", {"Ref": "VpcSubnetIds"}]}
+        assert network["SecurityGroupIds"] == {"Fn::Split": [",", {"Ref": "VpcSecurityGroupIds"}]}
         assert otherwise == {"Ref": "AWS::NoValue"}
 
 

@@ -554,7 +554,7 @@ INVALID = pytest.mark.parametrize(
     [
         ("weekly", "the message is no JSON: "),
         ("[]", "the message is no JSON object"),
-        ("{}", "rotationId must be a rotation id (a UUID), not None"),
+        ("{}", "rotationId must be a rotation id (a UUID), not nothing"),
         (body(A).replace("aws-iam-user-secret", "../x"), "type must be the slug of a rotation type"),
         (body(B), f"the message group '{A}' is not the rotation {B}"),
     ],

@@ -1,0 +1,164 @@
+"""Lambda function `hook`: Secrets Manager rotates a secret that mirrors a rotation's key.
+
+It never rotates anything in Infisical: it adopts the key that Infisical publishes, or asks `rotate` for a new one and
+watches. So a retry with the same token, after a crash at any point, finds either the same key still published, and asks
+again for the same occurrence, or another one, and adopts it.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from aws_lambda_powertools.utilities.parameters import SSMProvider
+
+from rotator.aws import CLIENT_CONFIG
+from rotator.connection import connect
+from rotator.errors import InfisicalError
+from rotator.fresh_key import FreshKeys
+from rotator.infisical import Infisical
+from rotator.mirror import MirrorError, key_in, with_key
+from rotator.model import AccessKey, Mirror
+from rotator.proof import caller_arn, prove
+from rotator.queues import RequestQueue
+from rotator.rotation import READ_TIMEOUT_SECONDS, Deadline
+from rotator.rotation_map import parse_rotation_map
+from rotator.settings import MappedSettings
+from rotator.staging import StagedSecret
+from rotator.telemetry import Metric, Telemetry
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+    from rotator.clock import Clock
+
+MAP_CACHE_SECONDS = 5
+FINISH_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """The four steps of a rotation, as Secrets Manager calls them: in order, and all again where one failed."""
+
+    read_map: Callable[[], str]
+    secrets: "SecretsManagerClient"
+    infisical: Infisical
+    fresh_keys: FreshKeys
+    ask: Callable[[AccessKey], str]
+    telemetry: Telemetry
+    clock: "Clock"
+
+    def __call__(self, event: object, remaining_seconds: float) -> None:
+        """Do one step.
+
+        Raises what Secrets Manager shows to the operator; nothing of it holds key material.
+        """
+        step, secret_id, token = _parse(event)
+        log: dict[str, Any] = {"step": step, "secret": secret_id, "correlation_id": token}
+        deadline = Deadline(self.clock.monotonic() + remaining_seconds - FINISH_SECONDS, self.clock)
+        try:
+            self._step(step, StagedSecret.describe(self.secrets, secret_id, token), deadline)
+        except Exception as error:
+            reason = error.reason if isinstance(error, InfisicalError) else type(error).__name__.removesuffix("Error")
+            # The traceback is Lambda's to log, once.
+            self.telemetry.logger.error("hook step failed", reason=reason, explanation=str(error), **log)  # noqa: TRY400
+            self.telemetry.count(Metric.HOOK_STEP_FAILED, reason=reason, **log)
+            raise
+        self.telemetry.logger.info("hook step done", **log)
+        self.telemetry.count(Metric.HOOK_STEP_SUCCEEDED, **log)
+
+    def _step(self, step: str, secret: StagedSecret, deadline: Deadline) -> None:
+        mirror = parse_rotation_map(self.read_map()).mirror_of(secret.arn)
+        if not secret.is_rotating():
+            return
+        match step:
+            case "createSecret":
+                self._create(secret, mirror, deadline)
+            case "setSecret":
+                self._set(secret, mirror)
+            case "testSecret":
+                self._test(secret, mirror, deadline)
+            case "finishSecret":
+                secret.make_current()
+
+    def _create(self, secret: StagedSecret, mirror: Mirror, deadline: Deadline) -> None:
+        """Give the pending version the key that Infisical publishes, once that is another one than the current."""
+        if secret.pending() is not None:
+            return
+        value = secret.current()
+        current = key_in(value, mirror)
+        published = self.infisical.credentials(mirror.rotation, READ_TIMEOUT_SECONDS).published
+        if published == current:
+            published = self.fresh_keys.after(published, mirror.rotation, secret.arn, secret.token, deadline)
+        # Any other published key is adopted, however old: rotating now would revoke the one that readers still hold.
+        secret.put_pending(with_key(value, mirror, published))
+
+    def _set(self, secret: StagedSecret, mirror: Mirror) -> None:
+        """Infisical has set it already; make sure that the pending key is not revoked by now."""
+        pending = self._pending(secret, mirror)
+        valid = self.infisical.credentials(mirror.rotation, READ_TIMEOUT_SECONDS).valid_ids
+        if pending.id not in valid:
+            raise MirrorError(
+                f"the pending key {pending.id} is none of the rotation's any more. Clear the stuck version, and the"
+                f" next rotation starts afresh: aws secretsmanager update-secret-version-stage --secret-id {secret.arn}"
+                f" --version-stage AWSPENDING --remove-from-version-id {secret.token}"
+            )
+
+    def _test(self, secret: StagedSecret, mirror: Mirror, deadline: Deadline) -> None:
+        """Read only: Secrets Manager may call this step alone."""
+        state = self.infisical.state(mirror.rotation, READ_TIMEOUT_SECONDS)
+        if state.user_name is None:
+            raise MirrorError(f"the rotation {state.id} says no IAM user")
+        prove(self._pending(secret, mirror), state.user_name, self.ask, deadline)
+
+    def _pending(self, secret: StagedSecret, mirror: Mirror) -> AccessKey:
+        pending = key_in(secret.pending(), mirror)
+        if pending is None:
+            raise MirrorError(
+                f"version {secret.token} of {secret.arn} holds no key in the fields {mirror.access_key_id_field} and"
+                f" {mirror.secret_access_key_field}"
+            )
+        return pending
+
+
+def _parse(event: object) -> tuple[str, str, str]:
+    match event:
+        case {
+            "Step": "createSecret" | "setSecret" | "testSecret" | "finishSecret" as step,
+            "SecretId": str(secret_id),
+            "ClientRequestToken": str(token),
+        }:
+            return step, secret_id, token
+    raise MirrorError("only Secrets Manager invokes this function, with Step, SecretId and ClientRequestToken")
+
+
+@cache
+def _hook() -> Hook:
+    """Put the function together from its environment, once for each of Lambda's processes."""
+    settings = MappedSettings.read(os.environ)
+    ssm = SSMProvider(boto_config=CLIENT_CONFIG)
+    infisical = connect(settings.common.infisical, time)
+    telemetry = Telemetry(settings.common.service, settings.common.log_level)
+    requests = RequestQueue(boto3.client("sqs", config=CLIENT_CONFIG), settings.common.requests_queue_url)
+    return Hook(
+        read_map=lambda: str(ssm.get(settings.rotation_map_parameter, max_age=MAP_CACHE_SECONDS, decrypt=True)),
+        secrets=boto3.client("secretsmanager", config=CLIENT_CONFIG),
+        infisical=infisical,
+        fresh_keys=FreshKeys(infisical, requests, settings.common.minimum_interval, telemetry.logger),
+        ask=caller_arn,
+        telemetry=telemetry,
+        clock=time,
+    )
+
+
+def handler(event: object, context: "LambdaContext") -> None:
+    """Answer one invocation."""
+    _hook()(event, context.get_remaining_time_in_millis() / 1000)
+
+
+if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # Lambda's init phase: what can be ready before the first event, is
+    _hook()

@@ -1,0 +1,78 @@
+"""A new key for a secret that mirrors a rotation: asked for through the queue, and waited for.
+
+Only `rotate` ever rotates. Whoever asks again for the same occurrence asks for the same rotation.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from aws_lambda_powertools import Logger
+
+from rotator.errors import InfisicalError
+from rotator.infisical import Infisical
+from rotator.instant import format_instant, instant_at
+from rotator.mirror import MirrorError
+from rotator.model import AccessKey, MappedRotation, RotationRequest, RotationState
+from rotator.policy import Verdict, allowed_from, decide
+from rotator.queues import RequestQueue
+from rotator.rotation import READ_TIMEOUT_SECONDS, Deadline
+
+WATCH_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class FreshKeys:
+    """Asks for rotations of mirrored keys, and watches until they have happened."""
+
+    infisical: Infisical
+    requests: RequestQueue
+    minimum_interval: timedelta
+    logger: Logger
+
+    def after(
+        self, current: AccessKey, rotation: MappedRotation, secret_arn: str, token: str, deadline: Deadline
+    ) -> AccessKey:
+        """Have the rotation rotated, for the occurrence that `token` is of the trigger `secret_arn`.
+
+        Returns the key that is published instead of `current`. Raises MirrorError where it may not, does not, or has
+        not yet been rotated, and InfisicalError where its state could not be read before.
+        """
+        before = self.infisical.state(rotation, READ_TIMEOUT_SECONDS)
+        now = instant_at(deadline.clock.time())
+        request = RotationRequest(rotation, secret_arn, now, correlation_id=token)
+        self._raise_unless_due(before, request)
+        self.requests.send([request], occurrence=token)
+        while deadline.remaining_seconds() > WATCH_SECONDS:
+            deadline.clock.sleep(WATCH_SECONDS)
+            published = self._look(rotation, before)
+            if published is not None and published != current:
+                return published
+        raise MirrorError(
+            "no other key was published in time. The request waits in RotationRequests.fifo, or ended in"
+            f" FailedRotations.fifo; the rotate function's log tells, under the correlation_id {token}."
+            " Secrets Manager tries again"
+        )
+
+    def _look(self, rotation: MappedRotation, before: RotationState) -> AccessKey | None:
+        """The published key once the rotation has happened; what cannot be read now is read again."""
+        try:
+            state = self.infisical.state(rotation, READ_TIMEOUT_SECONDS)
+            if state.last_rotated_at > before.last_rotated_at:
+                return self.infisical.credentials(rotation, READ_TIMEOUT_SECONDS).published
+        except InfisicalError as error:
+            self.logger.warning("the rotation could not be read", explanation=str(error))
+            return None
+        if state.failed and state.last_attempted_at > before.last_attempted_at:
+            raise MirrorError(f"the rotation failed. Infisical said: {state.last_message or 'nothing'}")
+        return None
+
+    def _raise_unless_due(self, state: RotationState, request: RotationRequest) -> None:
+        decision = decide(state, request, self.minimum_interval)
+        if decision.verdict is Verdict.SKIP:
+            allowed = format_instant(allowed_from(state, request, self.minimum_interval))
+            raise MirrorError(
+                f"the secret holds the published key, and {decision.explanation}; another rotation is allowed from"
+                f" {allowed}"
+            )
+        if decision.verdict is Verdict.REFUSE:
+            raise MirrorError(f"no rotation is possible: {decision.explanation}")

@@ -1,0 +1,54 @@
+"""Proof that an access key works: AWS is asked whose it is."""
+
+from collections.abc import Callable
+
+import boto3
+from botocore.exceptions import ClientError
+
+from rotator.aws import CLIENT_CONFIG
+from rotator.mirror import MirrorError
+from rotator.model import AccessKey
+from rotator.rotation import Deadline
+
+PAUSE_SECONDS = 2.0
+
+# IAM is eventually consistent: what these say of a new key, they may not say in a moment.
+_NOT_YET = frozenset({"InvalidClientTokenId", "SignatureDoesNotMatch"})
+
+
+class KeyNotAcceptedError(Exception):
+    """AWS does not accept the key, perhaps not yet."""
+
+
+def caller_arn(key: AccessKey) -> str:
+    """Ask AWS, with the key, whose it is.
+
+    Raises KeyNotAcceptedError, or ClientError where AWS could not be asked.
+    """
+    sts = boto3.client(
+        "sts", aws_access_key_id=key.id, aws_secret_access_key=key.secret, aws_session_token="", config=CLIENT_CONFIG
+    )
+    try:
+        return sts.get_caller_identity()["Arn"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _NOT_YET:
+            raise KeyNotAcceptedError(error.response["Error"]["Code"]) from None
+        raise
+
+
+def prove(key: AccessKey, user_name: str, ask: Callable[[AccessKey], str], deadline: Deadline) -> None:
+    """Make sure that a key works and is the user's, patient while IAM spreads the news of it.
+
+    Raises MirrorError.
+    """
+    while True:
+        try:
+            arn = ask(key)
+        except KeyNotAcceptedError as error:
+            if deadline.remaining_seconds() < PAUSE_SECONDS:
+                raise MirrorError(f"AWS does not accept the key {key.id} ({error}) after all patience") from None
+            deadline.clock.sleep(PAUSE_SECONDS)
+        else:
+            break
+    if arn.rsplit("/", 1)[-1] != user_name or ":user/" not in arn:
+        raise MirrorError(f"the key {key.id} is not the IAM user {user_name}'s: AWS says {arn}")

@@ -1,0 +1,77 @@
+"""A secret's versions and their staging labels, as a rotation moves them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rotator.mirror import MirrorError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+CURRENT = "AWSCURRENT"
+PENDING = "AWSPENDING"
+
+
+@dataclass(frozen=True, slots=True)
+class StagedSecret:
+    """A secret as it is when a step begins, and the version (`token`) that the rotation is to make current."""
+
+    client: "SecretsManagerClient"
+    token: str
+    arn: str
+    rotation_enabled: bool
+    labels: "Mapping[str, Sequence[str]]"
+
+    @classmethod
+    def describe(cls, client: "SecretsManagerClient", secret_id: str, token: str) -> "StagedSecret":
+        """Look at a secret. `labels` are the staging labels of each version."""
+        secret = client.describe_secret(SecretId=secret_id)
+        return cls(
+            client, token, secret["ARN"], secret.get("RotationEnabled", False), secret.get("VersionIdsToStages", {})
+        )
+
+    def is_rotating(self) -> bool:
+        """Whether the version is to be made current. False where it is current already.
+
+        Raises MirrorError where Secrets Manager is not rotating the secret to this version.
+        """
+        labels = self.labels.get(self.token)
+        if not self.rotation_enabled:
+            raise MirrorError(f"rotation is not enabled for {self.arn}")
+        if labels is None:
+            raise MirrorError(f"{self.arn} has no version {self.token} to rotate to")
+        if CURRENT in labels:
+            return False
+        if PENDING not in labels:
+            raise MirrorError(f"version {self.token} of {self.arn} is not labelled {PENDING}")
+        return True
+
+    def current(self) -> str | None:
+        """The current value, None where there is none yet."""
+        return self._value(VersionStage=CURRENT)
+
+    def pending(self) -> str | None:
+        """The value of the version to make current, None where it has none yet."""
+        return self._value(VersionId=self.token)
+
+    def put_pending(self, value: str) -> None:
+        """Give the version its value. The same value again changes nothing, another one is refused."""
+        self.client.put_secret_value(
+            SecretId=self.arn, ClientRequestToken=self.token, SecretString=value, VersionStages=[PENDING]
+        )
+
+    def make_current(self) -> None:
+        """Move AWSCURRENT to the version."""
+        previous = next((version for version, labels in self.labels.items() if CURRENT in labels), None)
+        source = {"RemoveFromVersionId": previous} if previous else {}
+        self.client.update_secret_version_stage(
+            SecretId=self.arn, VersionStage=CURRENT, MoveToVersionId=self.token, **source
+        )
+
+    def _value(self, **which: str) -> str | None:
+        try:
+            return self.client.get_secret_value(SecretId=self.arn, **which).get("SecretString", "")
+        except self.client.exceptions.ResourceNotFoundException:
+            return None

@@ -1,0 +1,466 @@
+"""The rotation hook, step by step, against Infisical and a Secrets Manager that crash whenever they like."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from hook import Hook
+from rotator.errors import InfisicalError
+from rotator.fresh_key import FreshKeys
+from rotator.infisical import Infisical
+from rotator.mirror import MirrorError
+from rotator.model import AccessKey, RotationRequest
+from rotator.proof import KeyNotAcceptedError
+from rotator.rotation import Result
+from rotator.rotation_map import UnmappedSecretError
+from rotator.telemetry import Telemetry
+from tests.component.secrets_manager import ARN, FakeSecretsManager, run_steps
+from tests.component.world import MINIMUM_INTERVAL, START, World
+from tests.sandbox.standin.faults import Fails, Point
+
+HOOK_SECONDS = 295.0
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+class Fuse:
+    """Lets so many calls pass, and ends the process after the last of them was executed."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.crash_after: int | None = None
+
+    def burn(self) -> None:
+        self.calls += 1
+        if self.calls == self.crash_after:
+            raise Crash
+
+    def around(self, target: Any) -> Any:  # noqa: ANN401 - whatever the hook calls
+        fuse = self
+
+        class Fused:
+            def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+                attribute = getattr(target, name)
+                if name == "exceptions":
+                    return attribute
+
+                def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+                    answer = attribute(*args, **kwargs)
+                    fuse.burn()
+                    return answer
+
+                return call
+
+        return Fused()
+
+
+class Queue:
+    """RotationRequests.fifo with `rotate` behind it: deduplicated, and worked as soon as it is sent."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.seen: set[tuple[str, str]] = set()
+        self.outcomes: list[Result] = []
+        self.asleep = False
+
+    def send(self, requests: list[RotationRequest], occurrence: str) -> None:
+        for request in requests:
+            if (request.trigger, occurrence) not in self.seen:
+                self.seen.add((request.trigger, occurrence))
+                if not self.asleep:
+                    self.outcomes.append(self.world.ensure(request).result)
+
+
+@dataclass
+class Stage:
+    """A hook, and all that it touches."""
+
+    world: World
+    secrets: FakeSecretsManager
+    queue: Queue
+    fuse: Fuse
+    hook: Hook
+    logs: io.StringIO
+
+    def rotate(self, token: str | None = None) -> str:
+        """A whole rotation, or the same once more."""
+        token = self.secrets.begin(token) if token is None else token
+        run_steps(lambda event: self.hook(event, HOOK_SECONDS), ARN, token)
+        return token
+
+    def step(self, name: str, token: str) -> None:
+        self.hook({"Step": name, "SecretId": ARN, "ClientRequestToken": token}, HOOK_SECONDS)
+
+    @property
+    def mirrored(self) -> dict[str, str]:
+        return dict(json.loads(self.secrets.current or "{}"))
+
+
+def stage(
+    value: Callable[[World], str | None] | None = None,
+    mirror: object = None,
+    ask: Callable[[World], Callable[[AccessKey], str]] | None = None,
+) -> Stage:
+    world = World()
+    reader = world.server.add_identity({"read", "read-generated-credentials"})
+    secrets = FakeSecretsManager((value or in_step)(world))
+    queue, fuse, logs = Queue(world), Fuse(), io.StringIO()
+    telemetry = Telemetry("hook", "INFO", logs)
+    infisical: Infisical = fuse.around(world.connected_as(reader))
+    rotation_map = json.dumps({"triggers": {}, "mirrors": {ARN: mirror or world.rotation.id}})
+    hook = Hook(
+        read_map=lambda: rotation_map,
+        secrets=fuse.around(secrets),
+        infisical=infisical,
+        fresh_keys=FreshKeys(infisical, fuse.around(queue), MINIMUM_INTERVAL, telemetry.logger),
+        ask=(ask or owner_of)(world),
+        telemetry=telemetry,
+        clock=world.clock,
+    )
+    return Stage(world, secrets, queue, fuse, hook, logs)
+
+
+def in_step(world: World) -> str:
+    """The mirror holds the published key, beside something of its owner's."""
+    slot = world.rotation.slots[world.rotation.active_index]
+    return json.dumps({"accessKeyId": slot["accessKeyId"], "secretAccessKey": slot["secretAccessKey"], "region": "eu"})
+
+
+def owner_of(world: World) -> Callable[[AccessKey], str]:
+    """STS: whose key it is, while it lives."""
+
+    def ask(key: AccessKey) -> str:
+        if key.id not in world.valid_keys:
+            raise KeyNotAcceptedError("InvalidClientTokenId")
+        return "arn:aws:iam::123456789012:user/teams/deployer"
+
+    return ask
+
+
+def test_a_mirror_that_is_in_step_gets_a_fresh_key_and_keeps_its_other_fields() -> None:
+    here = stage()
+    old = here.world.published_key
+
+    here.rotate()
+
+    assert here.queue.outcomes == [Result.ROTATED]
+    assert here.mirrored["accessKeyId"] == here.world.published_key != old
+    assert here.mirrored["region"] == "eu"
+    assert here.world.valid_keys == {old, here.world.published_key}
+    assert here.world.posts == 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [lambda _: None, lambda _: "{}", lambda _: '{"accessKeyId": "AKIAOLD", "secretAccessKey": "old"}'],
+    ids=["no value yet", "no key yet", "another key"],
+)
+def test_a_mirror_that_lags_adopts_the_published_key_and_rotates_nothing(value: Callable[[World], str | None]) -> None:
+    here = stage(value)
+
+    here.rotate()
+
+    assert here.mirrored["accessKeyId"] == here.world.published_key
+    assert here.world.posts == 0
+
+
+def test_field_names_are_the_maps() -> None:
+    names = {"accessKeyIdField": "AWS_ACCESS_KEY_ID", "secretAccessKeyField": "AWS_SECRET_ACCESS_KEY"}
+    world_id = {}
+
+    def value(world: World) -> str:
+        world_id["id"] = world.rotation.id
+        return "{}"
+
+    here = stage(value)
+    rotation_map = json.dumps({"triggers": {}, "mirrors": {ARN: {"id": world_id["id"], **names}}})
+    here.hook = Hook(
+        read_map=lambda: rotation_map,
+        **{name: getattr(here.hook, name) for name in Hook.__slots__ if name != "read_map"},
+    )
+
+    here.rotate()
+
+    assert here.mirrored.keys() == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+
+
+def test_every_crash_of_create_secret_is_cured_by_the_same_token_and_costs_no_rotation_more() -> None:
+    calls = stage()
+    calls.step("createSecret", calls.secrets.begin())
+
+    assert calls.fuse.calls >= 8
+    for crash_after in range(1, calls.fuse.calls + 1):
+        here = stage()
+        old, token = here.world.published_key, here.secrets.begin()
+        here.fuse.crash_after = crash_after
+        with pytest.raises(Crash):
+            here.step("createSecret", token)
+
+        here.rotate(token)
+
+        assert here.world.posts == 1, f"after call {crash_after}"
+        assert here.mirrored["accessKeyId"] == here.world.published_key
+        assert here.world.valid_keys == {old, here.world.published_key}
+
+
+def test_every_crash_of_a_whole_rotation_is_cured_by_the_same_token() -> None:
+    calls = stage()
+    calls.rotate()
+
+    for crash_after in range(1, calls.fuse.calls + 1):
+        here = stage()
+        token = here.secrets.begin()
+        here.fuse.crash_after = crash_after
+        with pytest.raises(Crash):
+            here.rotate(token)
+
+        here.rotate(token)
+
+        assert here.world.posts == 1, f"after call {crash_after}"
+        assert here.mirrored["accessKeyId"] == here.world.published_key
+
+
+def test_a_finished_rotation_that_is_repeated_changes_nothing() -> None:
+    here = stage()
+    token = here.rotate()
+    value, labels = here.secrets.current, {version: set(names) for version, names in here.secrets.labels.items()}
+
+    here.rotate(token)
+
+    assert (here.secrets.current, here.secrets.labels) == (value, labels)
+    assert here.world.posts == 1
+
+
+def test_testing_alone_rotates_nothing() -> None:
+    here = stage()
+    token = here.secrets.begin()
+    here.secrets.values[token] = here.secrets.current or ""
+
+    here.step("testSecret", token)
+
+    assert here.world.posts == 0
+
+
+def test_too_soon_fails_at_once_and_says_when_it_will_be_allowed() -> None:
+    here = stage()
+    here.rotate()
+    here.world.clock.sleep(60)
+    before = here.world.clock.time()
+
+    with pytest.raises(MirrorError, match=r"another rotation is allowed from 2026-11-16T06:00:0\d"):
+        here.rotate()
+
+    assert here.world.clock.time() - before < 1
+    assert here.world.posts == 1
+
+
+def test_a_failed_rotation_is_told_with_infisicals_words() -> None:
+    here = stage()
+    here.world.server.faults.add(here.world.rotation.id, Fails(Point.BEFORE, message="no such luck"))
+
+    with pytest.raises(MirrorError, match="no such luck"):
+        here.rotate()
+
+
+def test_after_a_failure_a_person_has_to_look() -> None:
+    here = stage()
+    here.world.server.faults.add(here.world.rotation.id, Fails(Point.BEFORE, message="no such luck"))
+    with pytest.raises(MirrorError):
+        here.rotate()
+
+    with pytest.raises(MirrorError, match=r"no rotation is possible.*no such luck"):
+        here.rotate()
+
+    assert here.world.posts == 1
+
+
+def test_a_rotation_that_does_not_come_in_time_is_asked_for_again_without_rotating_twice() -> None:
+    here = stage()
+    here.queue.asleep = True
+    token = here.secrets.begin()
+    with pytest.raises(MirrorError, match=r"RotationRequests\.fifo"):
+        here.rotate(token)
+
+    # the request was worked after all, and Secrets Manager tries again
+    here.world.ensure(here.world.request(START + timedelta(seconds=1)))
+    here.rotate(token)
+
+    assert here.world.posts == 1
+    assert here.mirrored["accessKeyId"] == here.world.published_key
+
+
+def test_two_secrets_that_mirror_one_rotation_cost_one_rotation() -> None:
+    here = stage()
+    here.rotate()
+    lagging = FakeSecretsManager(here.secrets.values[next(iter(here.secrets.values))])
+    here.hook = Hook(
+        secrets=lagging,  # type: ignore[arg-type] # a fake
+        **{name: getattr(here.hook, name) for name in Hook.__slots__ if name != "secrets"},
+    )
+
+    run_steps(lambda event: here.hook(event, HOOK_SECONDS), ARN, lagging.begin())
+
+    assert here.world.posts == 1
+    assert json.loads(lagging.current or "")["accessKeyId"] == here.world.published_key
+
+
+def test_a_pending_key_that_was_revoked_says_how_to_clear_the_stuck_version() -> None:
+    here = stage()
+    token = here.secrets.begin()
+    here.step("createSecret", token)
+    for _ in range(2):
+        here.world.clock.sleep(86_400)
+        here.world.ensure()
+
+    with pytest.raises(MirrorError) as stuck:
+        here.step("setSecret", token)
+
+    assert f"--version-stage AWSPENDING --remove-from-version-id {token}" in str(stuck.value)
+    assert ARN in str(stuck.value)
+
+
+def test_a_schedule_that_rotates_between_the_steps_leaves_the_pending_key_valid() -> None:
+    here = stage()
+    token = here.secrets.begin()
+    here.step("createSecret", token)
+    here.world.clock.sleep(86_400)
+    here.world.ensure()
+
+    here.rotate(token)
+
+    assert here.mirrored["accessKeyId"] in here.world.valid_keys
+
+
+def test_proof_is_patient_while_iam_spreads_the_news() -> None:
+    def slow(world: World) -> Callable[[AccessKey], str]:
+        def ask(key: AccessKey) -> str:
+            if world.clock.time() < START.timestamp() + 30:
+                raise KeyNotAcceptedError("InvalidClientTokenId")
+            return owner_of(world)(key)
+
+        return ask
+
+    here = stage(ask=slow)
+
+    here.rotate()
+
+    assert here.mirrored["accessKeyId"] == here.world.published_key
+
+
+def test_proof_ends_with_the_functions_time() -> None:
+    def never(_: World) -> Callable[[AccessKey], str]:
+        def ask(_: AccessKey) -> str:
+            raise KeyNotAcceptedError("InvalidClientTokenId")
+
+        return ask
+
+    here = stage(ask=never)
+
+    with pytest.raises(MirrorError, match="after all patience"):
+        here.rotate()
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "arn:aws:iam::123456789012:user/somebody-else",
+        "arn:aws:sts::123456789012:assumed-role/deployer/deployer",
+        "arn:aws:iam::123456789012:root",
+    ],
+)
+def test_a_key_of_somebody_else_is_no_proof(arn: str) -> None:
+    here = stage(ask=lambda _: lambda _: arn)
+
+    with pytest.raises(MirrorError, match="not the IAM user deployer's"):
+        here.rotate()
+
+
+def test_the_guard_refuses_what_secrets_manager_is_not_rotating() -> None:
+    here = stage()
+    with pytest.raises(MirrorError, match="has no version"):
+        here.step("createSecret", "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0001")
+
+    here.secrets.labels["unlabelled"] = {"MINE"}
+    with pytest.raises(MirrorError, match="not labelled AWSPENDING"):
+        here.step("createSecret", "unlabelled")
+
+    here.secrets.enabled = False
+    with pytest.raises(MirrorError, match="rotation is not enabled"):
+        here.rotate()
+
+    assert here.world.posts == 0
+
+
+def test_a_secret_that_the_map_does_not_know_is_refused() -> None:
+    here = stage(mirror=None)
+    unmapped = Hook(
+        read_map=lambda: '{"triggers": {}, "mirrors": {}}',
+        **{name: getattr(here.hook, name) for name in Hook.__slots__ if name != "read_map"},
+    )
+
+    with pytest.raises(UnmappedSecretError, match="mirrors do not have"):
+        run_steps(lambda event: unmapped(event, HOOK_SECONDS), ARN, here.secrets.begin())
+
+
+@pytest.mark.parametrize("value", ["plain text", "[]", '"text"'])
+def test_a_value_that_is_no_json_object_is_left_alone(value: str) -> None:
+    here = stage(lambda _: value)
+
+    with pytest.raises(MirrorError, match="no JSON object") as refused:
+        here.rotate()
+
+    assert here.secrets.current == value
+    assert value not in str(refused.value) or value == "[]"
+
+
+@pytest.mark.parametrize("event", [None, {}, [], {"Step": "createSecret"}, {"Step": "dropSecret", "SecretId": ARN}])
+def test_what_secrets_manager_does_not_send_is_refused(event: object) -> None:
+    with pytest.raises(MirrorError, match="only Secrets Manager"):
+        stage().hook(event, HOOK_SECONDS)
+
+
+def test_another_type_of_rotation_is_refused() -> None:
+    here = stage()
+    here.world.rotation.type = "postgres-credentials"
+
+    with pytest.raises(InfisicalError, match="not configured for AWS IAM User Secret"):
+        here.rotate()
+
+
+def test_the_hooks_identity_cannot_rotate() -> None:
+    here = stage()
+
+    with pytest.raises(InfisicalError, match="not allowed to rotate-secrets"):
+        here.hook.infisical.rotate(here.world.request().rotation, 35)
+
+
+def test_failures_are_counted_and_nothing_that_is_told_holds_key_material() -> None:
+    here = stage()
+    here.rotate()
+    here.world.clock.sleep(60)
+    with pytest.raises(MirrorError) as failure:
+        here.rotate()
+
+    told = here.logs.getvalue() + str(failure.value)
+    assert '"HookStepFailed"' in told
+    assert [secret for secret in here.world.server.secrets if secret in told] == []
+
+
+def test_a_network_that_hides_infisical_fails_the_step_readably() -> None:
+    here = stage()
+    here.world.use_transport(httpx.MockTransport(lambda _: httpx.Response(502, text="<html>")))
+    unreachable = Hook(
+        infisical=here.world.infisical,
+        **{name: getattr(here.hook, name) for name in Hook.__slots__ if name != "infisical"},
+    )
+
+    with pytest.raises(InfisicalError, match="502"):
+        run_steps(lambda event: unreachable(event, HOOK_SECONDS), ARN, here.secrets.begin())

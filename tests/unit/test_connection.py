@@ -1,0 +1,62 @@
+import ssl
+from typing import Any
+
+import pytest
+
+from rotator.connection import trust
+from rotator.settings import SettingsError
+
+# Nobody has its key.
+OWN_AUTHORITY = """\
+-----BEGIN CERTIFICATE-----
+MIIBmzCCAUGgAwIBAgIUM/0/82VNmdj6KgPevM339zEY6NowCgYIKoZIzj0EAwIw
+IjEgMB4GA1UEAwwXQW4gYXV0aG9yaXR5IG9mIG91ciBvd24wIBcNMjYxMTIyMDcx
+NTM0WhgPMjEyNjEwMjkwNzE1MzRaMCIxIDAeBgNVBAMMF0FuIGF1dGhvcml0eSBv
+ZiBvdXIgb3duMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEnIq8py4lTGevRXJk
+01eMMgIJoY3Gl1OHsXr8AJ0vQOYF/pGdEXqjyHiM1QKRmJKgnRLiMxoOsGMTtjLr
+sCUYeKNTMFEwHQYDVR0OBBYEFGB+4Md+vsGX+X1xBiQ2LruDHoOyMB8GA1UdIwQY
+MBaAFGB+4Md+vsGX+X1xBiQ2LruDHoOyMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZI
+zj0EAwIDSAAwRQIgYi52FsreDEYIb1SJhlAB8si1u8s6n4dcN581WcdKaA8CIQDh
+YoHjnVf2+EZ4Gn3t9W0566lN+elsNYotEfn0jQyIlA==
+-----END CERTIFICATE-----
+"""
+
+
+def authorities(context: ssl.SSLContext) -> list[str]:
+    """The common names of those whose certificates are trusted."""
+    certificates: list[dict[str, Any]] = context.get_ca_certs()
+    names = [dict(pair for part in each["subject"] for pair in part) for each in certificates]
+    return [name.get("commonName", "") for name in names]
+
+
+def test_the_public_authorities_are_trusted_and_names_are_checked() -> None:
+    context = trust("")
+
+    assert len(authorities(context)) > 100
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+def test_an_authority_of_ones_own_is_trusted_beside_the_public_ones() -> None:
+    context = trust(OWN_AUTHORITY)
+
+    assert set(authorities(context)) - set(authorities(trust(""))) == {"An authority of our own"}
+    assert len(authorities(context)) == len(authorities(trust(""))) + 1
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+@pytest.mark.parametrize("around", ["{}", "\n{}\n", "# our own authority\n{}", "{}{}"], ids=ascii)
+def test_certificates_may_be_commented_and_repeated(around: str) -> None:
+    assert "An authority of our own" in authorities(trust(around.format(OWN_AUTHORITY, OWN_AUTHORITY)))
+
+
+@pytest.mark.parametrize("text", ["x", " ", "-----BEGIN CERTIFICATE-----", "/infisical/ca", "{}"], ids=repr)
+def test_what_is_no_certificate_is_refused_by_the_templates_parameter(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"the template's parameter CaCertificateParameter names must hold"):
+        trust(text)
+
+
+def test_a_broken_certificate_is_refused() -> None:
+    lines = OWN_AUTHORITY.splitlines()
+
+    with pytest.raises(SettingsError, match="CaCertificateParameter"):
+        trust("\n".join([*lines[:3], *lines[4:]]))

@@ -1,0 +1,176 @@
+"""Which answer means what: above all, whether anything may have been done."""
+
+import json
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.errors import (
+    MAXIMUM_TEXT_LENGTH,
+    InfisicalError,
+    InvalidAnswerError,
+    LoginRefusedError,
+    RateLimitedError,
+    RejectedError,
+    RotationInProgressError,
+    UncertainError,
+    UnreachableError,
+    capped_text,
+    json_object,
+    raise_for_error,
+)
+
+IN_PROGRESS = "A rotation is already in progress for this secret"
+
+
+def error_of(response: httpx.Response) -> InfisicalError:
+    with pytest.raises(InfisicalError) as raised:
+        raise_for_error(response)
+    return raised.value
+
+
+def refusal(status: int, message: object = "no", error: object = "SomeError") -> httpx.Response:
+    return httpx.Response(status, json={"error": error, "message": message})
+
+
+@pytest.mark.parametrize("status", [200, 201, 204])
+def test_a_success_is_no_error(status: int) -> None:
+    raise_for_error(httpx.Response(status))
+
+
+@pytest.mark.parametrize(
+    ("response", "error"),
+    [
+        (refusal(429), RateLimitedError),
+        (refusal(400, IN_PROGRESS), RotationInProgressError),
+        (refusal(400, "Bad input"), RejectedError),
+        (refusal(400, [IN_PROGRESS]), RejectedError),
+        (refusal(401), RejectedError),
+        (refusal(403, IN_PROGRESS), RejectedError),
+        (refusal(404), RejectedError),
+        (refusal(422), RejectedError),
+        (refusal(408), UncertainError),
+        (refusal(500), UncertainError),
+        (refusal(503, IN_PROGRESS), UncertainError),
+        (httpx.Response(502, text="<html>Bad gateway</html>"), UncertainError),
+        (httpx.Response(504), UncertainError),
+        (httpx.Response(302, headers={"location": "https://elsewhere.test/"}), RejectedError),
+        (httpx.Response(400, text="<html>"), RejectedError),
+        (httpx.Response(400, json=[]), RejectedError),
+    ],
+    ids=lambda value: str(value.status_code) if isinstance(value, httpx.Response) else "",
+)
+def test_every_answer_means_one_thing(response: httpx.Response, error: type[InfisicalError]) -> None:
+    assert type(error_of(response)) is error
+
+
+@given(st.integers(300, 599), st.text(max_size=20) | st.none(), st.text(max_size=20) | st.none())
+def test_only_a_clear_no_says_that_nothing_was_done(status: int, error: str | None, message: str | None) -> None:
+    raised = error_of(refusal(status, message, error))
+
+    may_have_been_done = status >= 500 or status == 408
+    assert isinstance(raised, UncertainError) == may_have_been_done
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("30", 30.0),
+        ("1.5", 1.5),
+        ("0", 1.0),
+        ("-5", 1.0),
+        ("86400", 3600.0),
+        ("inf", 3600.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 60.0),
+        ("soon", 60.0),
+        ("", 60.0),
+        (None, 60.0),
+    ],
+)
+def test_a_rate_limit_says_when_to_come_back_between_a_second_and_an_hour(header: str | None, seconds: float) -> None:
+    limited = error_of(httpx.Response(429, headers={} if header is None else {"retry-after": header}))
+
+    assert isinstance(limited, RateLimitedError)
+    assert limited.retry_after_seconds == seconds
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=9) | st.floats().map(str))
+def test_whatever_the_header_says_the_wait_is_one_that_can_be_planned_with(header: str) -> None:
+    limited = error_of(httpx.Response(429, headers={"retry-after": header}))
+
+    assert isinstance(limited, RateLimitedError)
+    assert 1.0 <= limited.retry_after_seconds <= 3600.0
+
+
+def test_a_redirect_says_what_to_correct() -> None:
+    moved = error_of(httpx.Response(307, headers={"location": "https://elsewhere.test/"}))
+
+    assert (moved.reason, "base URL" in str(moved)) == ("Redirect", True)
+
+
+# ---- what is told ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UnreachableError("x"), "Unreachable"),
+        (RateLimitedError(30.0), "RateLimited"),
+        (RejectedError(403, "PermissionDenied", "x"), "PermissionDenied"),
+        (RejectedError(400, "Bad Request", "x"), "Rejected"),
+        (RejectedError(400, "", "x"), "Rejected"),
+        (RejectedError(404, "without a reason", "x"), "Rejected"),
+        (LoginRefusedError(404, "NotFound", "x"), "LoginRefused"),
+        (RotationInProgressError("x"), "RotationInProgress"),
+        (UncertainError("x"), "Uncertain"),
+        (InvalidAnswerError("x"), "InvalidAnswer"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else type(value).__name__,
+)
+def test_every_error_has_a_short_name(error: InfisicalError, reason: str) -> None:
+    assert error.reason == reason
+
+
+def test_a_refused_login_is_not_taken_for_a_refused_rotation() -> None:
+    assert str(LoginRefusedError(404, "NotFound", "no identity")).startswith("the login of the machine identity was ")
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_infisicals_own_words_are_told_and_capped(status: int) -> None:
+    text = str(error_of(refusal(status, "no such luck " + "x" * 100_000, "y" * 100_000)))
+
+    assert "no such luck" in text
+    assert len(text) < 2 * MAXIMUM_TEXT_LENGTH + 50
+
+
+def test_a_validation_that_failed_is_told_though_its_message_is_a_list() -> None:
+    assert "Required" in str(error_of(refusal(422, [{"path": ["projectId"], "message": "Required"}])))
+
+
+def test_a_page_of_somebody_else_is_not_told_as_infisicals() -> None:
+    text = str(error_of(httpx.Response(403, text="<html>s3cr3t</html>")))
+
+    assert "is something between here and there?" in text
+    assert "s3cr3t" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, None), ("", ""), ("x", "x"), ([], "[]"), ({"a": 1}, '{"a": 1}'), (7, "7"), ("x" * 401, "x" * 400)],
+    ids=repr,
+)
+def test_a_text_is_capped_whatever_it_is(value: object, text: str | None) -> None:
+    assert capped_text(value) == text
+
+
+@pytest.mark.parametrize("body", ["", "<html>", "{", "[]", "7", "null", '"x"', "[" * 100_000, "{'a': 1}"])
+def test_an_answer_that_is_no_object_is_invalid(body: str) -> None:
+    with pytest.raises(InvalidAnswerError, match="is no JSON"):
+        json_object(httpx.Response(200, text=body))
+
+
+@given(st.dictionaries(st.text(), st.integers()))
+def test_an_answer_that_is_an_object_is_read(fields: dict[str, int]) -> None:
+    assert json_object(httpx.Response(200, content=json.dumps(fields).encode())) == fields

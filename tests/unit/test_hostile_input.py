@@ -1,0 +1,57 @@
+"""Input that once ended in an error that nobody could read, or in none at all."""
+
+import json
+
+import pytest
+
+from rotator.model import RotationRequest
+from rotator.rotation_map import RotationMapError, parse_rotation_map
+from rotator.settings import RotateSettings, SettingsError
+from rotator.triggers import UnsupportedEventError, read_trigger
+from tests.unit.fakes import NOW, rotation_id
+from tests.unit.test_model import message
+from tests.unit.test_settings import with_url
+
+A = rotation_id(0xA)
+
+
+def test_a_url_whose_host_is_no_domain_name_names_the_variable() -> None:
+    with pytest.raises(SettingsError, match="INFISICAL_URL"):
+        RotateSettings.read(with_url("https://xn--"))
+
+
+@pytest.mark.parametrize("seconds", [86_400_000_000_000, 10**30, 864_000_001])
+def test_an_interval_beyond_what_dates_can_add_is_no_request(seconds: int) -> None:
+    with pytest.raises(ValueError, match="^minimumIntervalSeconds"):
+        RotationRequest.from_message(message("minimumIntervalSeconds", seconds))
+
+
+@pytest.mark.parametrize("text", ["[" * 4000, '{"triggers": ' + "1" * 5000 + "}"], ids=["deep", "long number"])
+def test_a_map_that_the_parser_gives_up_on_is_refused(text: str) -> None:
+    with pytest.raises(RotationMapError, match="no JSON"):
+        parse_rotation_map(text)
+
+
+@pytest.mark.parametrize("text", ["[" * 4000, '{"rotationId": ' + "1" * 5000 + "}"], ids=["deep", "long number"])
+def test_a_message_that_the_parser_gives_up_on_is_no_request(text: str) -> None:
+    with pytest.raises(ValueError, match="no JSON"):
+        RotationRequest.from_message(text)
+
+
+def test_a_trigger_whose_name_holds_the_librarys_word_is_named_as_it_is() -> None:
+    with pytest.raises(RotationMapError, match=r"triggers\.customer data import must"):
+        parse_rotation_map(json.dumps({"triggers": {"customer data import": []}}))
+
+
+def test_a_trigger_name_that_is_too_long_is_named() -> None:
+    with pytest.raises(RotationMapError, match="xxxx"):
+        parse_rotation_map(json.dumps({"triggers": {"weekly": A, "x" * 257: A}}))
+
+
+def test_an_event_that_is_nested_too_deeply_to_show_is_refused() -> None:
+    deep: list[object] = []
+    for _ in range(960):
+        deep = [deep]
+
+    with pytest.raises(UnsupportedEventError, match="scheduledTime must be"):
+        read_trigger({"trigger": "weekly", "scheduledTime": deep}, NOW)

@@ -1,0 +1,124 @@
+"""The function `rotate`, put together by hand: what comes back to the queue, and until when anything may take."""
+
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from rotate import FINISH_SECONDS, Rotate
+from rotator.model import MappedRotation, RotationRequest
+from rotator.queues import FailedQueue, RequestQueue
+from rotator.rotation import ATTEMPT_SECONDS
+from rotator.worker import Worker
+from tests.unit.fakes import NOW, FakeInfisical, FakeSqs, Observed, VirtualClock, described, rotation_id
+
+INVOCATION_SECONDS = 180.0
+
+
+def record(number: int, *, sent_at: float | None = None) -> dict[str, Any]:
+    """A message of RotationRequests.fifo that was received just now."""
+    now = str(round(NOW.timestamp() * 1000))
+    return {
+        "messageId": f"message-{number}",
+        "receiptHandle": f"receipt-{number}",
+        "body": RotationRequest(MappedRotation(rotation_id(number)), "weekly", NOW, "correlation").to_message(),
+        "attributes": {
+            "ApproximateReceiveCount": "1",
+            "SentTimestamp": now if sent_at is None else str(round(sent_at * 1000)),
+            "ApproximateFirstReceiveTimestamp": now,
+            "MessageGroupId": rotation_id(number),
+        },
+    }
+
+
+class Stage:
+    """A Rotate with everything around it, and an Infisical that rotates."""
+
+    def __init__(self, *numbers: int, refused: frozenset[int] = frozenset()) -> None:
+        self.clock = VirtualClock()
+        self.refused = {rotation_id(number) for number in refused}
+        self.infisical = FakeInfisical(
+            *(described(number) for number in numbers), disturb=self._rotate, clock=self.clock
+        )
+        self.requests, self.failed = FakeSqs(), FakeSqs()
+        self.observed = Observed()
+        worker = Worker(
+            requests=RequestQueue(self.requests.client, "https://sqs.example.com/RotationRequests.fifo"),
+            failed=FailedQueue(self.failed.client, "https://sqs.example.com/FailedRotations.fifo"),
+            telemetry=self.observed.telemetry,
+            clock=self.clock,
+        )
+        self.rotate = Rotate(
+            worker, self.infisical.client, timedelta(hours=1), telemetry=self.observed.telemetry, clock=self.clock
+        )
+
+    @property
+    def posts(self) -> list[str]:
+        return sorted(
+            request.url.path.split("/")[-2] for request in self.infisical.requests if request.method == "POST"
+        )
+
+    def _rotate(self, request: httpx.Request) -> httpx.Response | None:
+        if any(refused in request.url.path for refused in self.refused):
+            return httpx.Response(429, headers={"retry-after": "600"}, json={})
+        if request.method != "POST":
+            return None
+        (rotation,) = [each for each in self.infisical.rotations if each["id"] in request.url.path]
+        rotation["lastRotatedAt"] = rotation["lastRotationAttemptedAt"] = "2026-11-22T05:00:01.000Z"
+        return httpx.Response(200, json={"secretRotation": rotation})
+
+
+def test_what_has_ended_does_not_come_back() -> None:
+    stage = Stage(1, 2)
+
+    answer = stage.rotate({"Records": [record(1), record(2)]}, "request", INVOCATION_SECONDS)
+
+    assert answer == {"batchItemFailures": []}
+    assert stage.posts == [rotation_id(1), rotation_id(2)]
+
+
+def test_what_could_not_begin_is_named_as_lambda_wants_it() -> None:
+    stage = Stage(2, refused=frozenset({1}))
+
+    answer = stage.rotate({"Records": [record(1)]}, "request", INVOCATION_SECONDS)
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
+    assert stage.requests.visibility == [("receipt-1", 600)]
+
+
+@pytest.mark.parametrize(("spare_seconds", "posts"), [(0.0, 1), (-0.001, 0)], ids=["enough", "too little"])
+def test_nothing_is_begun_that_could_not_be_watched_and_reported_to_its_end(spare_seconds: float, posts: int) -> None:
+    stage = Stage(1)
+
+    stage.rotate({"Records": [record(1)]}, "request", FINISH_SECONDS + ATTEMPT_SECONDS + spare_seconds)
+
+    assert len(stage.posts) == posts
+
+
+def test_the_stacks_interval_counts() -> None:
+    stage = Stage(1)
+    stage.infisical.rotations[0]["lastRotatedAt"] = "2026-11-22T04:00:00.000Z"
+
+    stage.rotate({"Records": [record(1)]}, "request", INVOCATION_SECONDS)
+
+    assert stage.posts == []
+    assert stage.observed.counted == ["RotationSkipped"]
+
+
+def test_every_line_of_the_log_leads_to_its_invocation() -> None:
+    stage = Stage(1, 2)
+
+    stage.rotate({"Records": [record(1), record(2)]}, "request-of-lambda", INVOCATION_SECONDS)
+
+    assert [line["function_request_id"] for line in stage.observed.logs] == ["request-of-lambda"] * 2
+
+
+def test_the_next_invocation_of_the_process_has_a_name_of_its_own() -> None:
+    stage = Stage(1)
+
+    for request_id in ("first", "second"):
+        stage.rotate({"Records": [record(1)]}, request_id, INVOCATION_SECONDS)
+
+    assert [line["function_request_id"] for line in stage.observed.logs] == ["first", "second"]
+    assert stage.posts == [rotation_id(1)]

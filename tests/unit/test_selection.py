@@ -1,0 +1,270 @@
+"""What a trigger's entries stand for: for every map and every list that Infisical may answer with."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.errors import RejectedError
+from rotator.model import ListedRotation, MappedRotation, RotationState, Selector
+from rotator.selection import EmptySelectionError, Selected, UnmappedRotationError, only, select
+from tests.unit.fakes import NOW, rotation_id
+
+IAM, MYSQL = "aws-iam-user-secret", "mysql-credentials"
+SIX_DAYS = timedelta(days=6)
+
+
+def listed(
+    number: int, *, kind: str = IAM, project: str = "p", environment: str = "prod", path: str = "/"
+) -> ListedRotation:
+    state = RotationState(rotation_id(number), f"rotation-{number}", "success", NOW, NOW, None)
+    return ListedRotation(state, kind, project, environment, path)
+
+
+class Project:
+    """What Infisical lists, and what it was asked for. As Infisical does, it answers for one project and type."""
+
+    def __init__(self, *rotations: ListedRotation) -> None:
+        self.rotations = rotations
+        self.asked: list[tuple[str, str]] = []
+
+    def list(self, project: str, rotation_type: str) -> list[ListedRotation]:
+        self.asked.append((project, rotation_type))
+        return [each for each in self.rotations if (each.project, each.type) == (project, rotation_type)]
+
+
+def nothing_is_listed(project: str, rotation_type: str) -> list[ListedRotation]:
+    raise AssertionError(f"nobody asked for {project} {rotation_type}")
+
+
+def ids(selected: Sequence[Selected]) -> list[str]:
+    return [each.rotation.id for each in selected]
+
+
+# ---- select ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_mapped_rotation_stands_for_itself_without_asking_infisical() -> None:
+    mapped = MappedRotation(rotation_id(1), MYSQL, SIX_DAYS)
+
+    assert select([mapped], nothing_is_listed) == [Selected(mapped, None)]
+
+
+def test_a_selected_rotation_has_the_selectors_interval_and_brings_its_state_along() -> None:
+    project = Project(listed(1, kind=MYSQL))
+
+    assert select([Selector("p", type=MYSQL, minimum_interval=SIX_DAYS)], project.list) == [
+        Selected(MappedRotation(rotation_id(1), MYSQL, SIX_DAYS), project.rotations[0].state)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("selector", "numbers"),
+    [
+        (Selector("p"), [1, 2, 3, 4]),
+        (Selector("p", environment="prod"), [1, 2]),
+        (Selector("p", environment="dev"), [3, 4]),
+        (Selector("p", path="/"), [1, 3]),
+        (Selector("p", path="/payments"), [2, 4]),
+        (Selector("p", environment="dev", path="/payments"), [4]),
+        (Selector("p", type=MYSQL), [5]),
+        (Selector("q"), [6]),
+    ],
+    ids=repr,
+)
+def test_a_selector_selects_by_all_that_it_names(selector: Selector, numbers: list[int]) -> None:
+    project = Project(
+        listed(1),
+        listed(2, path="/payments"),
+        listed(3, environment="dev"),
+        listed(4, environment="dev", path="/payments"),
+        listed(5, kind=MYSQL),
+        listed(6, project="q"),
+    )
+
+    assert ids(select([selector], project.list)) == [rotation_id(number) for number in numbers]
+
+
+@pytest.mark.parametrize("other", ["/payments/eu", "/pay", "/Payments", "/payments/", "payments"])
+def test_a_path_is_one_folder_without_those_below_it_or_named_like_it(other: str) -> None:
+    project = Project(listed(1, path="/payments"), listed(2, path=other))
+
+    assert ids(select([Selector("p", path="/payments")], project.list)) == [rotation_id(1)]
+
+
+def test_what_was_not_asked_for_is_not_selected_though_infisical_lists_it() -> None:
+    def list_more(_project: str, _type: str) -> list[ListedRotation]:
+        return [listed(1), listed(2, project="q"), listed(3, kind=MYSQL)]
+
+    assert ids(select([Selector("p")], list_more)) == [rotation_id(1)]
+
+
+def test_selectors_of_one_project_and_type_share_a_look_up() -> None:
+    project = Project(listed(1), listed(2, environment="dev"), listed(3, kind=MYSQL), listed(4, project="q"))
+    selectors = [
+        Selector("p", environment="prod"),
+        Selector("p", type=MYSQL),
+        Selector("p", environment="dev"),
+        Selector("q"),
+    ]
+
+    select(selectors, project.list)
+
+    assert project.asked == [("p", IAM), ("p", MYSQL), ("q", IAM)]
+
+
+def test_of_two_entries_for_a_rotation_the_first_counts() -> None:
+    project = Project(listed(1), listed(2))
+    mapped = MappedRotation(rotation_id(1), IAM, SIX_DAYS)
+
+    mapped_first = select([mapped, Selector("p")], project.list)
+    selected_first = select([Selector("p"), mapped], project.list)
+
+    assert [each.rotation.minimum_interval for each in mapped_first] == [SIX_DAYS, None]
+    assert [each.rotation.minimum_interval for each in selected_first] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [Selector("q"), Selector("p", environment="Prod"), Selector("p", path="/payments"), Selector("p", type=MYSQL)],
+    ids=repr,
+)
+def test_a_selector_that_stands_for_nothing_is_an_error_that_names_it(selector: Selector) -> None:
+    entries: list[MappedRotation | Selector] = [MappedRotation(rotation_id(1)), Selector("p"), selector]
+
+    with pytest.raises(EmptySelectionError) as empty:
+        select(entries, Project(listed(1)).list)
+
+    assert str(empty.value).startswith(f"{selector} stands for no rotation ")
+
+
+def test_what_infisical_refuses_is_raised_as_it_is() -> None:
+    def refuse(_project: str, _type: str) -> list[ListedRotation]:
+        raise RejectedError(403, "PermissionDenied", "you may not")
+
+    with pytest.raises(RejectedError, match="you may not"):
+        select([Selector("p")], refuse)
+
+
+NUMBERS = st.integers(1, 6)
+KINDS = st.sampled_from([IAM, MYSQL])
+PROJECTS = st.sampled_from(["p", "q"])
+ENVIRONMENTS = st.sampled_from(["prod", "dev"])
+PATHS = st.sampled_from(["/", "/payments"])
+INTERVALS = st.none() | st.just(SIX_DAYS)
+LISTED = st.lists(
+    st.builds(listed, NUMBERS, kind=KINDS, project=PROJECTS, environment=ENVIRONMENTS, path=PATHS), max_size=8
+)
+ENTRIES = st.lists(
+    st.builds(MappedRotation, NUMBERS.map(rotation_id), KINDS, INTERVALS)
+    | st.builds(Selector, PROJECTS, st.none() | ENVIRONMENTS, st.none() | PATHS, KINDS, INTERVALS),
+    max_size=5,
+)
+
+
+def stands_for(entry: MappedRotation | Selector, rotations: Sequence[ListedRotation]) -> list[MappedRotation]:
+    """What one entry stands for, in other words."""
+    if isinstance(entry, MappedRotation):
+        return [entry]
+    wanted = {"project": entry.project, "type": entry.type, "environment": entry.environment, "path": entry.path}
+    named = {name: value for name, value in wanted.items() if value is not None}
+    return [
+        MappedRotation(each.state.id, each.type, entry.minimum_interval)
+        for each in rotations
+        if all(getattr(each, name) == value for name, value in named.items())
+    ]
+
+
+@given(ENTRIES, LISTED)
+def test_whatever_is_selected_is_what_the_entries_and_the_list_say_each_once_and_by_its_first_entry(
+    entries: list[MappedRotation | Selector], rotations: list[ListedRotation]
+) -> None:
+    meant = [stands_for(entry, rotations) for entry in entries]
+    first: dict[str, MappedRotation] = {}
+    for each in (rotation for of_entry in meant for rotation in of_entry):
+        first.setdefault(each.id, each)
+
+    try:
+        selected = select(entries, Project(*rotations).list)
+    except EmptySelectionError:
+        assert [] in meant
+        return
+
+    assert [] not in meant
+    assert [each.rotation for each in selected] == list(first.values())
+
+
+@given(ENTRIES, LISTED)
+def test_a_state_that_is_brought_along_is_one_that_infisical_listed_for_that_rotation(
+    entries: list[MappedRotation | Selector], rotations: list[ListedRotation]
+) -> None:
+    try:
+        selected = select(entries, Project(*rotations).list)
+    except EmptySelectionError:
+        return
+
+    for each in selected:
+        assert each.state is None or each.state.id == each.rotation.id
+        assert each.state is None or each.state in [rotation.state for rotation in rotations]
+
+
+@given(ENTRIES, LISTED)
+def test_no_project_and_type_is_looked_up_twice_or_without_need(
+    entries: list[MappedRotation | Selector], rotations: list[ListedRotation]
+) -> None:
+    project = Project(*rotations)
+
+    try:
+        select(entries, project.list)
+    except EmptySelectionError:
+        return
+
+    assert len(project.asked) == len(set(project.asked))
+    assert set(project.asked) == {(each.project, each.type) for each in entries if isinstance(each, Selector)}
+
+
+# ---- only ------------------------------------------------------------------------------------------------------------
+
+SELECTED = [Selected(MappedRotation(rotation_id(number))) for number in (3, 1, 2)]
+
+
+def test_whoever_does_not_choose_gets_all() -> None:
+    assert only(None, SELECTED) == SELECTED
+
+
+def test_whoever_chooses_gets_those_in_the_order_of_the_map() -> None:
+    assert only(frozenset({rotation_id(2), rotation_id(3)}), SELECTED) == [SELECTED[0], SELECTED[2]]
+
+
+def test_whoever_chooses_what_the_trigger_does_not_stand_for_gets_nothing() -> None:
+    wanted = frozenset({rotation_id(1), rotation_id(5), rotation_id(4)})
+
+    with pytest.raises(UnmappedRotationError) as unmapped:
+        only(wanted, SELECTED)
+
+    assert str(unmapped.value).startswith(
+        f"the trigger does not stand for {rotation_id(4)}, {rotation_id(5)}; only can choose among its rotations"
+    )
+
+
+def test_a_thousand_strangers_are_named_in_a_text_that_a_log_can_hold() -> None:
+    with pytest.raises(UnmappedRotationError) as unmapped:
+        only(frozenset(rotation_id(number) for number in range(1000)), SELECTED)
+
+    assert len(str(unmapped.value)) < 700
+
+
+@given(st.frozensets(NUMBERS.map(rotation_id)) | st.none(), st.lists(NUMBERS, unique=True))
+def test_nobody_can_choose_more_than_the_trigger_stands_for(wanted: frozenset[str] | None, numbers: list[int]) -> None:
+    selected = [Selected(MappedRotation(rotation_id(number))) for number in numbers]
+
+    try:
+        chosen = only(wanted, selected)
+    except UnmappedRotationError:
+        assert wanted is not None
+        assert not wanted <= set(ids(selected))
+        return
+
+    assert ids(chosen) == [each for each in ids(selected) if wanted is None or each in wanted]
