@@ -22,7 +22,7 @@ def test_a_url_whose_host_is_no_domain_name_names_the_variable() -> None:
 
 @pytest.mark.parametrize("seconds", [86_400_000_000_000, 10**30, 864_000_001])
 def test_an_interval_beyond_what_dates_can_add_is_no_request(seconds: int) -> None:
-    with pytest.raises(ValueError, match="^minimumIntervalSeconds"):
+    with pytest.raises(ValueError, match=r"^minimumIntervalSeconds"):
         RotationRequest.from_message(message("minimumIntervalSeconds", seconds))
 
 

@@ -1,0 +1,317 @@
+"""Secrets Manager rotates secrets that mirror keys, on the deployed stack, crashes and all."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import boto3
+import pytest
+
+from rotator.telemetry import Metric
+from tests.e2e.looks import delta, outcomes_of, posts_for, scheduled
+from tests.sandbox.deployment import wait_until
+from tests.sandbox.embedded_aws import ROOT
+from tests.sandbox.sandbox import Sandbox
+from tests.sandbox.standin.faults import Fails, Point
+from tests.sandbox.standin.rotations import Rotation
+
+NewRotation = Callable[..., Rotation]
+
+
+class Mirrored:
+    """A rotation, and a secret that mirrors it."""
+
+    def __init__(self, deployed: Sandbox, rotation: Rotation, arn: str) -> None:
+        self.deployed = deployed
+        self.rotation = rotation
+        self.arn = arn
+        self.old = deployed.published_key(rotation)
+
+    @property
+    def value(self) -> dict[str, str]:
+        return self.deployed.hook.value(self.arn)
+
+    @property
+    def is_in_step(self) -> bool:
+        return self.value["accessKeyId"] == self.deployed.published_key(self.rotation)
+
+    @property
+    def posts(self) -> int:
+        return posts_for(self.deployed, self.rotation)
+
+
+def published(rotation: Rotation) -> dict[str, str]:
+    return {"accessKeyId": rotation.published["accessKeyId"], "secretAccessKey": rotation.published["secretAccessKey"]}
+
+
+@pytest.fixture
+def mirror(deployed: Sandbox, new_rotation: NewRotation) -> Callable[..., Mirrored]:
+    """Create a rotation, and a secret that is in step with it unless told what it holds; both are in the map."""
+
+    def create(value: Mapping[str, str] | None = None, **fields: object) -> Mirrored:
+        rotation = new_rotation(**fields)
+        held = {**published(rotation), "region": "eu-west-1"} if value is None else value
+        arn = deployed.hook.add_secret(rotation.name, held)
+        deployed.stack.put_map({"triggers": {"weekly": rotation.id}, "mirrors": {arn: rotation.id}})
+        deployed.stack.restart("HookFunction")
+        deployed.hook.calls.take()
+        return Mirrored(deployed, rotation, arn)
+
+    return create
+
+
+@pytest.fixture(autouse=True)
+def _calm(deployed: Sandbox) -> Iterator[None]:
+    yield
+    deployed.hook.calls.disarm()
+    deployed.hook.propagation.seconds = 0
+    deployed.stack.take("FailedRotationsUrl")
+
+
+def test_a_secret_in_step_gets_a_fresh_key_that_aws_accepts(deployed: Sandbox, mirror: Callable[..., Mirrored]) -> None:
+    it = mirror()
+
+    result = deployed.hook.rotations.rotate(it.arn)
+
+    assert [(step.step, step.error) for step in result.steps] == [
+        (step, None) for step in ("createSecret", "setSecret", "testSecret", "finishSecret")
+    ]
+    assert it.is_in_step
+    assert it.value["accessKeyId"] != it.old
+    assert it.value["region"] == "eu-west-1"
+    assert deployed.valid_keys(it.rotation.name) == {it.old, it.value["accessKeyId"]}
+    assert it.posts == 1
+    caller = boto3.client(
+        "sts",
+        endpoint_url=deployed.stack.aws.endpoint,
+        aws_access_key_id=it.value["accessKeyId"],
+        aws_secret_access_key=it.value["secretAccessKey"],
+    ).get_caller_identity()
+    assert caller["Arn"].endswith(f":user/{it.rotation.name}")
+
+
+@pytest.mark.parametrize("held", [{}, {"accessKeyId": "AKIAOLD", "secretAccessKey": "old"}], ids=["none", "another"])
+def test_a_secret_that_lags_adopts_the_published_key(
+    deployed: Sandbox, mirror: Callable[..., Mirrored], held: dict[str, str]
+) -> None:
+    it = mirror(held)
+
+    assert deployed.hook.rotations.rotate(it.arn).error is None
+
+    assert it.is_in_step
+    assert it.posts == 0
+
+
+def test_a_crash_after_any_call_of_create_secret_is_cured_by_the_same_token(
+    deployed: Sandbox, mirror: Callable[..., Mirrored]
+) -> None:
+    it = mirror()
+    assert deployed.hook.rotations.rotate(it.arn).error is None
+    whole = deployed.hook.calls.take()
+    put = next(number for number, call in enumerate(whole, 1) if call == "secretsmanager:PutSecretValue")
+    assert put >= 8, "the calls of createSecret"
+
+    for number in range(1, put + 1):
+        it = mirror()
+        deployed.hook.calls.crash_after(number)
+        crashed = deployed.hook.rotations.rotate(it.arn)
+        assert not deployed.hook.calls.disarm(), f"there was no call {number}"
+        assert crashed.failed_step == "createSecret", f"call {number}: {whole[number - 1]}"
+
+        retried = deployed.hook.rotations.retry(it.arn, crashed.token)
+
+        assert retried.error is None, f"call {number}: {retried.error}"
+        assert it.posts == 1, f"call {number}: {whole[number - 1]}"
+        assert it.is_in_step
+        assert deployed.valid_keys(it.rotation.name) == {it.old, it.value["accessKeyId"]}
+
+
+def test_testing_alone_rotates_nothing(deployed: Sandbox, mirror: Callable[..., Mirrored]) -> None:
+    it = mirror()
+
+    assert deployed.hook.rotations.test_only(it.arn).error is None
+
+    assert it.posts == 0
+    assert it.value["accessKeyId"] == it.old
+
+
+def test_the_guard(deployed: Sandbox, mirror: Callable[..., Mirrored]) -> None:
+    it = mirror()
+    rotations = deployed.hook.rotations
+
+    unstaged = rotations.step(it.arn, "createSecret", str(uuid4()))
+    assert unstaged.error
+    assert "has no version" in unstaged.error
+
+    token = rotations.rotate(it.arn).token
+    for step in ("createSecret", "setSecret", "testSecret", "finishSecret"):
+        assert rotations.step(it.arn, step, token).error is None, "it is current already"
+    assert it.posts == 1
+
+    rotations.cancel(it.arn)
+    disabled = rotations.step(it.arn, "createSecret", token)
+    assert disabled.error
+    assert "rotation is not enabled" in disabled.error
+
+
+def test_too_soon_fails_at_once_and_says_when(deployed: Sandbox, mirror: Callable[..., Mirrored]) -> None:
+    before = deployed.stack.metrics()
+    it = mirror(last_rotated_at=datetime.now(UTC) - timedelta(minutes=10))
+
+    result = deployed.hook.rotations.rotate(it.arn)
+
+    assert result.failed_step == "createSecret"
+    assert "another rotation is allowed from" in str(result.error)
+    assert it.posts == 0
+    assert it.value["accessKeyId"] == it.old
+    assert delta(before, deployed.stack.metrics(), Metric.HOOK_STEP_FAILED) == 1
+
+
+def test_a_rotation_that_fails_is_told_in_infisicals_words(deployed: Sandbox, mirror: Callable[..., Mirrored]) -> None:
+    it = mirror()
+    deployed.infisical.faults.add(it.rotation.id, Fails(Point.BEFORE, message="no such luck"))
+
+    result = deployed.hook.rotations.rotate(it.arn)
+
+    assert result.failed_step == "createSecret"
+    assert "no such luck" in str(result.error)
+    assert it.value["accessKeyId"] == it.old
+
+
+def test_two_secrets_and_a_schedule_at_the_same_moment_are_one_rotation(
+    deployed: Sandbox, mirror: Callable[..., Mirrored]
+) -> None:
+    it = mirror()
+    second = deployed.hook.add_secret(f"{it.rotation.name}-second", published(it.rotation))
+    mirrors = {it.arn: it.rotation.id, second: it.rotation.id}
+    deployed.stack.put_map({"triggers": {"weekly": it.rotation.id}, "mirrors": mirrors})
+    deployed.stack.restart("HookFunction")
+
+    with ThreadPoolExecutor(2) as pool:
+        rotating = [pool.submit(deployed.hook.rotations.rotate, arn) for arn in mirrors]
+        deployed.stack.send(scheduled())
+        results = [each.result() for each in rotating]
+
+    # whoever came after the rotation adopts at the next try, as Secrets Manager makes it
+    for arn, result in zip(mirrors, results, strict=True):
+        if result.error:
+            assert deployed.hook.rotations.retry(arn, result.token).error is None
+    wait_until("an empty queue", lambda: deployed.stack.depth("RotationRequestsUrl") == 0)
+    assert it.posts == 1
+    assert it.is_in_step
+    assert deployed.hook.value(second)["accessKeyId"] == it.value["accessKeyId"]
+    assert deployed.valid_keys(it.rotation.name) == {it.old, it.value["accessKeyId"]}
+
+
+def test_a_schedule_that_rotates_between_create_and_set_leaves_the_pending_key_valid(
+    deployed: Sandbox, mirror: Callable[..., Mirrored]
+) -> None:
+    it = mirror()
+    deployed.hook.propagation.seconds = 600  # the proof waits: the rotation stands between its steps
+    with ThreadPoolExecutor(1) as pool:
+        rotating = pool.submit(deployed.hook.rotations.rotate, it.arn)
+        wait_until("the proof", lambda: "sts:GetCallerIdentity" in deployed.hook.calls.take())
+        rotated = deployed.published_key(it.rotation)
+        deployed.infisical.start_rotation(it.rotation.id)
+        wait_until("another key", lambda: deployed.published_key(it.rotation) not in (it.old, rotated))
+        deployed.hook.propagation.seconds = 0
+        result = rotating.result()
+
+    assert result.error is None
+    assert it.value["accessKeyId"] in deployed.valid_keys(it.rotation.name)
+
+
+def test_new_keys_may_take_seconds_to_work(deployed: Sandbox, mirror: Callable[..., Mirrored]) -> None:
+    it = mirror()
+    deployed.hook.propagation.seconds = 6
+
+    assert deployed.hook.rotations.rotate(it.arn).error is None
+
+    assert deployed.hook.calls.take().count("sts:GetCallerIdentity") > 1
+    assert it.is_in_step
+
+
+def test_the_hooks_identity_and_role_cannot_rotate(deployed: Sandbox) -> None:
+    role = deployed.stack.resources("AWS::IAM::Role")["HookRole"]
+    actions = {
+        action
+        for _, statements in deployed.stack.policies(role)
+        for statement in statements
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+
+    assert "rotate-secrets" not in deployed.hook_identity.permissions
+    assert {action for action in actions if action.startswith("iam:")} == set()
+    assert deployed.stack.outputs["HookRoleArn"] not in (deployed.identity.allowed_principals or [])
+
+
+def test_the_hook_writes_no_secret_beyond_its_pattern(deployed: Sandbox, new_rotation: NewRotation) -> None:
+    rotation = new_rotation()
+    foreign = deployed.stack.aws.client("secretsmanager").create_secret(Name="elsewhere", SecretString="{}")["ARN"]
+    deployed.hook.rotations.attach(foreign, deployed.hook.function_name)
+    deployed.stack.put_map({"triggers": {}, "mirrors": {foreign: rotation.id}})
+    deployed.stack.restart("HookFunction")
+
+    result = deployed.hook.rotations.rotate(foreign)
+
+    assert "not authorized to perform: secretsmanager:" in str(result.error)
+
+
+def test_a_sync_into_the_triggering_secret_does_not_go_round(deployed: Sandbox, new_rotation: NewRotation) -> None:
+    """Infisical writes the very secret whose change is the trigger; the embedded EventBridge tells of it by itself."""
+    rotation = new_rotation()
+    secrets = deployed.stack.aws.client("secretsmanager")
+    arn = secrets.create_secret(Name=f"synced/{rotation.name}", SecretString="{}")["ARN"]
+    deployed.add_sync(rotation, arn)
+    deployed.stack.put_map({"triggers": {f"synced/{rotation.name}": rotation.id}})
+    function = deployed.stack.outputs["DispatchFunctionArn"]
+    (target,) = (
+        target
+        for name in deployed.stack.resources("AWS::Events::Rule").values()
+        for target in deployed.stack.events.list_targets_by_rule(Rule=name.rsplit("|", 1)[-1])["Targets"]
+        if "SecretEvents" in name
+    )
+    assert target["Arn"] == function
+    pattern = {"source": ["aws.secretsmanager"], "detail-type": ["Secret Label Updated"], "resources": [arn]}
+    rule = deployed.stack.events.put_rule(Name="synced", EventPattern=json.dumps(pattern), State="ENABLED")
+    deployed.stack.events.put_targets(Rule="synced", Targets=[{"Id": "dispatch", "Arn": function}])
+    deployed.stack.lambda_.add_permission(
+        FunctionName=function,
+        StatementId="synced",
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+        SourceArn=rule["RuleArn"],
+    )
+
+    secrets.put_secret_value(SecretId=arn, SecretString='{"changed": "by hand"}')
+
+    ends = outcomes_of(deployed, rotation, count=2)
+    assert [end["outcome"] for end in ends] == ["rotated", "skipped"]
+    assert ends[1]["reason"] in {"AlreadyRotated", "TooSoon"}
+    assert json.loads(secrets.get_secret_value(SecretId=arn)["SecretString"])["AWS_ACCESS_KEY_ID"] == str(
+        deployed.published_key(rotation)
+    )
+    assert posts_for(deployed, rotation) == 1
+
+
+@pytest.mark.parametrize("family", ["secret-label-updated", "secret-api-call", "secret-rotation-succeeded"])
+def test_the_rule_for_changed_secrets_matches_each_family(deployed: Sandbox, family: str) -> None:
+    """The deployed pattern, with the sample's secret in place of the parameter's."""
+    (name,) = (
+        name.rsplit("|", 1)[-1]
+        for name in deployed.stack.resources("AWS::Events::Rule").values()
+        if "SecretEvents" in name
+    )
+    rule = deployed.stack.events.describe_rule(Name=name)
+    assert rule["State"] == "DISABLED"
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:payments/deployer-AbCdEf"
+    pattern = rule["EventPattern"].replace('[""]', f'["{arn}"]').replace("[]", f'["{arn}"]')
+    event = (ROOT / "events" / f"{family}.json").read_text()
+
+    matches = deployed.stack.events.test_event_pattern(EventPattern=pattern, Event=event)["Result"]
+    stranger = deployed.stack.events.test_event_pattern(EventPattern=pattern, Event=event.replace("AbCdEf", "ZzZzZz"))
+
+    assert matches
+    assert not stranger["Result"]
