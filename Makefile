@@ -18,6 +18,10 @@ help: ## Show this list
 run: $(DEV) $(AWS) ## Deploy to an embedded AWS, send an event, show what was rotated (EVENT=events/x.json, TWICE=1)
 	@python -m tests.sandbox.run $(if $(EVENT),--event $(EVENT)) $(if $(filter-out 0,$(TWICE)),--twice)
 
+.PHONY: hook
+hook: $(DEV) $(AWS) ## Let Secrets Manager rotate a secret that mirrors a key, on an embedded AWS
+	@python -m tests.sandbox.show_hook
+
 .PHONY: test
 test: $(DEV) $(AWS) ## Run every test
 	@pytest $(ARGS)

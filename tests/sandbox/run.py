@@ -53,15 +53,15 @@ def main() -> int:
 
 def _run(console: Console, path: Path, event: object, deliveries: int) -> list[str]:
     """Deliver the event and show what happened; return what is not as promised."""
-    with _step(console, "Building the application"):
+    with step(console, "Building the application"):
         build()
     with ExitStack() as running:
-        with _step(console, "Starting an AWS and an Infisical on this machine, deploying template.yaml"):
+        with step(console, "Starting an AWS and an Infisical on this machine, deploying template.yaml"):
             here = running.enter_context(sandbox())
             rotations = [here.add_rotation(user) for user in USERS]
             before = [Before(rotation, here.published_key(rotation)) for rotation in rotations]
             here.stack.put_map(_rotation_map(rotations))
-        with _step(console, f"Sending {_shown(path)}, {deliveries} x"):
+        with step(console, f"Sending {_shown(path)}, {deliveries} x"):
             for _ in range(deliveries):
                 here.stack.send(event)
             _wait_for_the_end(here, deliveries)
@@ -147,7 +147,7 @@ def _shown(path: Path) -> str:
 
 
 @contextmanager
-def _step(console: Console, what: str) -> Iterator[None]:
+def step(console: Console, what: str) -> Iterator[None]:
     """Say what is being done, and how long it took."""
     console.print(f"{what} ... ", end="")
     started = time.monotonic()
