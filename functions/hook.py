@@ -16,6 +16,7 @@ import boto3
 from aws_lambda_powertools.utilities.parameters import SSMProvider
 
 from rotator.aws import CLIENT_CONFIG
+from rotator.clock import Deadline
 from rotator.connection import connect
 from rotator.errors import InfisicalError
 from rotator.fresh_key import FreshKeys
@@ -24,7 +25,7 @@ from rotator.mirror import MirrorError, key_in, with_key
 from rotator.model import AccessKey, Mirror
 from rotator.proof import caller_arn, prove
 from rotator.queues import RequestQueue
-from rotator.rotation import READ_TIMEOUT_SECONDS, Deadline
+from rotator.rotation import READ_TIMEOUT_SECONDS
 from rotator.rotation_map import parse_rotation_map
 from rotator.settings import MappedSettings
 from rotator.staging import StagedSecret

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from rotator.aws import CLIENT_CONFIG
+from rotator.clock import Deadline
 from rotator.connection import connect
 from rotator.infisical import Infisical
 from rotator.queues import FailedQueue, RequestQueue
-from rotator.rotation import Deadline, ensure_rotated
+from rotator.rotation import ensure_rotated
 from rotator.settings import RotateSettings
 from rotator.telemetry import Telemetry
 from rotator.worker import Delivery, Worker

@@ -1,5 +1,6 @@
-"""The clock that everything is given: the `time` module in Lambda, a virtual one in tests."""
+"""The clock that everything is given, the `time` module in Lambda and a virtual one in tests; and what it bounds."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -14,3 +15,15 @@ class Clock(Protocol):
 
     def sleep(self, seconds: float, /) -> None:
         """Wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The moment by which all waiting has to end, on a clock's `monotonic()`."""
+
+    at: float
+    clock: Clock
+
+    def remaining_seconds(self) -> float:
+        """Seconds left, negative once it is past."""
+        return self.at - self.clock.monotonic()

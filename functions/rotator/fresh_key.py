@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from aws_lambda_powertools import Logger
 
+from rotator.clock import Deadline
 from rotator.errors import InfisicalError
 from rotator.infisical import Infisical
 from rotator.instant import format_instant, instant_at
@@ -15,7 +16,7 @@ from rotator.mirror import MirrorError
 from rotator.model import AccessKey, MappedRotation, RotationRequest, RotationState
 from rotator.policy import Verdict, allowed_from, decide
 from rotator.queues import RequestQueue
-from rotator.rotation import READ_TIMEOUT_SECONDS, Deadline
+from rotator.rotation import READ_TIMEOUT_SECONDS
 
 WATCH_SECONDS = 2.0
 

@@ -6,9 +6,9 @@ import boto3
 from botocore.exceptions import ClientError
 
 from rotator.aws import CLIENT_CONFIG
+from rotator.clock import Deadline
 from rotator.mirror import MirrorError
 from rotator.model import AccessKey
-from rotator.rotation import Deadline
 
 PAUSE_SECONDS = 2.0
 

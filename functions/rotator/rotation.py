@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from rotator.clock import Clock
+from rotator.clock import Deadline
 from rotator.errors import (
     InfisicalError,
     InvalidAnswerError,
@@ -62,18 +62,6 @@ class Outcome:
 
 _UNTOUCHED = {Verdict.SKIP: Result.SKIPPED, Verdict.REFUSE: Result.REFUSED}
 _OUT_OF_TIME = Outcome(Result.DEFERRED, "OutOfTime", "too little of the function's time was left to rotate")
-
-
-@dataclass(frozen=True, slots=True)
-class Deadline:
-    """The moment by which all waiting has to end, on a clock's `monotonic()`."""
-
-    at: float
-    clock: Clock
-
-    def remaining_seconds(self) -> float:
-        """Seconds left, negative once it is past."""
-        return self.at - self.clock.monotonic()
 
 
 def ensure_rotated(

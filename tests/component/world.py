@@ -7,11 +7,12 @@ from uuid import uuid4
 
 import httpx
 
+from rotator.clock import Deadline
 from rotator.identity import Login, MachineIdentity
 from rotator.infisical import Infisical
 from rotator.instant import instant_at
 from rotator.model import MappedRotation, RotationRequest
-from rotator.rotation import Deadline, Outcome, ensure_rotated
+from rotator.rotation import Outcome, ensure_rotated
 from rotator.transport import BoundedTransport
 from rotator.universal_auth import universal_auth
 from tests.sandbox.standin.clock import VirtualClock
