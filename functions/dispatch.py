@@ -21,6 +21,7 @@ from rotator.queues import RequestQueue
 from rotator.rotation_map import UnmappedTriggerError, parse_rotation_map
 from rotator.selection import Selected, only, select
 from rotator.settings import MappedSettings
+from rotator.states import read_states
 from rotator.telemetry import Metric, Telemetry
 from rotator.triggers import Trigger, read_trigger
 
@@ -72,8 +73,10 @@ class Dispatch:
             for each in selected
         ]
         if trigger.dry_run:
-            states = [each.state for each in selected]
-            previews = preview(self.infisical, requests, states, self.minimum_interval)
+            states = read_states(self.infisical, selected)
+            previews = [
+                preview(request, state, self.minimum_interval) for request, state in zip(requests, states, strict=True)
+            ]
             self.telemetry.logger.info("trigger previewed", **summary)
             return summary | {"dry_run": True, "rotations": previews}
         self.requests.send(requests)

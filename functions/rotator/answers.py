@@ -79,6 +79,7 @@ def _state(fields: Fields) -> RotationState:
         last_rotated_at=parse_instant(fields.get("lastRotatedAt"), "lastRotatedAt"),
         last_attempted_at=parse_instant(fields.get("lastRotationAttemptedAt"), "lastRotationAttemptedAt"),
         last_message=capped_text(fields.get("lastRotationMessage")),
+        rotates_itself=fields.get("isAutoRotationEnabled") is True,
         user_name=_user_name(fields.get("parameters")),
     )
 

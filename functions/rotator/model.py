@@ -23,6 +23,7 @@ class MappedRotation:
     id: str
     type: str = DEFAULT_TYPE
     minimum_interval: timedelta | None = None
+    maximum_age: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,14 @@ class Selector:
     path: str | None = None
     type: str = DEFAULT_TYPE
     minimum_interval: timedelta | None = None
+    maximum_age: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RotationState:
     """What Infisical says about a rotation. Only `last_rotated_at` is written on commit alone: it is the truth.
 
-    `user_name` is the IAM user's; rotations of other types have none.
+    `rotates_itself` says that Infisical rotates beside us. `user_name` is the IAM user's; other types have none.
     """
 
     id: str
@@ -49,6 +51,7 @@ class RotationState:
     last_rotated_at: datetime
     last_attempted_at: datetime
     last_message: str | None
+    rotates_itself: bool = False
     user_name: str | None = None
 
     @property

@@ -49,8 +49,7 @@ def decide(state: RotationState, request: RotationRequest, minimum_interval: tim
         return Decision(
             Verdict.SKIP, "TooSoon", "it was rotated shortly before: consumers may still hold the previous credentials"
         )
-    failed_since = state.failed and state.last_attempted_at > state.last_rotated_at + AFTERMATH_OF_COMMIT
-    if failed_since and not request.forced:
+    if failed_since(state) and not request.forced:
         return Decision(
             Verdict.REFUSE,
             "PreviousAttemptFailed",
@@ -58,6 +57,11 @@ def decide(state: RotationState, request: RotationRequest, minimum_interval: tim
             f" the published ones. Infisical said: {state.last_message or 'nothing'}",
         )
     return Decision(Verdict.ROTATE, "Due")
+
+
+def failed_since(state: RotationState) -> bool:
+    """Whether an attempt has failed since the last commit, other than in its aftermath."""
+    return state.failed and state.last_attempted_at > state.last_rotated_at + AFTERMATH_OF_COMMIT
 
 
 def allowed_from(state: RotationState, request: RotationRequest, minimum_interval: timedelta) -> datetime:

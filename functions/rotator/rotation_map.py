@@ -1,7 +1,7 @@
 """The rotation map: which rotations a trigger stands for. One JSON document, refused whole where anything is wrong."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -50,6 +50,13 @@ class RotationMap:
             f"the rotation map has no trigger {trigger!r:.200}{f' or {alias!r:.100}' if alias else ''}; it has:"
             f" {known:.500}. Add it to the map, or stop sending it"
         )
+
+    def entries(self) -> Iterator[Entry]:
+        """Everything that the map stands for, of triggers and mirrors, some of it perhaps more than once."""
+        for entries in self.triggers.values():
+            yield from entries
+        for mirror in self.mirrors.values():
+            yield mirror.rotation
 
     def mirror_of(self, secret_arn: str) -> Mirror:
         """Look up what a secret mirrors.
@@ -107,10 +114,10 @@ def _ids(entries: tuple[Entry, ...]) -> set[str]:
 def _entry(value: str | dict[str, str]) -> Entry:
     fields = {"id": value} if isinstance(value, str) else value
     rotation_type = fields.get("type", DEFAULT_TYPE)
-    interval = _duration(fields["minimumInterval"]) if "minimumInterval" in fields else None
+    interval, age = (_duration(fields.get(name)) for name in ("minimumInterval", "maximumAge"))
     if "id" in fields:
-        return MappedRotation(parse_rotation_id(fields["id"], "id"), rotation_type, interval)
-    return Selector(fields["project"], fields.get("environment"), fields.get("path"), rotation_type, interval)
+        return MappedRotation(parse_rotation_id(fields["id"], "id"), rotation_type, interval, age)
+    return Selector(fields["project"], fields.get("environment"), fields.get("path"), rotation_type, interval, age)
 
 
 def _mirror(value: str | dict[str, str]) -> Mirror:
@@ -123,14 +130,17 @@ def _mirror(value: str | dict[str, str]) -> Mirror:
         )
         if name in fields
     }
-    mirror = Mirror(MappedRotation(parse_rotation_id(fields["id"], "id")), **names)
+    rotation = MappedRotation(parse_rotation_id(fields["id"], "id"), maximum_age=_duration(fields.get("maximumAge")))
+    mirror = Mirror(rotation, **names)
     if mirror.access_key_id_field == mirror.secret_access_key_field:
         raise RotationMapError(f"the rotation map is wrong: a mirror of {fields['id']} has one field for both values")
     return mirror
 
 
-def _duration(text: str) -> timedelta:
+def _duration(text: str | None) -> timedelta | None:
     """Read what the schema has let through: `6 days`, `1 hour`."""
+    if text is None:
+        return None
     amount, unit = text.split()
     return timedelta(**{unit.removesuffix("s") + "s": int(amount)})
 

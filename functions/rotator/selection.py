@@ -46,7 +46,7 @@ def select(entries: Iterable[MappedRotation | Selector], list_rotations: ListRot
                 " the identity's permissions in Infisical"
             )
         for each in matches:
-            rotation = MappedRotation(each.state.id, each.type, entry.minimum_interval)
+            rotation = MappedRotation(each.state.id, each.type, entry.minimum_interval, entry.maximum_age)
             selected.setdefault(rotation.id, Selected(rotation, each.state))
     return list(selected.values())
 

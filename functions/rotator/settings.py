@@ -59,7 +59,7 @@ class CommonSettings:
         """Raise SettingsError where a variable is missing or wrong."""
         return cls(
             infisical=InfisicalSettings.read(environment),
-            minimum_interval=_minutes(environment, "MINIMUM_INTERVAL_MINUTES", "MinimumIntervalMinutes"),
+            minimum_interval=_duration(environment, "MINIMUM_INTERVAL_MINUTES", "MinimumIntervalMinutes", "minutes"),
             requests_queue_url=_text(environment, "REQUESTS_QUEUE_URL"),
             service=_text(environment, "POWERTOOLS_SERVICE_NAME"),
             log_level=_text(environment, "POWERTOOLS_LOG_LEVEL", "LogLevel"),
@@ -80,6 +80,20 @@ class MappedSettings:
             common=CommonSettings.read(environment),
             rotation_map_parameter=_text(environment, "ROTATION_MAP_PARAMETER", "RotationMapParameter"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """What `audit` needs to know."""
+
+    mapped: MappedSettings
+    maximum_age: timedelta
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "AuditSettings":
+        """Raise SettingsError where a variable is missing or wrong."""
+        days = _duration(environment, "MAXIMUM_AGE_DAYS", "MaximumAgeDays", "days")
+        return cls(mapped=MappedSettings.read(environment), maximum_age=days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +123,15 @@ def _text(environment: Mapping[str, str], name: str, parameter: str = "") -> str
     return value
 
 
-def _minutes(environment: Mapping[str, str], name: str, parameter: str) -> timedelta:
+def _duration(environment: Mapping[str, str], name: str, parameter: str, unit: str) -> timedelta:
     value = _text(environment, name, parameter)
     try:
-        minutes = timedelta(minutes=float(value))
+        duration = timedelta(**{unit: float(value)})
     except (ValueError, OverflowError):
-        minutes = timedelta()
-    if minutes <= timedelta():
-        raise SettingsError(f"{name} must be a number of minutes, not {value!r:.60}; {_source(parameter)}")
-    return minutes
+        duration = timedelta()
+    if duration <= timedelta():
+        raise SettingsError(f"{name} must be a number of {unit}, not {value!r:.60}; {_source(parameter)}")
+    return duration
 
 
 def _base_url(environment: Mapping[str, str], name: str, parameter: str) -> str:

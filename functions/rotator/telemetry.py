@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import partial
 from typing import TextIO
@@ -25,6 +26,19 @@ class Metric(StrEnum):
     UNMAPPED_TRIGGER = "UnmappedTrigger"
     HOOK_STEP_SUCCEEDED = "HookStepSucceeded"
     HOOK_STEP_FAILED = "HookStepFailed"
+    ROTATIONS_WATCHED = "RotationsWatched"
+    OVERDUE_ROTATIONS = "OverdueRotations"
+    FAILED_ROTATIONS = "FailedRotations"
+    UNREADABLE_ROTATIONS = "UnreadableRotations"
+    AUTO_ROTATION_ENABLED = "AutoRotationEnabled"
+    OLDEST_ROTATION_AGE = "OldestRotationAge"
+
+
+# Everything else is a count.
+_UNITS = {
+    Metric.ROTATION_DURATION: MetricUnit.Milliseconds,
+    Metric.OLDEST_ROTATION_AGE: MetricUnit.Seconds,
+}
 
 
 class Telemetry:
@@ -41,16 +55,22 @@ class Telemetry:
         self.logger = Logger(service=service, level=log_level, stream=self._stream, json_serializer=serialize)
 
     def count(self, metric: Metric, *, duration_seconds: float | None = None, **properties: str) -> None:
-        """Emit one occurrence of `metric`, with a RotationDuration where it took time.
+        """Emit one occurrence of `metric`, with a RotationDuration where it took time; `properties` as in `emit`."""
+        values = {metric: 1.0}
+        if duration_seconds is not None:
+            values[Metric.ROTATION_DURATION] = duration_seconds * 1000
+        self.emit(values, **properties)
+
+    def emit(self, values: Mapping[Metric, float], **properties: str) -> None:
+        """Emit metrics in one line.
 
         `properties` can be searched for in the logs; as dimensions each of their values would be a metric of its own.
         """
         metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
-        metrics.add_metric(metric, MetricUnit.Count, 1)
-        if duration_seconds is not None:
-            metrics.add_metric(Metric.ROTATION_DURATION, MetricUnit.Milliseconds, duration_seconds * 1000)
-        for name, value in properties.items():
-            metrics.add_metadata(name, value)
+        for metric, value in values.items():
+            metrics.add_metric(metric, _UNITS.get(metric, MetricUnit.Count), value)
+        for name, text in properties.items():
+            metrics.add_metadata(name, text)
         # One write a line: threads that print would mix text and line ends.
         self._stream.write(json.dumps(metrics.serialize_metric_set()) + "\n")
         self._stream.flush()

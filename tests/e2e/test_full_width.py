@@ -81,8 +81,7 @@ def test_the_wrong_type_is_a_clear_no(deployed: Sandbox, rotation: Rotation) -> 
 
 def test_custom_events_rotate_once_they_are_switched_on(deployed: Sandbox, rotation: Rotation) -> None:
     events = deployed.stack.events
-    (name,) = deployed.stack.resources("AWS::Events::Rule").values()
-    name = name.rsplit("|", 1)[-1]
+    name = deployed.stack.resources("AWS::Events::Rule")["DispatchFunctionCustomEvents"].rsplit("|", 1)[-1]
     assert events.describe_rule(Name=name)["State"] == "DISABLED"
     events.enable_rule(Name=name)
     try:
@@ -105,17 +104,18 @@ def test_custom_events_rotate_once_they_are_switched_on(deployed: Sandbox, rotat
 
 def test_the_rules_dead_letters_are_let_into_the_queue(deployed: Sandbox) -> None:
     stack = deployed.stack
-    (name,) = stack.resources("AWS::Events::Rule").values()
-    rule = stack.events.describe_rule(Name=name.rsplit("|", 1)[-1])
-    (target,) = stack.events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
     url = stack.outputs["UndeliveredTriggersUrl"]
     attributes = stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn", "Policy"])["Attributes"]
     (statement,) = json.loads(attributes["Policy"])["Statement"]
+    names = [name.rsplit("|", 1)[-1] for name in stack.resources("AWS::Events::Rule").values()]
+    rules = [stack.events.describe_rule(Name=name) for name in names]
 
-    assert target["DeadLetterConfig"]["Arn"] == attributes["QueueArn"]
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}
     assert (statement["Action"], statement["Resource"]) == ("sqs:SendMessage", attributes["QueueArn"])
-    assert statement["Condition"] == {"ArnEquals": {"aws:SourceArn": rule["Arn"]}}
+    assert set(statement["Condition"]["ArnEquals"]["aws:SourceArn"]) == {rule["Arn"] for rule in rules}
+    for name in names:
+        (target,) = stack.events.list_targets_by_rule(Rule=name)["Targets"]
+        assert target["DeadLetterConfig"]["Arn"] == attributes["QueueArn"]
 
 
 def test_only_rotates_the_chosen_ones(deployed: Sandbox, new_rotation: NewRotation) -> None:

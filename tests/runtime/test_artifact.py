@@ -8,7 +8,12 @@ import pytest
 
 from tests.sandbox.embedded_aws import ROOT
 
-FUNCTIONS = {"DispatchFunction": "dispatch", "RotateFunction": "rotate", "HookFunction": "hook"}
+FUNCTIONS = {
+    "DispatchFunction": "dispatch",
+    "RotateFunction": "rotate",
+    "HookFunction": "hook",
+    "AuditFunction": "audit",
+}
 
 # What the Lambda runtime for Python ships beside the standard library.
 RUNTIME_PACKAGES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py")

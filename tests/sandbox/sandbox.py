@@ -84,7 +84,9 @@ def sandbox(**parameters: str) -> Iterator[Sandbox]:
                 "MirroredSecretArns": MIRRORED_SECRET_ARNS,
             }
             stack = deploy(aws, **(defaults | parameters))
-            identity.allowed_principals = [stack.outputs["DispatchRoleArn"], stack.outputs["RotateRoleArn"]]
+            identity.allowed_principals = [
+                stack.outputs[f"{function}RoleArn"] for function in ("Dispatch", "Rotate", "Audit")
+            ]
             hook_identity.allowed_principals = [stack.outputs["HookRoleArn"]]
             function = stack.resources("AWS::Lambda::Function")["HookFunction"]
             with watched_hook(aws, function, url) as hook:

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from threading import Barrier
 from typing import Any
@@ -6,15 +7,30 @@ from typing import Any
 import httpx
 import pytest
 
+from rotator.infisical import Infisical
 from rotator.model import MappedRotation, RotationRequest, RotationState
 from rotator.policy import decide
-from rotator.preview import CONCURRENT_READS, preview
+from rotator.preview import preview
+from rotator.selection import Selected
+from rotator.states import CONCURRENT_READS, read_states
 from tests.unit.fakes import NOW, FakeInfisical, described, rotation_id
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 # Nobody waits for as long unless the test fails.
 PATIENCE_SECONDS = 10
+
+
+def previews(
+    infisical: Infisical,
+    requests: Sequence[RotationRequest],
+    states: Sequence[RotationState | None],
+    interval: timedelta,
+) -> list[dict[str, Any]]:
+    """A dry run as `dispatch` does it: what is not known is read."""
+    selected = [Selected(each.rotation, known) for each, known in zip(requests, states, strict=True)]
+    read = read_states(infisical, selected)
+    return [preview(each, state, interval) for each, state in zip(requests, read, strict=True)]
 
 
 def request(number: int, *, forced: bool = False, interval: timedelta | None = None) -> RotationRequest:
@@ -26,7 +42,7 @@ def state(number: int, *, rotated_at: timedelta = -7 * DAY, status: str = "succe
 
 
 def of_known(wish: RotationRequest, known: RotationState) -> dict[str, Any]:
-    (report,) = preview(FakeInfisical().client, [wish], [known], HOUR)
+    (report,) = previews(FakeInfisical().client, [wish], [known], HOUR)
     return report
 
 
@@ -85,7 +101,7 @@ def test_a_report_is_json_as_it_is() -> None:
 def test_a_state_that_is_known_is_not_read() -> None:
     infisical = FakeInfisical()
 
-    preview(infisical.client, [request(1)], [state(1)], HOUR)
+    previews(infisical.client, [request(1)], [state(1)], HOUR)
 
     assert infisical.requests == []
 
@@ -94,7 +110,7 @@ def test_a_state_that_is_not_known_is_read_by_its_type_and_id() -> None:
     infisical = FakeInfisical(described(1, type="mysql-credentials", lastRotatedAt="2026-11-22T05:00:00Z"))
     wish = RotationRequest(MappedRotation(rotation_id(1), "mysql-credentials"), "weekly", NOW, "c")
 
-    (report,) = preview(infisical.client, [wish], [None], HOUR)
+    (report,) = previews(infisical.client, [wish], [None], HOUR)
 
     assert infisical.asked == [f"GET mysql-credentials/{rotation_id(1)}"]
     assert (report["rotation_type"], report["rotation_name"], report["reason"]) == (
@@ -109,7 +125,7 @@ def test_reports_come_in_the_order_of_the_requests_however_they_are_known() -> N
     requests = [request(number) for number in range(25)]
     states = [state(number) if number % 3 else None for number in range(25)]
 
-    reports = preview(infisical.client, requests, states, HOUR)
+    reports = previews(infisical.client, requests, states, HOUR)
 
     assert [report["rotation_id"] for report in reports] == [rotation_id(number) for number in range(25)]
 
@@ -122,13 +138,13 @@ def test_ten_rotations_are_read_at_the_same_time() -> None:
 
     infisical = FakeInfisical(*(described(number) for number in range(10)), disturb=wait_for_the_others)
 
-    reports = preview(infisical.client, [request(number) for number in range(10)], [None] * 10, HOUR)
+    reports = previews(infisical.client, [request(number) for number in range(10)], [None] * 10, HOUR)
 
     assert {report["decision"] for report in reports} == {"rotate"}
 
 
 def test_nothing_is_previewed_as_nothing() -> None:
-    assert preview(FakeInfisical().client, [], [], HOUR) == []
+    assert previews(FakeInfisical().client, [], [], HOUR) == []
 
 
 # ---- what cannot be read ---------------------------------------------------------------------------------------------
@@ -173,7 +189,7 @@ def test_a_rotation_that_cannot_be_read_is_reported_so_and_stops_no_other(
 
     infisical = FakeInfisical(described(2), disturb=disturb)
 
-    unreadable, known, readable = preview(
+    unreadable, known, readable = previews(
         infisical.client, [request(1), request(3), request(2)], [None, state(3), None], HOUR
     )
 
@@ -191,7 +207,7 @@ def test_behind_a_rate_limit_every_rotation_that_is_not_known_says_so() -> None:
     limited = httpx.Response(429, headers={"retry-after": "30"}, json={})
     infisical = FakeInfisical(disturb=lambda _: limited)
 
-    reports = preview(
+    reports = previews(
         infisical.client, [request(1), request(2), request(3)], [None, state(2, rotated_at=HOUR), None], HOUR
     )
 
@@ -204,12 +220,12 @@ def test_a_mistake_of_ours_is_no_rotation_that_cannot_be_read() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        preview(FakeInfisical(disturb=mistake).client, [request(1)], [None], HOUR)
+        previews(FakeInfisical(disturb=mistake).client, [request(1)], [None], HOUR)
 
 
 def test_a_preview_never_rotates() -> None:
     infisical = FakeInfisical(*(described(number) for number in range(5)))
 
-    preview(infisical.client, [request(number, forced=True) for number in range(5)], [None] * 5, HOUR)
+    previews(infisical.client, [request(number, forced=True) for number in range(5)], [None] * 5, HOUR)
 
     assert {sent.method for sent in infisical.requests} == {"GET"}

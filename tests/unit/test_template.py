@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
-from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
+from samcli.yamlhelper import yaml_parse
+from samtranslator.translator.transform import transform
 
 from rotator.queues import VISIBILITY_TIMEOUT_SECONDS
 from tests.sandbox.embedded_aws import ROOT

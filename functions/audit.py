@@ -1,0 +1,122 @@
+"""Lambda function `audit`: every rotation that the map stands for → is it overdue, failed, or rotating by itself?"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools.utilities.parameters import SSMProvider
+
+from rotator.aws import CLIENT_CONFIG
+from rotator.connection import connect
+from rotator.errors import InfisicalError
+from rotator.findings import Finding, examine, summarize
+from rotator.infisical import Infisical
+from rotator.instant import format_instant, instant_at
+from rotator.rotation_map import Entry, parse_rotation_map
+from rotator.selection import EmptySelectionError, Selected, select
+from rotator.settings import AuditSettings
+from rotator.states import read_states
+from rotator.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from rotator.clock import Clock
+
+LIST_TIMEOUT_SECONDS = 45
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Looks at every rotation, changes none, and tells of those that a person should know of."""
+
+    read_map: Callable[[], str]
+    infisical: Infisical
+    maximum_age: "timedelta"
+    telemetry: Telemetry
+    clock: "Clock"
+
+    def __call__(self, correlation_id: str) -> dict[str, float]:
+        """Emit the metrics of all rotations and log one line for each that is remarkable; return the metrics.
+
+        Raises what keeps it from reading the map. What cannot be read of Infisical is counted.
+        """
+        self.telemetry.logger.append_keys(correlation_id=correlation_id)
+        watched, unreadable = self._watched(parse_rotation_map(self.read_map()).entries())
+        findings: list[Finding] = []
+        now = instant_at(self.clock.time())
+        for selected, state in zip(watched, read_states(self.infisical, watched), strict=True):
+            if isinstance(state, InfisicalError):
+                unreadable += 1
+                self._warn_unreadable(selected.rotation.id, state)
+            else:
+                findings.append(examine(state, selected.rotation.maximum_age or self.maximum_age, now))
+        for finding in findings:
+            if finding.remarks:
+                self._warn(finding)
+        metrics = summarize(findings, unreadable)
+        self.telemetry.emit(metrics, correlation_id=correlation_id)
+        return {str(metric): value for metric, value in metrics.items()}
+
+    def _watched(self, entries: Iterator[Entry]) -> tuple[list[Selected], int]:
+        """Each rotation once, with the strictest of its limits; and how many entries stand for nothing readable."""
+        list_rotations = cache(partial(self.infisical.rotations, timeout_seconds=LIST_TIMEOUT_SECONDS))
+        watched: dict[str, Selected] = {}
+        unreadable = 0
+        for entry in dict.fromkeys(entries):
+            try:
+                for selected in select([entry], list_rotations):
+                    known = watched.get(selected.rotation.id)
+                    if known is None or self._limit(selected) < self._limit(known):
+                        watched[selected.rotation.id] = selected
+            except (InfisicalError, EmptySelectionError) as error:
+                unreadable += 1
+                self._warn_unreadable(str(entry), error)
+        return list(watched.values()), unreadable
+
+    def _limit(self, selected: Selected) -> "timedelta":
+        return selected.rotation.maximum_age or self.maximum_age
+
+    def _warn(self, finding: Finding) -> None:
+        self.telemetry.logger.warning(
+            "rotation needs attention",
+            remarks=finding.remarks,
+            rotation_id=finding.state.id,
+            rotation_name=finding.state.name,
+            last_rotated_at=format_instant(finding.state.last_rotated_at),
+            age_days=round(finding.age.total_seconds() / 86_400, 1),
+            limit_days=round(finding.limit.total_seconds() / 86_400, 1),
+            explanation=finding.state.last_message or "",
+        )
+
+    def _warn_unreadable(self, what: str, error: Exception) -> None:
+        self.telemetry.logger.warning("rotation unreadable", entry=what, explanation=str(error))
+
+
+@cache
+def _audit() -> Audit:
+    """Put the function together from its environment, once for each of Lambda's processes."""
+    settings = AuditSettings.read(os.environ)
+    mapped, common = settings.mapped, settings.mapped.common
+    ssm = SSMProvider(boto_config=CLIENT_CONFIG)
+    return Audit(
+        read_map=lambda: str(ssm.get(mapped.rotation_map_parameter, force_fetch=True, decrypt=True)),
+        infisical=connect(common.infisical, time),
+        maximum_age=settings.maximum_age,
+        telemetry=Telemetry(common.service, common.log_level),
+        clock=time,
+    )
+
+
+def handler(_event: object, context: "LambdaContext") -> dict[str, float]:
+    """Answer one invocation; whatever invokes it, the audit is the same."""
+    return _audit()(context.aws_request_id)
+
+
+if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # Lambda's init phase: what can be ready before the first event, is
+    _audit()
