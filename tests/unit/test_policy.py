@@ -81,6 +81,7 @@ DISTANCES = spans(timedelta(0), timedelta(days=1000)) | st.sampled_from([timedel
 SKEWS = spans(-FIVE_MINUTES, FIVE_MINUTES) | st.sampled_from([-FIVE_MINUTES, timedelta(0), FIVE_MINUTES])
 STATUSES = st.just("failed") | st.sampled_from(["success", "pending", "Failed", ""])
 TEXTS = st.text(max_size=9)
+MESSAGES = st.sampled_from([None, "", "no such luck"])
 
 
 @st.composite
@@ -94,7 +95,7 @@ def around(draw: st.DrawFn, edge: timedelta) -> timedelta:
 def states(draw: st.DrawFn, rotated_at: datetime) -> RotationState:
     """Whatever may be known of a rotation that was last rotated at this moment."""
     attempted_at = rotated_at + draw(around(FIVE_SECONDS))
-    return RotationState(rotation_id(1), draw(TEXTS), draw(STATUSES), rotated_at, attempted_at, draw(st.none() | TEXTS))
+    return RotationState(rotation_id(1), "payments", draw(STATUSES), rotated_at, attempted_at, draw(MESSAGES))
 
 
 @st.composite

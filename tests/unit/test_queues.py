@@ -130,15 +130,10 @@ def test_a_message_that_is_not_accepted_does_not_keep_the_later_ones_from_being_
     assert len(sqs.entries) == 25
 
 
-EACH_FAILURE = pytest.mark.parametrize(
-    "failure",
-    [QUEUE_DOWN, EndpointConnectionError(endpoint_url="https://sqs.example.com")],
-    ids=lambda failure: type(failure).__name__,
-)
+FAILURES: list[Exception] = [QUEUE_DOWN, EndpointConnectionError(endpoint_url="https://sqs.example.com")]
 
 
-@EACH_FAILURE
-@given(number=st.integers(1, 45), failing=st.sets(st.integers(1, 5)))
+@given(failure=st.sampled_from(FAILURES), number=st.integers(1, 45), failing=st.sets(st.integers(1, 5)))
 def test_a_call_that_fails_does_not_keep_the_later_ones_from_being_tried(
     failure: Exception, number: int, failing: set[int]
 ) -> None:
@@ -152,8 +147,12 @@ def test_a_call_that_fails_does_not_keep_the_later_ones_from_being_tried(
     assert [RotationRequest.from_message(entry["MessageBody"]) for entry in sqs.entries] == requests
 
 
-@EACH_FAILURE
-@given(number=st.integers(1, 25), failing=st.sets(st.integers(1, 3)), refused=st.sets(st.integers(0, 24)))
+@given(
+    failure=st.sampled_from(FAILURES),
+    number=st.integers(1, 25),
+    failing=st.sets(st.integers(1, 3)),
+    refused=st.sets(st.integers(0, 24)),
+)
 def test_whatever_was_not_accepted_is_named_and_nothing_else_is(
     failure: Exception, number: int, failing: set[int], refused: set[int]
 ) -> None:
@@ -174,7 +173,7 @@ def test_whatever_was_not_accepted_is_named_and_nothing_else_is(
         assert (rotation_id(index) in told) == (index in lost) or index in lost[5:]
 
 
-@EACH_FAILURE
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
 def test_the_requests_of_a_call_that_fails_are_named_with_its_reason(failure: Exception) -> None:
     sqs = FakeSqs()
     sqs.failures = {2: failure}
