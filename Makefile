@@ -41,6 +41,11 @@ build: $(DEV) ## Build the Lambda artifacts into .aws-sam/build
 deploy: build ## Deploy to your AWS account, asking for every parameter
 	sam deploy --guided
 
+.PHONY: redrive
+redrive: $(DEV) ## Replay the triggers in UndeliveredTriggers (STACK=name, DRY=1 only shows them)
+	@test -n "$(STACK)" || { echo "Whose? make redrive STACK=name" >&2; exit 2; }
+	@python tools/redrive.py --stack "$(STACK)" $(if $(filter-out 0,$(DRY)),--dry)
+
 .PHONY: lock
 lock: $(DEV) ## Renew the locked requirements from the *.in files
 	@for name in requirements/bootstrap functions/requirements requirements/aws requirements/dev; do \

@@ -1,0 +1,240 @@
+"""`make redrive STACK=…`: replay the triggers in UndeliveredTriggers, once what kept them from delivery is cured.
+
+A replay means the original occurrence: where a rotation happened since, it rotates nothing. So a run that was killed
+half way, a second one beside it, or a message that is delivered twice do no harm.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Generator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rotator.instant import format_instant, instant_at, parse_instant
+from rotator.triggers import Trigger, read_trigger
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+OUTPUTS = ("UndeliveredTriggersUrl", "DispatchFunctionName")
+
+# Ten messages, each of which may keep `dispatch` busy for its full minute.
+HOLD_SECONDS = 900
+
+# Longer than the function may run, so that its answer is heard; one that is not heard changes nothing.
+CLIENT_CONFIG = Config(read_timeout=70, retries={"mode": "standard", "total_max_attempts": 3})
+
+_MAXIMUM_LENGTH = 800
+
+
+class RedriveError(Exception):
+    """Nothing can be replayed; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """What `dispatch` shall be invoked with, and what it reads from that; `kept_because` is empty where unknown."""
+
+    payload: str
+    trigger: Trigger
+    kept_because: str = ""
+
+
+def unwrap(body: str, sent_at: datetime, now: datetime) -> Undelivered:
+    """Find the event in a body: a rule's event, a schedule's input, or Lambda's record of an invocation that failed.
+
+    A trigger without a time of its own occurred when it was kept. Raises ValueError where a body is none of these, and
+    where `dispatch` could only refuse the event.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ValueError("the body is no JSON") from None
+    event, kept_at, kept_because = document, sent_at, ""
+    match document:
+        case {"requestContext": dict(), "requestPayload": payload}:
+            event, kept_because = payload, _message(document.get("responsePayload"))
+            if "timestamp" in document:
+                kept_at = parse_instant(document["timestamp"], "timestamp")
+    if isinstance(event, dict):
+        event = _with_time(event, kept_at)
+    return Undelivered(json.dumps(event), read_trigger(event, now), kept_because)
+
+
+def _with_time(event: dict[str, Any], kept_at: datetime) -> dict[str, Any]:
+    """Say when a trigger occurred that does not say it. What is forced has to say it itself, and is refused without."""
+    if "trigger" not in event or event.keys() & {"scheduledTime", "occurredAt"} or event.get("force"):
+        return event
+    return event | {"occurredAt": format_instant(kept_at)}
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What became of one message."""
+
+    what: str
+    result: str
+    done: bool
+
+    def __str__(self) -> str:
+        """One line, whatever the texts hold."""
+        return _one_line(f"{self.what}  {self.result}")
+
+
+class Redrive:
+    """Replays each message of the queue at most once."""
+
+    def __init__(self, sqs: "SQSClient", lambda_: "LambdaClient", queue_url: str, function_name: str) -> None:
+        self._sqs = sqs
+        self._lambda = lambda_
+        self._queue_url = queue_url
+        self._function_name = function_name
+
+    def held_elsewhere(self) -> int:
+        """How many messages another run holds, or one that was killed; to be asked before a run."""
+        answer = self._sqs.get_queue_attributes(
+            QueueUrl=self._queue_url, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
+        )
+        return int(answer["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
+
+    def run(self, *, dry: bool) -> Generator[Replay]:
+        """Replay every message, and let those return to the queue at the end that `dispatch` did not accept."""
+        handled: dict[str, bool] = {}
+        held: dict[str, str] = {}
+        try:
+            while messages := self._receive():
+                held |= {message["MessageId"]: message["ReceiptHandle"] for message in messages}
+                for message in messages:
+                    message_id = message["MessageId"]
+                    if message_id not in handled:
+                        replay = self._replay(message, dry=dry)
+                        handled[message_id] = replay.done
+                        yield replay
+                    if handled[message_id] and not dry:
+                        self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
+                        held.pop(message_id, None)
+        finally:
+            for receipt_handle in held.values():
+                with suppress(BotoCoreError, ClientError):  # it returns by itself, only later
+                    self._sqs.change_message_visibility(
+                        QueueUrl=self._queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=0
+                    )
+
+    def _receive(self) -> list["MessageTypeDef"]:
+        return self._sqs.receive_message(
+            QueueUrl=self._queue_url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=HOLD_SECONDS,
+            WaitTimeSeconds=2,  # asks all of the queue's servers; without it some are left out
+            MessageSystemAttributeNames=["SentTimestamp"],
+            MessageAttributeNames=["ERROR_MESSAGE"],
+        ).get("Messages", [])
+
+    def _replay(self, message: "MessageTypeDef", *, dry: bool) -> Replay:
+        sent_at = instant_at(int(message["Attributes"]["SentTimestamp"]) / 1000)
+        try:
+            undelivered = unwrap(message["Body"], sent_at, now=datetime.now(UTC))
+        except ValueError as error:
+            what = f"message {message['MessageId']}  kept {format_instant(sent_at)}"
+            return Replay(what, f"left: {error}", done=False)
+        what = f"{undelivered.trigger.name}  {format_instant(undelivered.trigger.occurred_at)}"
+        if dry:
+            because = undelivered.kept_because or _error_message(message) or "the message does not say"
+            return Replay(what, f"would be replayed; kept because: {because}", done=True)
+        try:
+            return Replay(what, f"accepted: {self._dispatch(undelivered.payload)}", done=True)
+        except (RedriveError, BotoCoreError, ClientError) as error:
+            return Replay(what, f"refused, left: {error}", done=False)
+
+    def _dispatch(self, payload: str) -> str:
+        """Let `dispatch` do what the event says, and return what it did.
+
+        Raises RedriveError with its reason where it does not.
+        """
+        answer = self._lambda.invoke(FunctionName=self._function_name, Payload=payload.encode())
+        result: Any = json.loads(answer["Payload"].read())
+        if answer.get("FunctionError"):
+            raise RedriveError(_message(result) or "the function failed without a reason")
+        if result.get("dry_run"):
+            return "it was a dry run, and rotated nothing"
+        return f"requests {result['requests']}, correlation_id {result['correlation_id']}"
+
+
+def connect(stack: str) -> Redrive:
+    """Find the queue and the function of a stack, with the caller's own credentials.
+
+    Raises RedriveError where there is no such stack of this application.
+    """
+    stacks = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in stacks[0].get("Outputs", [])}
+    if missing := [name for name in OUTPUTS if name not in outputs]:
+        raise RedriveError(f"the stack {stack} has no output {' and '.join(missing)}: is it one of this application?")
+    sqs, lambda_ = boto3.client("sqs", config=CLIENT_CONFIG), boto3.client("lambda", config=CLIENT_CONFIG)
+    return Redrive(sqs, lambda_, *(outputs[name] for name in OUTPUTS))
+
+
+def main() -> int:
+    """Return the exit status: 0 where every message was replayed, 1 where some are left, 2 where it could not begin."""
+    arguments = _arguments()
+    try:
+        redrive = connect(arguments.stack)
+        held = redrive.held_elsewhere()
+    except (RedriveError, BotoCoreError, ClientError) as error:
+        print(_one_line(str(error)), file=sys.stderr)
+        return 2
+    if held:
+        print(f"held by another run, or by one that was killed: {held}; run it again in {HOLD_SECONDS // 60} minutes")
+    return 1 if _tell(redrive, dry=arguments.dry) or held else 0
+
+
+def _tell(redrive: Redrive, *, dry: bool) -> int:
+    """Run, with one line a message; return how many messages are left that should not be."""
+    replays = []
+    with closing(redrive.run(dry=dry)) as running:
+        try:
+            for replay in running:
+                print(replay, flush=True)
+                replays.append(replay)
+        except (BotoCoreError, ClientError) as error:
+            print(_one_line(f"the run ended early, run it again: {error}"), file=sys.stderr)
+            return 1
+    left = sum(not replay.done for replay in replays)
+    print(f"{len(replays) - left} {'to replay' if dry else 'replayed'}, {left} left in UndeliveredTriggers")
+    return left
+
+
+def _error_message(message: "MessageTypeDef") -> str:
+    """Say what EventBridge or its Scheduler attached to a message of theirs."""
+    attributes = message.get("MessageAttributes", {})
+    return attributes["ERROR_MESSAGE"].get("StringValue", "") if "ERROR_MESSAGE" in attributes else ""
+
+
+def _message(payload: object) -> str:
+    """What a function said when it failed, as Lambda passes it on."""
+    return str(payload.get("errorMessage") or "") if isinstance(payload, dict) else ""
+
+
+def _one_line(text: str) -> str:
+    """Cut a text, and show what would move the cursor as an escape: it may come from outside."""
+    cut = text if len(text) <= _MAXIMUM_LENGTH else text[:_MAXIMUM_LENGTH] + "…"
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in cut)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make redrive", description=__doc__)
+    parser.add_argument("--stack", required=True)
+    parser.add_argument("--dry", action="store_true", help="only show the messages")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
