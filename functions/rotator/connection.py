@@ -44,7 +44,8 @@ def trust(authorities: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=certifi.where())
     if authorities:
         try:
-            context.load_verify_locations(cadata=authorities)
+            # Comments between the certificates may be in any language; the certificates are ASCII.
+            context.load_verify_locations(cadata=authorities.encode("ascii", "ignore").decode())
         except (ssl.SSLError, ValueError) as error:
             raise SettingsError(
                 f"the SSM parameter that the template's parameter CaCertificateParameter names must hold certificates"

@@ -7,6 +7,8 @@ from ipaddress import ip_address
 
 import httpx
 
+MAXIMUM_DAYS = 10_000  # beyond any schedule, and within what dates can add
+
 
 class SettingsError(ValueError):
     """The environment lacks a variable or holds a wrong one; the text names it and the template's parameter."""
@@ -129,7 +131,7 @@ def _duration(environment: Mapping[str, str], name: str, parameter: str, unit: s
         duration = timedelta(**{unit: float(value)})
     except (ValueError, OverflowError):
         duration = timedelta()
-    if duration <= timedelta():
+    if not timedelta() < duration <= timedelta(days=MAXIMUM_DAYS):
         raise SettingsError(f"{name} must be a number of {unit}, not {value!r:.60}; {_source(parameter)}")
     return duration
 

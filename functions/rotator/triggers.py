@@ -105,9 +105,9 @@ def _direct(name: str, options: dict[str, object], now: datetime) -> Trigger:
 
 
 def _only(options: dict[str, object]) -> frozenset[str] | None:
-    ids = options.get("only")
-    if ids is None:
+    if "only" not in options:
         return None
+    ids = options["only"]
     if not isinstance(ids, list) or not ids:
         raise ValueError("only must be a list of rotation ids")
     return frozenset(parse_rotation_id(rotation_id, f"only[{at}]") for at, rotation_id in enumerate(ids))

@@ -15,7 +15,7 @@ def universal_auth(secret: str) -> Login:
     """
     try:
         fields = json.loads(secret)
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         raise ValueError('the machine identity\'s secret must be JSON: {"clientId": "…", "clientSecret": "…"}')

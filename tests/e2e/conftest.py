@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.faults import Run, run_all
 from tests.sandbox.sandbox import Sandbox, sandbox
 from tests.sandbox.standin.rotations import Rotation
 
@@ -17,6 +18,12 @@ def deployed(artifacts: Path) -> Iterator[Sandbox]:
     assert artifacts.is_dir()
     with sandbox() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def run(deployed: Sandbox) -> Iterator[Run]:
+    """Every fault of Infisical, caused once for all tests that look at its traces."""
+    yield from run_all(deployed)
 
 
 @pytest.fixture

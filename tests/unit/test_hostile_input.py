@@ -3,11 +3,14 @@
 import json
 
 import pytest
+import trustme
 
+from rotator.connection import trust
 from rotator.model import RotationRequest
 from rotator.rotation_map import RotationMapError, parse_rotation_map
 from rotator.settings import RotateSettings, SettingsError
 from rotator.triggers import UnsupportedEventError, read_trigger
+from rotator.universal_auth import universal_auth
 from tests.unit.fakes import NOW, rotation_id
 from tests.unit.test_model import message
 from tests.unit.test_settings import with_url
@@ -55,3 +58,24 @@ def test_an_event_that_is_nested_too_deeply_to_show_is_refused() -> None:
 
     with pytest.raises(UnsupportedEventError, match="scheduledTime must be"):
         read_trigger({"trigger": "weekly", "scheduledTime": deep}, NOW)
+
+
+def test_an_empty_choice_is_not_everything() -> None:
+    with pytest.raises(UnsupportedEventError, match="only must be a list"):
+        read_trigger({"trigger": "weekly", "only": None}, NOW)
+
+
+def test_a_secret_that_is_nested_too_deeply_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be JSON"):
+        universal_auth("[" * 100_000)
+
+
+def test_certificates_may_have_comments_in_any_language() -> None:
+    certificate = trustme.CA().cert_pem.bytes().decode()
+
+    assert trust(f"\ufeff# Autorité Müller\n{certificate}").get_ca_certs()
+
+
+def test_an_interval_beyond_what_dates_can_add_is_refused() -> None:
+    with pytest.raises(SettingsError, match="MINIMUM_INTERVAL_MINUTES"):
+        RotateSettings.read({**with_url("https://us.infisical.com"), "MINIMUM_INTERVAL_MINUTES": "1e10"})

@@ -1,0 +1,159 @@
+"""The audit: whoever stops rotating, fails, or rotates beside us, is told of."""
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from audit import Audit
+from rotator.rotation_map import RotationMapError
+from rotator.telemetry import Metric, Telemetry
+from tests.component.world import START, World
+from tests.sandbox.standin.faults import Fails, Point
+from tests.sandbox.standin.rotations import Rotation
+
+UNKNOWN = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00ff"
+ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror/deployer-AbCdEf"
+DAY = 86_400
+
+
+class Observer:
+    """An audit of a world by a map, and what it says."""
+
+    def __init__(self, world: World, rotation_map: object, maximum_age: timedelta = timedelta(days=35)) -> None:
+        self.logs = io.StringIO()
+        self.world = world
+        self.audit = Audit(
+            read_map=lambda: rotation_map if isinstance(rotation_map, str) else json.dumps(rotation_map),
+            infisical=world.infisical,
+            maximum_age=maximum_age,
+            telemetry=Telemetry(str(uuid4()), "INFO", self.logs),  # loggers of one name share their stream
+            clock=world.clock,
+        )
+
+    def look(self) -> dict[str, float]:
+        return self.audit("correlation")
+
+    def lines(self, message: str) -> Iterator[dict[str, Any]]:
+        for line in map(json.loads, self.logs.getvalue().splitlines()):
+            if line.get("message") == message:
+                yield line
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def another(world: World, age_days: float = 1, **fields: Any) -> Rotation:  # noqa: ANN401 - the stand-in's
+    at = START - timedelta(days=age_days)
+    fields = {"is_auto_rotation_enabled": False, **fields}
+    return world.server.add_rotation(user_name=f"user-{len(world.server.rotations)}", last_rotated_at=at, **fields)
+
+
+def test_where_all_is_well_only_the_metrics_speak(world: World) -> None:
+    observer = Observer(world, {"triggers": {"weekly": another(world, 7).id}})
+
+    assert observer.look() == {
+        Metric.ROTATIONS_WATCHED: 1,
+        Metric.OVERDUE_ROTATIONS: 0,
+        Metric.FAILED_ROTATIONS: 0,
+        Metric.AUTO_ROTATION_ENABLED: 0,
+        Metric.UNREADABLE_ROTATIONS: 0,
+        Metric.OLDEST_ROTATION_AGE: 7 * DAY,
+    }
+    assert list(observer.lines("rotation needs attention")) == []
+
+
+def test_an_overdue_rotation_is_named_with_its_age_and_limit(world: World) -> None:
+    stale = another(world, 36, name="stale")
+    observer = Observer(world, {"triggers": {"weekly": [stale.id, another(world).id]}})
+
+    metrics = observer.look()
+
+    assert (metrics[Metric.OVERDUE_ROTATIONS], metrics[Metric.OLDEST_ROTATION_AGE]) == (1, 36 * DAY)
+    (line,) = observer.lines("rotation needs attention")
+    assert (line["rotation_name"], line["remarks"], line["age_days"], line["limit_days"]) == (
+        "stale",
+        ["overdue"],
+        36,
+        35,
+    )
+
+
+@pytest.mark.parametrize(("age", "limit", "overdue"), [(9, "8 days", 1), (40, "41 days", 0), (8, "8 days", 0)])
+def test_a_map_entry_overrides_the_maximum_age(world: World, age: int, limit: str, overdue: int) -> None:
+    entry = {"id": another(world, age).id, "maximumAge": limit}
+
+    assert Observer(world, {"triggers": {"weekly": entry}}).look()[Metric.OVERDUE_ROTATIONS] == overdue
+
+
+def test_selectors_and_mirrors_are_watched_and_each_rotation_once_with_its_strictest_limit(world: World) -> None:
+    project = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0001"
+    rotations = [another(world, 10, project_id=project) for _ in range(3)]
+    observer = Observer(
+        world,
+        {
+            "triggers": {"weekly": {"project": project}, "daily": {"id": rotations[0].id, "maximumAge": "2 days"}},
+            "mirrors": {ARN: rotations[1].id},
+        },
+    )
+
+    metrics = observer.look()
+
+    assert (metrics[Metric.ROTATIONS_WATCHED], metrics[Metric.OVERDUE_ROTATIONS]) == (3, 1)
+
+
+def test_a_failed_rotation_is_told_in_infisicals_words(world: World) -> None:
+    rotation = another(world, 7)
+    world.server.faults.add(rotation.id, Fails(Point.BEFORE, message="no such luck"))
+    world.ensure(world.request(rotation=rotation))
+    observer = Observer(world, {"triggers": {"weekly": rotation.id}})
+
+    assert observer.look()[Metric.FAILED_ROTATIONS] == 1
+    (line,) = observer.lines("rotation needs attention")
+    assert line["remarks"] == ["failed"]
+    assert "no such luck" in line["explanation"]
+
+
+def test_infisical_rotating_beside_us_is_told(world: World) -> None:
+    observer = Observer(world, {"triggers": {"weekly": another(world, is_auto_rotation_enabled=True).id}})
+
+    assert observer.look()[Metric.AUTO_ROTATION_ENABLED] == 1
+    assert [line["remarks"] for line in observer.lines("rotation needs attention")] == [["rotates itself"]]
+
+
+def test_what_cannot_be_read_is_counted_and_stops_nothing(world: World) -> None:
+    observer = Observer(
+        world, {"triggers": {"weekly": [UNKNOWN, {"project": UNKNOWN}, another(world, 36).id], "other": [UNKNOWN]}}
+    )
+
+    metrics = observer.look()
+
+    assert (metrics[Metric.UNREADABLE_ROTATIONS], metrics[Metric.ROTATIONS_WATCHED]) == (2, 1)
+    assert metrics[Metric.OVERDUE_ROTATIONS] == 1
+    assert len(list(observer.lines("rotation unreadable"))) == 2
+
+
+def test_an_infisical_out_of_reach_is_no_silence(world: World) -> None:
+    rotation = another(world)
+    world.client_secret = "wrong"
+
+    metrics = Observer(world, {"triggers": {"weekly": rotation.id}}).look()
+
+    assert (metrics[Metric.ROTATIONS_WATCHED], metrics[Metric.UNREADABLE_ROTATIONS]) == (0, 1)
+
+
+def test_a_wrong_map_is_an_error(world: World) -> None:
+    with pytest.raises(RotationMapError):
+        Observer(world, "{").look()
+
+
+def test_an_audit_changes_nothing(world: World) -> None:
+    Observer(world, {"triggers": {"weekly": another(world, 99).id}}).look()
+
+    assert {entry.method for entry in world.server.requests if not entry.path.endswith("/login")} == {"GET"}

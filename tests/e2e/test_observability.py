@@ -1,0 +1,224 @@
+"""Alarms and dashboard watch what the functions really emit: taken from the logs of this run, not from a list."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from samcli.yamlhelper import yaml_parse
+
+from rotator.telemetry import Metric
+from tests.e2e.faults import Run
+from tests.e2e.looks import outcomes_of, scheduled
+from tests.sandbox.deployment import embedded_metrics
+from tests.sandbox.embedded_aws import ROOT
+from tests.sandbox.sandbox import Sandbox
+from tests.sandbox.standin.rotations import Rotation
+
+Watched = tuple[str, str, frozenset[tuple[str, str]]]
+
+# Metrics that AWS emits for the resources of the template, and the dimension that names the resource.
+AWS_METRICS = {
+    "AWS/Lambda": ("FunctionName", "AWS::Lambda::Function", {"Errors", "Throttles", "Duration"}),
+    "AWS/SQS": (
+        "QueueName",
+        "AWS::SQS::Queue",
+        {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
+    ),
+}
+
+# What tells that all is well, or how it is. Everything else that is emitted tells of a failure.
+NO_FAILURES = {
+    Metric.ROTATION_SUCCEEDED,
+    Metric.ROTATION_SKIPPED,
+    Metric.ROTATION_DEFERRED,  # nothing was done; OldestRequest tells when it lasts
+    Metric.ROTATION_DURATION,
+    Metric.HOOK_STEP_SUCCEEDED,
+    Metric.ROTATIONS_WATCHED,
+    Metric.OLDEST_ROTATION_AGE,
+    Metric.AUTO_ROTATION_ENABLED,
+}
+
+
+@pytest.fixture(scope="module")
+def emitted(deployed: Sandbox, run: Run) -> dict[Watched, float]:
+    """Every metric of this run by what identifies it, with its largest value; all faults were caused by now."""
+    assert run.ends
+    stack = deployed.stack
+    overdue = deployed.add_rotation("observed-overdue")
+    arn = deployed.hook.add_secret(
+        "observed-mirror",
+        {"accessKeyId": str(overdue.published["accessKeyId"]), "secretAccessKey": overdue.published["secretAccessKey"]},
+    )
+    fresh = deployed.add_rotation("observed-fresh", datetime.now(UTC))
+    mirror = deployed.hook.add_secret("observed-fresh", dict(_published(fresh)))
+    failed = [rotation.id for name, rotation in run.rotations.items() if name == "failed before"]
+    unknown = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00ff"
+    stack.put_map(
+        {"triggers": {"weekly": [overdue.id, unknown, *failed]}, "mirrors": {arn: overdue.id, mirror: fresh.id}}
+    )
+    stack.lambda_.invoke(FunctionName=stack.outputs["AuditFunctionName"], Payload=b"{}")
+    stack.invoke(scheduled("nobody-knows-me"))
+    stack.invoke({"trigger": "weekly", "only": failed})
+    deployed.hook.rotations.rotate(mirror)  # too soon
+    deployed.hook.rotations.rotate(arn)
+    stack.invoke({"trigger": "weekly", "only": [overdue.id]})  # too soon
+    outcomes_of(deployed, overdue, count=2)
+    largest: dict[Watched, float] = {}
+    for line in stack.dispatch_logs() + stack.rotate_logs() + stack.hook_logs() + stack.audit_logs():
+        for identity, value in _identified(line):
+            largest[identity] = max(largest.get(identity, value), value)
+    stack.take("FailedRotationsUrl")
+    return largest
+
+
+def _published(rotation: Rotation) -> dict[str, str]:
+    return {name: rotation.published[name] for name in ("accessKeyId", "secretAccessKey")}
+
+
+def _identified(line: dict[str, Any]) -> Iterator[tuple[Watched, float]]:
+    for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
+        for names in directive["Dimensions"]:
+            dimensions = frozenset((name, line[name]) for name in names)
+            for metric, value in embedded_metrics(line).items():
+                yield (directive["Namespace"], metric, dimensions), value
+
+
+@pytest.fixture(scope="module")
+def alarms(deployed: Sandbox) -> dict[str, dict[str, Any]]:
+    """The stack's alarms by their logical ids."""
+    described = deployed.stack.aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    by_name = {alarm["AlarmName"]: alarm for alarm in described}
+    return {logical: by_name[name] for logical, name in deployed.stack.resources("AWS::CloudWatch::Alarm").items()}
+
+
+def _watched(alarm: dict[str, Any]) -> Watched:
+    dimensions = frozenset((each["Name"], each["Value"]) for each in alarm["Dimensions"])
+    return alarm["Namespace"], alarm["MetricName"], dimensions
+
+
+def _is_known(deployed: Sandbox, emitted: dict[Watched, float], watched: Watched) -> bool:
+    namespace, metric, dimensions = watched
+    if namespace not in AWS_METRICS:
+        return watched in emitted
+    dimension, kind, metrics = AWS_METRICS[namespace]
+    ours = {name.rsplit("/", 1)[-1] for name in deployed.stack.resources(kind).values()}
+    return metric in metrics and any(dimensions == {(dimension, name)} for name in ours)
+
+
+def test_every_alarm_watches_what_is_really_emitted(
+    deployed: Sandbox, emitted: dict[Watched, float], alarms: dict[str, dict[str, Any]]
+) -> None:
+    watched = {logical: _watched(alarm) for logical, alarm in alarms.items()}
+
+    assert len(watched) > 20
+    assert {logical: each for logical, each in watched.items() if not _is_known(deployed, emitted, each)} == {}
+
+
+def test_every_emitted_failure_has_an_alarm(emitted: dict[Watched, float], alarms: dict[str, dict[str, Any]]) -> None:
+    watched = {_watched(alarm) for alarm in alarms.values()}
+
+    assert {metric for _, metric, _ in emitted} == set(Metric), "every metric of the code was emitted in this run"
+    assert {each for each in emitted if each[1] not in NO_FAILURES} <= watched
+
+
+@pytest.mark.parametrize(
+    "logical",
+    [
+        "RotationFailedAlarm",
+        "RotationRefusedAlarm",
+        "RotationUnconfirmedAlarm",
+        "OverdueRotationsAlarm",
+        "FailedStatesAlarm",
+        "UnreadableRotationsAlarm",
+        "UnmappedTriggerAlarm",
+        "HookStepFailedAlarm",
+    ],
+)
+def test_the_fault_that_should_raise_an_alarm_crosses_its_threshold(
+    emitted: dict[Watched, float], alarms: dict[str, dict[str, Any]], logical: str
+) -> None:
+    alarm = alarms[logical]
+
+    assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+    assert emitted[_watched(alarm)] >= alarm["Threshold"]
+
+
+def test_an_audit_that_is_silent_for_more_than_a_day_is_an_alarm(alarms: dict[str, dict[str, Any]]) -> None:
+    alarm = alarms["AuditSilentAlarm"]
+
+    assert alarm["TreatMissingData"] == "breaching"
+    assert timedelta(days=1) < timedelta(seconds=alarm["Period"] * alarm["EvaluationPeriods"]) < timedelta(days=2)
+    assert (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"]) == (
+        "SampleCount",
+        "LessThanThreshold",
+        1,
+    )
+
+
+def test_failing_functions_cross_the_threshold_of_their_alarm(
+    deployed: Sandbox, emitted: dict[Watched, float], alarms: dict[str, dict[str, Any]]
+) -> None:
+    assert emitted
+    alarm = alarms["DispatchErrorsAlarm"]  # an unmapped trigger was raised in the run
+    now = datetime.now(UTC)
+
+    points = deployed.stack.aws.client("cloudwatch").get_metric_statistics(
+        Namespace=alarm["Namespace"],
+        MetricName=alarm["MetricName"],
+        Dimensions=alarm["Dimensions"],
+        StartTime=now - timedelta(hours=1),
+        EndTime=now + timedelta(minutes=1),
+        Period=alarm["Period"],
+        Statistics=[alarm["Statistic"]],
+    )["Datapoints"]
+
+    assert max(point["Sum"] for point in points) >= alarm["Threshold"]
+
+
+def test_every_alarm_says_what_to_do_and_tells_the_topic(deployed: Sandbox, alarms: dict[str, dict[str, Any]]) -> None:
+    for logical, alarm in alarms.items():
+        assert "Look at" in alarm["AlarmDescription"], logical
+        assert "docs/runbook.md#" in alarm["AlarmDescription"], logical
+        assert alarm["AlarmActions"] == [deployed.stack.outputs["AlarmTopic"]], logical
+
+
+def test_every_widget_of_the_dashboard_shows_what_is_really_emitted(
+    deployed: Sandbox, emitted: dict[Watched, float]
+) -> None:
+    (name,) = deployed.stack.resources("AWS::CloudWatch::Dashboard").values()
+    body = json.loads(deployed.stack.aws.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
+    shown = {watched for widget in body["widgets"] if widget["type"] == "metric" for watched in _metrics(widget)}
+
+    assert len(shown) > 12
+    assert {watched for watched in shown if not _is_known(deployed, emitted, watched)} == set()
+
+
+def _metrics(widget: dict[str, Any]) -> Iterator[Watched]:
+    """What a widget shows, with the dashboard's shorthands written out."""
+    previous: list[str] = []
+    for row in widget["properties"]["metrics"]:
+        words = [word for word in row if isinstance(word, str)]
+        if not words:
+            continue  # an expression
+        if words[0] == "...":
+            words = previous[: len(previous) - (len(words) - 1)] + words[1:]
+        words = [before if word == "." else word for word, before in zip(words, previous or words, strict=False)]
+        previous = words
+        namespace, metric, *dimensions = words
+        yield namespace, metric, frozenset(zip(dimensions[::2], dimensions[1::2], strict=True))
+
+
+@pytest.mark.parametrize("query", ["QueryRotation", "QueryTrigger"])
+def test_saved_queries_ask_for_fields_that_the_logs_have(
+    deployed: Sandbox, emitted: dict[Watched, float], query: str
+) -> None:
+    assert emitted
+    text = yaml_parse((ROOT / "template.yaml").read_text())["Resources"][query]["Properties"]["QueryString"]
+    logged = {name for line in deployed.stack.dispatch_logs() + deployed.stack.rotate_logs() for name in line}
+    fields = {word.strip() for word in text.split("|")[0].removeprefix("fields").split(",")}
+    filtered = text.split("filter ")[1].split(" ")[0]
+
+    assert fields - {"@timestamp"} <= logged
+    assert filtered in logged
