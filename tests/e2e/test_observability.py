@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.config import Config
 from samcli.yamlhelper import yaml_parse
 
 from rotator.telemetry import Metric
@@ -157,11 +159,29 @@ def test_an_audit_that_is_silent_for_more_than_a_day_is_an_alarm(alarms: dict[st
     )
 
 
-def test_failing_functions_cross_the_threshold_of_their_alarm(
-    deployed: Sandbox, emitted: dict[Watched, float], alarms: dict[str, dict[str, Any]]
-) -> None:
+@pytest.fixture(scope="module")
+def troubled(deployed: Sandbox, emitted: dict[Watched, float]) -> None:
+    """Every function ends in an error, and is not allowed to run."""
     assert emitted
-    alarm = alarms["DispatchErrorsAlarm"]  # an unmapped trigger was raised in the run
+    stack = deployed.stack
+    stack.put_map("{")
+    for name in stack.resources("AWS::Lambda::Function").values():
+        stack.lambda_.invoke(FunctionName=name, Payload=b'{"Records": [{}], "trigger": "weekly"}')
+        stack.lambda_.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+        with suppress(stack.lambda_.exceptions.TooManyRequestsException):
+            stack.aws.session().client(
+                "lambda", endpoint_url=stack.aws.endpoint, config=Config(retries={"total_max_attempts": 1})
+            ).invoke(FunctionName=name, Payload=b"{}")
+        stack.lambda_.delete_function_concurrency(FunctionName=name)
+
+
+@pytest.mark.parametrize("trouble", ["Errors", "Throttles"])
+@pytest.mark.parametrize("function", ["Dispatch", "Rotate", "Hook", "Audit"])
+@pytest.mark.usefixtures("troubled")
+def test_a_function_in_trouble_crosses_the_threshold_of_its_alarm(
+    deployed: Sandbox, alarms: dict[str, dict[str, Any]], function: str, trouble: str
+) -> None:
+    alarm = alarms[f"{function}{trouble}Alarm"]
     now = datetime.now(UTC)
 
     points = deployed.stack.aws.client("cloudwatch").get_metric_statistics(
@@ -175,6 +195,32 @@ def test_failing_functions_cross_the_threshold_of_their_alarm(
     )["Datapoints"]
 
     assert max(point["Sum"] for point in points) >= alarm["Threshold"]
+
+
+def test_near_time_out_is_just_before_each_functions_time_out(
+    deployed: Sandbox, alarms: dict[str, dict[str, Any]]
+) -> None:
+    for function in ("Dispatch", "Rotate", "Hook", "Audit"):
+        name = deployed.stack.resources("AWS::Lambda::Function")[f"{function}Function"]
+        seconds = deployed.stack.lambda_.get_function_configuration(FunctionName=name)["Timeout"]
+        assert 0.9 * seconds <= alarms[f"{function}NearTimeoutAlarm"]["Threshold"] / 1000 < seconds
+
+
+@pytest.mark.parametrize("queue", ["UndeliveredTriggers", "FailedRotations", "UndeliveredAudits"])
+def test_a_message_in_a_dead_letter_queue_crosses_the_threshold_of_its_alarm(
+    deployed: Sandbox, alarms: dict[str, dict[str, Any]], queue: str
+) -> None:
+    """The embedded AWS has no metrics of queues; what the metric tells is this attribute."""
+    url = deployed.stack.resources("AWS::SQS::Queue")[queue]
+    fifo: Any = {"MessageGroupId": "g", "MessageDeduplicationId": "d"} if url.endswith(".fifo") else {}
+    deployed.stack.sqs.send_message(QueueUrl=url, MessageBody="{}", **fifo)
+
+    depth = deployed.stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+
+    alarm = alarms[f"{queue}Alarm"]
+    assert int(depth["Attributes"]["ApproximateNumberOfMessages"]) >= alarm["Threshold"]
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": url.rsplit("/", 1)[-1]}]
+    deployed.stack.sqs.purge_queue(QueueUrl=url)
 
 
 def test_every_alarm_says_what_to_do_and_tells_the_topic(deployed: Sandbox, alarms: dict[str, dict[str, Any]]) -> None:
