@@ -21,9 +21,9 @@ def deployed(artifacts: Path) -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="session")
-def run(deployed: Sandbox) -> Iterator[Run]:
+def run(deployed: Sandbox) -> Run:
     """Every fault of Infisical, caused once for all tests that look at its traces."""
-    yield from run_all(deployed)
+    return run_all(deployed)
 
 
 @pytest.fixture

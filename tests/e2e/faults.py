@@ -3,7 +3,6 @@
 The ones that say nothing are watched until the function's time is up.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tests.e2e.looks import outcomes_of, posts_for, scheduled
@@ -63,12 +62,14 @@ class Run(NamedTuple):
     rotations: dict[str, Rotation]
     ends: dict[str, dict[str, Any]]
     failed: dict[str, dict[str, Any]]
+    in_flight: int  # messages in RotationRequests.fifo at the end
+    waiting: int
     before: dict[str, float]
     after: dict[str, float]
 
 
-def run_all(deployed: Sandbox) -> Iterator[Run]:
-    """Cause them, and yield how they ended; put everything back afterwards."""
+def run_all(deployed: Sandbox) -> Run:
+    """Cause them, return how they ended, and put everything back."""
     stack, faults = deployed.stack, deployed.infisical.faults
     busy = deployed.add_rotation("faults-busy")
     rotations = {name: deployed.add_rotation("faults-" + name.replace(" ", "-").replace(",", "")) for name in CASES}
@@ -93,7 +94,19 @@ def run_all(deployed: Sandbox) -> Iterator[Run]:
 
     after = stack.metrics()
     failed = {message["rotation_id"]: message for message in stack.take("FailedRotationsUrl")}
-    yield Run(rotations, {name: ends[each.id] for name, each in rotations.items()}, failed, before, after)
+    requests = stack.sqs.get_queue_attributes(QueueUrl=stack.outputs["RotationRequestsUrl"], AttributeNames=["All"])[
+        "Attributes"
+    ]
     deployed.identity.projects = None
     stack.lambda_.update_function_configuration(FunctionName=function, Timeout=template_seconds)
     stack.sqs.purge_queue(QueueUrl=stack.outputs["RotationRequestsUrl"])
+    named = {name: ends[each.id] for name, each in rotations.items()}
+    return Run(
+        rotations,
+        named,
+        failed,
+        int(requests["ApproximateNumberOfMessagesNotVisible"]),
+        int(requests["ApproximateNumberOfMessages"]),
+        before,
+        after,
+    )
