@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools.utilities.parameters import SSMProvider
-
-from rotator.aws import CLIENT_CONFIG
+from rotator.aws import parameter_reader
 from rotator.connection import connect
 from rotator.errors import InfisicalError
 from rotator.findings import Finding, examine, summarize
 from rotator.infisical import Infisical
 from rotator.instant import format_instant, instant_at
 from rotator.rotation_map import Entry, parse_rotation_map
-from rotator.selection import EmptySelectionError, Selected, select
+from rotator.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, Selected, select
 from rotator.settings import AuditSettings
 from rotator.states import read_states
 from rotator.telemetry import Telemetry
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from rotator.clock import Clock
-
-LIST_TIMEOUT_SECONDS = 45
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ class Audit:
                 unreadable += 1
                 self._warn_unreadable(selected.rotation.id, state)
             else:
-                findings.append(examine(state, selected.rotation.maximum_age or self.maximum_age, now))
+                findings.append(examine(state, self._limit(selected), now))
         for finding in findings:
             if finding.remarks:
                 self._warn(finding)
@@ -103,9 +99,8 @@ def _audit() -> Audit:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = AuditSettings.read(os.environ)
     mapped, common = settings.mapped, settings.mapped.common
-    ssm = SSMProvider(boto_config=CLIENT_CONFIG)
     return Audit(
-        read_map=lambda: str(ssm.get(mapped.rotation_map_parameter, force_fetch=True, decrypt=True)),
+        read_map=parameter_reader(mapped.rotation_map_parameter),
         infisical=connect(common.infisical, time),
         maximum_age=settings.maximum_age,
         telemetry=Telemetry(common.service, common.log_level),

@@ -8,18 +8,17 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from aws_lambda_powertools.utilities.parameters import SSMProvider
 
-from rotator.aws import CLIENT_CONFIG
+from rotator.aws import CLIENT_CONFIG, parameter_reader
 from rotator.connection import connect
-from rotator.errors import InfisicalError
+from rotator.errors import reason_of
 from rotator.infisical import Infisical
 from rotator.instant import format_instant, instant_at
 from rotator.model import RotationRequest
 from rotator.preview import preview
 from rotator.queues import RequestQueue
 from rotator.rotation_map import UnmappedTriggerError, parse_rotation_map
-from rotator.selection import Selected, only, select
+from rotator.selection import LIST_TIMEOUT_SECONDS, Selected, only, select
 from rotator.settings import MappedSettings
 from rotator.states import read_states
 from rotator.telemetry import Metric, Telemetry
@@ -31,12 +30,6 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from rotator.clock import Clock
-
-# Long enough for a burst of events, short enough that whoever changes the map sees the change.
-MAP_CACHE_SECONDS = 5
-
-# One answer holds all rotations of a project: tens of megabytes for tens of thousands.
-LIST_TIMEOUT_SECONDS = 45
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +83,7 @@ class Dispatch:
         return only(trigger.only, select(entries, list_rotations))
 
     def _refuse(self, error: Exception, correlation_id: str) -> None:
-        reason = error.reason if isinstance(error, InfisicalError) else type(error).__name__.removesuffix("Error")
+        reason = reason_of(error)
         self.telemetry.logger.error(
             "trigger refused", reason=reason, explanation=str(error), correlation_id=correlation_id
         )
@@ -102,9 +95,8 @@ class Dispatch:
 def _dispatch() -> Dispatch:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = MappedSettings.read(os.environ)
-    ssm = SSMProvider(boto_config=CLIENT_CONFIG)
     return Dispatch(
-        read_map=lambda: str(ssm.get(settings.rotation_map_parameter, max_age=MAP_CACHE_SECONDS, decrypt=True)),
+        read_map=parameter_reader(settings.rotation_map_parameter),
         infisical=connect(settings.common.infisical, time),
         minimum_interval=settings.common.minimum_interval,
         requests=RequestQueue(boto3.client("sqs", config=CLIENT_CONFIG), settings.common.requests_queue_url),

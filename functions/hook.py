@@ -13,12 +13,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from aws_lambda_powertools.utilities.parameters import SSMProvider
 
-from rotator.aws import CLIENT_CONFIG
+from rotator.aws import CLIENT_CONFIG, parameter_reader
 from rotator.clock import Deadline
 from rotator.connection import connect
-from rotator.errors import InfisicalError
+from rotator.errors import reason_of
 from rotator.fresh_key import FreshKeys
 from rotator.infisical import Infisical
 from rotator.mirror import MirrorError, key_in, with_key
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
     from rotator.clock import Clock
 
-MAP_CACHE_SECONDS = 5
 FINISH_SECONDS = 5.0
 
 
@@ -64,7 +62,7 @@ class Hook:
         try:
             self._step(step, StagedSecret.describe(self.secrets, secret_id, token), deadline)
         except Exception as error:
-            reason = error.reason if isinstance(error, InfisicalError) else type(error).__name__.removesuffix("Error")
+            reason = reason_of(error)
             # The traceback is Lambda's to log, once.
             self.telemetry.logger.error("hook step failed", reason=reason, explanation=str(error), **log)  # noqa: TRY400
             self.telemetry.count(Metric.HOOK_STEP_FAILED, reason=reason, **log)
@@ -141,12 +139,11 @@ def _parse(event: object) -> tuple[str, str, str]:
 def _hook() -> Hook:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = MappedSettings.read(os.environ)
-    ssm = SSMProvider(boto_config=CLIENT_CONFIG)
     infisical = connect(settings.common.infisical, time)
     telemetry = Telemetry(settings.common.service, settings.common.log_level)
     requests = RequestQueue(boto3.client("sqs", config=CLIENT_CONFIG), settings.common.requests_queue_url)
     return Hook(
-        read_map=lambda: str(ssm.get(settings.rotation_map_parameter, max_age=MAP_CACHE_SECONDS, decrypt=True)),
+        read_map=parameter_reader(settings.rotation_map_parameter),
         secrets=boto3.client("secretsmanager", config=CLIENT_CONFIG),
         infisical=infisical,
         fresh_keys=FreshKeys(infisical, requests, settings.common.minimum_interval, telemetry.logger),

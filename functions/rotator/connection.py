@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import boto3
 import certifi
 import httpx
-from aws_lambda_powertools.utilities.parameters import SecretsProvider, SSMProvider
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
-from rotator.aws import CLIENT_CONFIG
+from rotator.aws import CLIENT_CONFIG, parameter_reader
 from rotator.aws_auth import aws_auth
 from rotator.errors import UnreachableError
 from rotator.identity import Login, MachineIdentity
@@ -32,7 +32,9 @@ def connect(settings: InfisicalSettings, clock: "Clock") -> Infisical:
     Raises SettingsError where the certificate authorities are none.
     """
     identity = MachineIdentity(settings.url, _login(settings), clock.time)
-    transport = httpx.HTTPTransport(verify=trust(_authorities(settings.ca_parameter)))
+    transport = httpx.HTTPTransport(
+        verify=trust(parameter_reader(settings.ca_parameter)() if settings.ca_parameter else "")
+    )
     return Infisical(settings.url, identity, BoundedTransport(transport, clock), clock)
 
 
@@ -52,10 +54,6 @@ def trust(authorities: str) -> ssl.SSLContext:
                 f" in PEM form: {error}"
             ) from None
     return context
-
-
-def _authorities(parameter: str) -> str:
-    return str(SSMProvider(boto_config=CLIENT_CONFIG).get(parameter, decrypt=True)) if parameter else ""
 
 
 def _login(settings: InfisicalSettings) -> Callable[[], Login]:

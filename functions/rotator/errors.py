@@ -84,6 +84,11 @@ class InvalidAnswerError(UncertainError):
     """The answer makes no sense; the text names the field."""
 
 
+def reason_of(error: Exception) -> str:
+    """A short name for logs and metrics, of whatever error."""
+    return error.reason if isinstance(error, InfisicalError) else type(error).__name__.removesuffix("Error")
+
+
 def raise_for_error(response: httpx.Response) -> None:
     """Turn any answer but a success into the error that says what it means."""
     if response.is_success:

@@ -58,12 +58,12 @@ class FreshKeys:
         """The published key once the rotation has happened; what cannot be read now is read again."""
         try:
             state = self.infisical.state(rotation, READ_TIMEOUT_SECONDS)
-            if state.last_rotated_at > before.last_rotated_at:
+            if state.committed_after(before):
                 return self.infisical.credentials(rotation, READ_TIMEOUT_SECONDS).published
         except InfisicalError as error:
             self.logger.warning("the rotation could not be read", explanation=str(error))
             return None
-        if state.failed and state.last_attempted_at > before.last_attempted_at:
+        if state.failed_after(before):
             raise MirrorError(f"the rotation failed. Infisical said: {state.last_message or 'nothing'}")
         return None
 

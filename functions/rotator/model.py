@@ -11,7 +11,7 @@ from rotator.shown import shown
 
 DEFAULT_TYPE = "aws-iam-user-secret"
 
-MAXIMUM_INTERVAL_SECONDS = 10_000 * 86_400  # beyond any schedule, and within what dates can add
+MAXIMUM_INTERVAL = timedelta(days=10_000)  # beyond any schedule, and within what dates can add
 
 _TYPE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -58,6 +58,14 @@ class RotationState:
     def failed(self) -> bool:
         """Whether the last attempt was recorded as failed, which may have happened after a commit."""
         return self.status == "failed"
+
+    def committed_after(self, before: "RotationState") -> bool:
+        """Whether a rotation was committed since an earlier look."""
+        return self.last_rotated_at > before.last_rotated_at
+
+    def failed_after(self, before: "RotationState") -> bool:
+        """Whether an attempt was recorded as failed since an earlier look."""
+        return self.failed and self.last_attempted_at > before.last_attempted_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +194,6 @@ def _type(fields: dict[str, object]) -> str:
 def _interval(value: object) -> timedelta | None:
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAXIMUM_INTERVAL_SECONDS:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAXIMUM_INTERVAL.total_seconds():
         raise ValueError(f"minimumIntervalSeconds must be a number of seconds, not {shown(value)}")
     return timedelta(seconds=value)

@@ -117,7 +117,7 @@ def _rotate(infisical: Infisical, request: RotationRequest, before: RotationStat
     except Exception as error:  # noqa: BLE001 - once it may have been sent, only the state tells what happened
         unexpected = UncertainError(f"unexpected {type(error).__name__} while rotating")
         return _confirm(infisical, request, before, unexpected, deadline)
-    if after.last_rotated_at > before.last_rotated_at:
+    if after.committed_after(before):
         return Outcome(Result.ROTATED, "Rotated", name=after.name)
     unchanged = UncertainError("Infisical answered with success, but lastRotatedAt has not advanced")
     return _confirm(infisical, request, before, unchanged, deadline)
@@ -141,9 +141,9 @@ def _confirm(
         except InfisicalError as error:
             unread = error
         else:
-            if now.last_rotated_at > before.last_rotated_at:
+            if now.committed_after(before):
                 return Outcome(Result.ROTATED, "Confirmed", f"it was committed, although: {cause}", now.name)
-            if now.failed and now.last_attempted_at > before.last_attempted_at:
+            if now.failed_after(before):
                 explanation = f"{cause}. The rotation's state says: {now.last_message or 'nothing'}"
                 return Outcome(Result.FAILED, "AttemptFailed", explanation, now.name)
         deadline.clock.sleep(max(0.0, min(pause, deadline.remaining_seconds())))

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from rotator.model import ListedRotation, MappedRotation, RotationState, Selector
 
+# One answer holds all rotations of a project: tens of megabytes for tens of thousands.
+LIST_TIMEOUT_SECONDS = 45
+
 ListRotations = Callable[[str, str], list[ListedRotation]]
 
 

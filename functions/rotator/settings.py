@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 import httpx
 
-MAXIMUM_DAYS = 10_000  # beyond any schedule, and within what dates can add
+from rotator.model import MAXIMUM_INTERVAL
 
 
 class SettingsError(ValueError):
@@ -131,7 +131,7 @@ def _duration(environment: Mapping[str, str], name: str, parameter: str, unit: s
         duration = timedelta(**{unit: float(value)})
     except (ValueError, OverflowError):
         duration = timedelta()
-    if not timedelta() < duration <= timedelta(days=MAXIMUM_DAYS):
+    if not timedelta() < duration <= MAXIMUM_INTERVAL:
         raise SettingsError(f"{name} must be a number of {unit}, not {value!r:.60}; {_source(parameter)}")
     return duration
 

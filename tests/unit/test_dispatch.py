@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatch import LIST_TIMEOUT_SECONDS, Dispatch
+from dispatch import Dispatch
 from rotator.errors import InvalidAnswerError, RejectedError
 from rotator.model import DEFAULT_TYPE
 from rotator.queues import RequestQueue, UndeliveredRequestsError
 from rotator.rotation_map import RotationMapError, UnmappedTriggerError
-from rotator.selection import EmptySelectionError, UnmappedRotationError
+from rotator.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, UnmappedRotationError
 from rotator.triggers import UnsupportedEventError
 from tests.unit.fakes import FakeInfisical, FakeSqs, Observed, VirtualClock, described, rotation_id
 
