@@ -24,7 +24,7 @@ hook: $(DEV) $(AWS) ## Let Secrets Manager rotate a secret that mirrors a key, o
 
 .PHONY: test
 test: $(DEV) $(AWS) ## Run every test
-	@pytest $(ARGS)
+	@pytest -n 2 --dist loadgroup $(ARGS)
 
 .PHONY: lint
 lint: $(DEV) ## Check style, types and the template

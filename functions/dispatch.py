@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -14,19 +15,19 @@ from rotator.connection import connect
 from rotator.errors import reason_of
 from rotator.infisical import Infisical
 from rotator.instant import format_instant, instant_at
+from rotator.key_guard import IamClients, KeyGuard
 from rotator.model import RotationRequest
+from rotator.policy import Decide
 from rotator.preview import preview
 from rotator.queues import RequestQueue
 from rotator.rotation_map import UnmappedTriggerError, parse_rotation_map
 from rotator.selection import LIST_TIMEOUT_SECONDS, Selected, only, select
-from rotator.settings import MappedSettings
-from rotator.states import read_states
+from rotator.settings import DispatchSettings
+from rotator.states import CONCURRENT_READS, read_states
 from rotator.telemetry import Metric, Telemetry
 from rotator.triggers import Trigger, read_trigger
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from rotator.clock import Clock
@@ -41,7 +42,7 @@ class Dispatch:
 
     read_map: Callable[[], str]
     infisical: Infisical
-    minimum_interval: "timedelta"
+    decide: Decide
     requests: RequestQueue
     telemetry: Telemetry
     clock: "Clock"
@@ -67,9 +68,8 @@ class Dispatch:
         ]
         if trigger.dry_run:
             states = read_states(self.infisical, selected)
-            previews = [
-                preview(request, state, self.minimum_interval) for request, state in zip(requests, states, strict=True)
-            ]
+            with ThreadPoolExecutor(CONCURRENT_READS) as pool:
+                previews = list(pool.map(partial(preview, decide=self.decide), requests, states))
             self.telemetry.logger.info("trigger previewed", **summary)
             return summary | {"dry_run": True, "rotations": previews}
         self.requests.send(requests)
@@ -94,13 +94,14 @@ class Dispatch:
 @cache
 def _dispatch() -> Dispatch:
     """Put the function together from its environment, once for each of Lambda's processes."""
-    settings = MappedSettings.read(os.environ)
+    settings = DispatchSettings.read(os.environ)
+    common = settings.mapped.common
     return Dispatch(
-        read_map=parameter_reader(settings.rotation_map_parameter),
-        infisical=connect(settings.common.infisical, time),
-        minimum_interval=settings.common.minimum_interval,
-        requests=RequestQueue(boto3.client("sqs", config=CLIENT_CONFIG), settings.common.requests_queue_url),
-        telemetry=Telemetry(settings.common.service, settings.common.log_level),
+        read_map=parameter_reader(settings.mapped.rotation_map_parameter),
+        infisical=connect(common.infisical, time),
+        decide=KeyGuard(IamClients(time), common.minimum_interval, settings.grace_period, time).decide,
+        requests=RequestQueue(boto3.client("sqs", config=CLIENT_CONFIG), common.requests_queue_url),
+        telemetry=Telemetry(common.service, common.log_level),
         clock=time,
     )
 

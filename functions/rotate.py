@@ -12,6 +12,8 @@ from rotator.aws import CLIENT_CONFIG
 from rotator.clock import Deadline
 from rotator.connection import connect
 from rotator.infisical import Infisical
+from rotator.key_guard import IamClients, KeyGuard
+from rotator.policy import Decide
 from rotator.queues import FailedQueue, RequestQueue
 from rotator.rotation import ensure_rotated
 from rotator.settings import RotateSettings
@@ -19,8 +21,6 @@ from rotator.telemetry import Telemetry
 from rotator.worker import Delivery, Worker
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from rotator.clock import Clock
@@ -35,7 +35,7 @@ class Rotate:
 
     worker: Worker
     infisical: Infisical
-    minimum_interval: "timedelta"
+    decide: Decide
     telemetry: Telemetry
     clock: "Clock"
 
@@ -43,7 +43,7 @@ class Rotate:
         """Work the batch, and name the messages that have to come back, as `ReportBatchItemFailures` wants it."""
         self.telemetry.logger.append_keys(function_request_id=request_id)
         deadline = Deadline(self.clock.monotonic() + remaining_seconds - FINISH_SECONDS, self.clock)
-        ensure = partial(ensure_rotated, self.infisical, minimum_interval=self.minimum_interval, deadline=deadline)
+        ensure = partial(ensure_rotated, self.infisical, self.decide, deadline=deadline)
         returned = self.worker.work(map(Delivery.of, event["Records"]), ensure)
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in returned]}
 
@@ -62,7 +62,7 @@ def _rotate() -> Rotate:
             clock=time,
         ),
         infisical=connect(settings.common.infisical, time),
-        minimum_interval=settings.common.minimum_interval,
+        decide=KeyGuard(IamClients(time), settings.common.minimum_interval, settings.grace_period, time).decide,
         telemetry=telemetry,
         clock=time,
     )

@@ -1,35 +1,54 @@
+import fcntl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.sandbox.deployment import build
 from tests.sandbox.embedded_aws import ROOT, forget_own_accounts
+from tests.sandbox.standin.core import SERVERS
 
-_captured: list[str] = []
+SHORTEST_REAL_SECRET = 20  # what is shorter was made up by a test, and may be a word
+
+_written: list[str] = []
 
 
 def pytest_configure() -> None:
     forget_own_accounts()
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move what looks back at the whole run to its end."""
+    """Let the tests of a folder that share something running stay together, and what looks back at it run last."""
+    for item in items:
+        if (folder := item.path.parent.name) in {"e2e", "runtime"}:
+            item.add_marker(pytest.mark.xdist_group(folder))
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    _captured.extend(text for _, text in report.sections)
+    _written.extend(text for _, text in report.sections)
 
 
-@pytest.fixture
-def captured() -> list[str]:
-    """What the tests before this one wrote: standard output and error, and every log."""
-    return _captured
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_of_any_server_is_written_anywhere() -> Iterator[None]:
+    """Look at the end through all that the tests of this process wrote: standard output and error, and every log."""
+    yield
+    secrets = {secret for server in SERVERS for secret in server.secrets if len(secret) >= SHORTEST_REAL_SECRET}
+    written = "\n".join(_written)
+    assert [secret for secret in secrets if secret in written] == []
 
 
 @pytest.fixture(scope="session")
-def artifacts() -> Path:
-    """The folder with each function's artifact, as `sam build` makes it of the working tree."""
-    build()
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with each function's artifact, as `sam build` makes it of the working tree; once for all processes."""
+    of_the_run = tmp_path_factory.getbasetemp()
+    if of_the_run.name.startswith("popen-"):  # one of several processes
+        of_the_run = of_the_run.parent
+    with (of_the_run / "artifacts.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        if not lock.read():
+            build()
+            lock.write("built")
     return ROOT / ".aws-sam" / "build"

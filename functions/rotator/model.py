@@ -17,13 +17,30 @@ _TYPE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
+class GuardOptions:
+    """How the key guard looks at an IAM user's keys: as `role`, in the user's own account, and how far back."""
+
+    role: str | None = None
+    grace_period: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MappedRotation:
-    """A rotation as the rotation map names it. `id` is a lower-case UUID: it is also the message group."""
+    """A rotation as the rotation map names it. `id` is a lower-case UUID: it is also the message group.
+
+    Without `guard` the key guard is switched off.
+    """
 
     id: str
     type: str = DEFAULT_TYPE
     minimum_interval: timedelta | None = None
     maximum_age: timedelta | None = None
+    guard: GuardOptions | None = GuardOptions()
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the key guard vouches for the keys before each attempt; other types have no keys in IAM."""
+        return self.guard is not None and self.type == DEFAULT_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +53,7 @@ class Selector:
     type: str = DEFAULT_TYPE
     minimum_interval: timedelta | None = None
     maximum_age: timedelta | None = None
+    guard: GuardOptions | None = GuardOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +92,36 @@ class AccessKey:
 
     id: str
     secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UserKey:
+    """An access key as IAM lists it, without its secret. `created_at` is by IAM's clock."""
+
+    id: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LastUse:
+    """What IAM says about a key's last use, which may be some hours behind."""
+
+    at: datetime
+    service: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserKeys:
+    """The access keys of an IAM user. `last_use` is that of the oldest, None where it was never used."""
+
+    keys: tuple[UserKey, ...]
+    last_use: LastUse | None = None
+
+    @property
+    def oldest(self) -> UserKey:
+        """What a rotation deletes where there are two, whoever made it."""
+        return min(self.keys, key=lambda key: key.created_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +179,8 @@ class RotationRequest:
             body["minimumIntervalSeconds"] = int(interval.total_seconds())
         if self.forced:
             body["forced"] = True
+        if self.rotation.guard != GuardOptions():
+            body["keyGuard"] = _guard_to_message(self.rotation.guard)
         return json.dumps(body)
 
     @classmethod
@@ -149,7 +199,8 @@ class RotationRequest:
             rotation=MappedRotation(
                 id=parse_rotation_id(fields.get("rotationId"), "rotationId"),
                 type=_type(fields),
-                minimum_interval=_interval(fields.get("minimumIntervalSeconds")),
+                minimum_interval=_interval(fields, "minimumIntervalSeconds"),
+                guard=_guard_from_message(fields.get("keyGuard", {})),
             ),
             trigger=_text(fields, "trigger"),
             occurred_at=parse_instant(fields.get("occurredAt"), "occurredAt"),
@@ -191,9 +242,26 @@ def _type(fields: dict[str, object]) -> str:
     return value
 
 
-def _interval(value: object) -> timedelta | None:
+def _interval(fields: dict[str, object], name: str) -> timedelta | None:
+    value = fields.get(name)
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAXIMUM_INTERVAL.total_seconds():
-        raise ValueError(f"minimumIntervalSeconds must be a number of seconds, not {shown(value)}")
+        raise ValueError(f"{name} must be a number of seconds, not {shown(value)}")
     return timedelta(seconds=value)
+
+
+def _guard_to_message(guard: GuardOptions | None) -> object:
+    if guard is None:
+        return False
+    seconds = int(guard.grace_period.total_seconds()) if guard.grace_period else None
+    return {"role": guard.role, "gracePeriodSeconds": seconds}
+
+
+def _guard_from_message(value: object) -> GuardOptions | None:
+    if value is False:
+        return None
+    if not isinstance(value, dict):
+        raise ValueError(f"keyGuard must be false or an object, not {shown(value)}")
+    role = value.get("role")
+    return GuardOptions(None if role is None else _text(value, "role"), _interval(value, "gracePeriodSeconds"))

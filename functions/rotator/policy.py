@@ -5,15 +5,23 @@ occurred. Infisical keeps the one fact that decides it, so duplicates, retries a
 their wish fulfilled.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from rotator.model import RotationRequest, RotationState
+from rotator.instant import format_instant
+from rotator.model import RotationRequest, RotationState, UserKey, UserKeys
 
 # T was read from one clock and lastRotatedAt from another: the two may differ by this much and a duplicate is still
-# recognised.
+# recognised. It also keeps rotations, and so the keys that they create, apart: no other rotation's key lies as near to
+# a commit as its own, though the clocks differ by two minutes.
 CLOCK_MARGIN = timedelta(minutes=5)
+
+# A key is created before its rotation is committed, by IAM's clock, not Infisical's: these two minutes apart, and the
+# 90 s of Infisical's longest rotation and a second because IAM tells none of its parts; or half a minute of grace.
+EARLIEST_KEY = timedelta(seconds=-211)
+LATEST_KEY = timedelta(seconds=150)
 
 # A failure that is recorded this shortly after a commit belongs to that commit (Infisical's audit log or a secret
 # sync failed): the credentials themselves are sound.
@@ -37,11 +45,15 @@ class Decision:
     explanation: str = ""
 
 
+Decide = Callable[[RotationState, RotationRequest], Decision]
+
+
 def decide(state: RotationState, request: RotationRequest, minimum_interval: timedelta) -> Decision:
     """Compare T with lastRotatedAt, once.
 
     `minimum_interval` is the default of a rotation whose mapping names none. What is forced still happens once: a
-    repeated delivery of it finds the rotation rotated.
+    repeated delivery of it finds the rotation rotated. A failed attempt stands in the way where no key guard tells what
+    it has left behind.
     """
     if state.last_rotated_at >= request.occurred_at:
         return Decision(Verdict.SKIP, "AlreadyRotated", "it was rotated since the trigger occurred")
@@ -49,7 +61,7 @@ def decide(state: RotationState, request: RotationRequest, minimum_interval: tim
         return Decision(
             Verdict.SKIP, "TooSoon", "it was rotated shortly before: consumers may still hold the previous credentials"
         )
-    if failed_since(state) and not request.forced:
+    if failed_since(state) and not request.forced and not request.rotation.guarded:
         return Decision(
             Verdict.REFUSE,
             "PreviousAttemptFailed",
@@ -57,6 +69,66 @@ def decide(state: RotationState, request: RotationRequest, minimum_interval: tim
             f" the published ones. Infisical said: {state.last_message or 'nothing'}",
         )
     return Decision(Verdict.ROTATE, "Due")
+
+
+def vouch(
+    state: RotationState, request: RotationRequest, user: UserKeys, grace_period: timedelta, now: datetime
+) -> Decision:
+    """Decide by the IAM user's keys whether a rotation, which deletes the older of two, may go ahead.
+
+    What is forced may revoke a key that is in use, and rotate without a published one; it never revokes that.
+    """
+    published = _published(user, state.last_rotated_at)
+    if published is None and not request.forced:
+        return Decision(
+            Verdict.REFUSE,
+            "PublishedKeyMissing",
+            f"none of the {len(user.keys)} access keys of the IAM user {state.user_name} was created when Infisical"
+            f" last rotated, at {format_instant(state.last_rotated_at)}. If the user is another account's, let the"
+            " entry's keyGuard assume a role there. If the published key is gone, force a rotation",
+        )
+    if published is not None and (suspect := _suspect(user, published, state.last_rotated_at)):
+        return Decision(Verdict.REFUSE, "OrphanKey", _about_orphan(state, published, suspect))
+    last_use = user.last_use
+    if last_use is not None and now - last_use.at < grace_period and not request.forced:
+        return Decision(
+            Verdict.REFUSE,
+            "KeyInUse",
+            f"the access key {user.oldest.id} of the IAM user {state.user_name}, which a rotation deletes, was used at"
+            f" {format_instant(last_use.at)} for {last_use.service} in {last_use.region}, less than {grace_period} ago:"
+            " a consumer has not picked up the new key. Find it, let it, then send a new trigger",
+        )
+    return Decision(Verdict.ROTATE, "Due")
+
+
+def _suspect(user: UserKeys, published: UserKey, committed_at: datetime) -> UserKey | None:
+    """Another key that may be the published one itself, or that makes the published one the older."""
+    for key in user.keys:
+        if key != published and (_may_be_of(key, committed_at) or key.created_at >= published.created_at):
+            return key
+    return None
+
+
+def _published(user: UserKeys, committed_at: datetime) -> UserKey | None:
+    """The key whose creation lies nearest to the last commit, where one can be its own."""
+    possible = [key for key in user.keys if _may_be_of(key, committed_at)]
+    return min(possible, key=lambda key: abs(key.created_at - committed_at), default=None)
+
+
+def _may_be_of(key: UserKey, committed_at: datetime) -> bool:
+    return EARLIEST_KEY <= key.created_at - committed_at <= LATEST_KEY
+
+
+def _about_orphan(state: RotationState, published: UserKey, suspect: UserKey) -> str:
+    of_user = f"--user-name {state.user_name} --access-key-id {suspect.id}"
+    return (
+        f"the IAM user {state.user_name} has an access key that Infisical may not know, {suspect.id}, created"
+        f" {format_instant(suspect.created_at)}, beside {published.id}, created {format_instant(published.created_at)};"
+        f" Infisical last rotated at {format_instant(state.last_rotated_at)}. A rotation could delete the published"
+        " key. See in Infisical which of them is published, and take the other away; where that is"
+        f" {suspect.id}: aws iam update-access-key {of_user} --status Inactive; and once nothing misses it:"
+        f" aws iam delete-access-key {of_user}. Then send a new trigger"
+    )
 
 
 def failed_since(state: RotationState) -> bool:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
 MESSAGES_A_CALL = 10
+CONCURRENT_CALLS = 10  # as many as an AWS client has connections
 
 # As template.yaml sets it: 6 x the time-out of `rotate`.
 VISIBILITY_TIMEOUT_SECONDS = 1080
@@ -38,19 +41,22 @@ class RequestQueue:
 
         Raises UndeliveredRequestsError after all were tried, naming the rotations that were not accepted.
         """
-        refused: list[str] = []
-        for batch in _batched(requests, MESSAGES_A_CALL):
-            entries = [_entry(index, request, occurrence) for index, request in enumerate(batch)]
-            try:
-                failures = self._sqs.send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed", [])
-            except (BotoCoreError, ClientError) as error:
-                refused += [f"{request.rotation.id} ({error})" for request in batch]
-            else:
-                refused += [f"{batch[int(failure['Id'])].rotation.id} ({failure['Code']})" for failure in failures]
+        with ThreadPoolExecutor(CONCURRENT_CALLS) as pool:
+            batches = pool.map(partial(self._send_batch, occurrence=occurrence), _batched(requests, MESSAGES_A_CALL))
+            refused = [each for batch in batches for each in batch]
         if refused:
             raise UndeliveredRequestsError(
                 f"{len(refused)} of {len(requests)} requests were not accepted by the queue: {', '.join(refused):.1000}"
             )
+
+    def _send_batch(self, batch: Sequence[RotationRequest], occurrence: str) -> list[str]:
+        """Send up to ten requests, and return those that were not accepted, each with the reason."""
+        entries = [_entry(index, request, occurrence) for index, request in enumerate(batch)]
+        try:
+            failures = self._sqs.send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed", [])
+        except (BotoCoreError, ClientError) as error:
+            return [f"{request.rotation.id} ({error})" for request in batch]
+        return [f"{batch[int(failure['Id'])].rotation.id} ({failure['Code']})" for failure in failures]
 
     def hold(self, receipt_handles: Sequence[str]) -> None:
         """Keep messages that are being worked invisible for the full visibility time-out from now on.

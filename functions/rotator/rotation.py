@@ -1,7 +1,6 @@
-"""Rotating, once: the shell around `policy.decide` that reads the state, acts, and confirms from the state."""
+"""Rotating, once: the shell that reads the state, has it decided, acts, and confirms from the state."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 
 from rotator.clock import Deadline
@@ -16,7 +15,7 @@ from rotator.errors import (
 )
 from rotator.infisical import Infisical
 from rotator.model import RotationRequest, RotationState
-from rotator.policy import Verdict, decide
+from rotator.policy import Decide, Verdict
 
 READ_TIMEOUT_SECONDS = 10.0
 
@@ -48,8 +47,8 @@ class Outcome:
     """The end of one request.
 
     `name` is the rotation's, None where it could not be read. `uncertain` says that an attempt may still be under way
-    or may have left what the state does not show: nothing may follow it early. A deferred request did nothing and is to
-    come back: after `retry_after_seconds` where Infisical named them, else after the full visibility time-out.
+    or may have left what the state does not show: nothing may follow it early. `guarded` says of an attempt that the
+    key guard will look at what it has left behind before there is another.
     """
 
     result: Result
@@ -57,16 +56,23 @@ class Outcome:
     explanation: str = ""
     name: str | None = None
     uncertain: bool = False
+    guarded: bool = False
     retry_after_seconds: float | None = None
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether the request is worked again, because it did nothing or because the key guard will look.
+
+        That is after `retry_after_seconds` where Infisical named them, else after the full visibility time-out.
+        """
+        return self.result is Result.DEFERRED or self.guarded
 
 
 _UNTOUCHED = {Verdict.SKIP: Result.SKIPPED, Verdict.REFUSE: Result.REFUSED}
 _OUT_OF_TIME = Outcome(Result.DEFERRED, "OutOfTime", "too little of the function's time was left to rotate")
 
 
-def ensure_rotated(
-    infisical: Infisical, request: RotationRequest, minimum_interval: timedelta, deadline: Deadline
-) -> Outcome:
+def ensure_rotated(infisical: Infisical, decide: Decide, request: RotationRequest, deadline: Deadline) -> Outcome:
     """Make sure that the rotation has been rotated at or after the moment when its trigger occurred.
 
     Sends at most one rotate-secrets that is executed. While Infisical limits the rate, waits as it says if the time
@@ -74,7 +80,7 @@ def ensure_rotated(
     """
     while True:
         try:
-            return _attempt(infisical, request, minimum_interval, deadline)
+            return _attempt(infisical, decide, request, deadline)
         except RateLimitedError as limited:
             if limited.retry_after_seconds + ATTEMPT_SECONDS > deadline.remaining_seconds():
                 return Outcome(
@@ -83,9 +89,7 @@ def ensure_rotated(
             deadline.clock.sleep(limited.retry_after_seconds)
 
 
-def _attempt(
-    infisical: Infisical, request: RotationRequest, minimum_interval: timedelta, deadline: Deadline
-) -> Outcome:
+def _attempt(infisical: Infisical, decide: Decide, request: RotationRequest, deadline: Deadline) -> Outcome:
     if (remaining := deadline.remaining_seconds()) <= 0:
         return _OUT_OF_TIME
     try:
@@ -95,7 +99,7 @@ def _attempt(
     except (UnreachableError, UncertainError) as error:
         return Outcome(Result.DEFERRED, error.reason, str(error))
 
-    decision = decide(before, request, minimum_interval)
+    decision = decide(before, request)
     if decision.verdict is not Verdict.ROTATE:
         return Outcome(_UNTOUCHED[decision.verdict], decision.reason, decision.explanation, before.name)
     if deadline.remaining_seconds() < ATTEMPT_SECONDS:
@@ -132,6 +136,7 @@ def _confirm(
 ) -> Outcome:
     """Watch the state after an answer that says nothing certain, until it tells or the time is up."""
     pause = _FIRST_PAUSE_SECONDS
+    guarded = request.rotation.guarded
     unread: InfisicalError | None = None
     while (remaining := deadline.remaining_seconds()) > 0:
         try:
@@ -145,11 +150,11 @@ def _confirm(
                 return Outcome(Result.ROTATED, "Confirmed", f"it was committed, although: {cause}", now.name)
             if now.failed_after(before):
                 explanation = f"{cause}. The rotation's state says: {now.last_message or 'nothing'}"
-                return Outcome(Result.FAILED, "AttemptFailed", explanation, now.name)
+                return Outcome(Result.FAILED, "AttemptFailed", explanation, now.name, guarded=guarded)
         deadline.clock.sleep(max(0.0, min(pause, deadline.remaining_seconds())))
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
     if isinstance(cause, RotationInProgressError):
         return Outcome(Result.DEFERRED, cause.reason, str(cause), before.name)
     state = f"could not be read: {unread}" if unread else "did not tell in time"
     explanation = f"{cause}. The rotation's state {state}"
-    return Outcome(Result.UNCONFIRMED, cause.reason, explanation, before.name, uncertain=True)
+    return Outcome(Result.UNCONFIRMED, cause.reason, explanation, before.name, uncertain=True, guarded=guarded)

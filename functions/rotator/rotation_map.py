@@ -10,7 +10,7 @@ from typing import Any
 
 import fastjsonschema
 
-from rotator.model import DEFAULT_TYPE, MappedRotation, Mirror, Selector, parse_rotation_id
+from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, Mirror, Selector, parse_rotation_id
 from rotator.secret_arn import secret_name
 
 Entry = MappedRotation | Selector
@@ -111,16 +111,27 @@ def _ids(entries: tuple[Entry, ...]) -> set[str]:
     return {entry.id for entry in entries if isinstance(entry, MappedRotation)}
 
 
-def _entry(value: str | dict[str, str]) -> Entry:
+def _entry(value: str | dict[str, Any]) -> Entry:
     fields = {"id": value} if isinstance(value, str) else value
     rotation_type = fields.get("type", DEFAULT_TYPE)
     interval, age = (_duration(fields.get(name)) for name in ("minimumInterval", "maximumAge"))
+    if "keyGuard" in fields and rotation_type != DEFAULT_TYPE:
+        raise RotationMapError(
+            f"the rotation map is wrong: keyGuard is for rotations of {DEFAULT_TYPE}, not of {rotation_type}"
+        )
+    guard = _guard(fields)
     if "id" in fields:
-        return MappedRotation(parse_rotation_id(fields["id"], "id"), rotation_type, interval, age)
-    return Selector(fields["project"], fields.get("environment"), fields.get("path"), rotation_type, interval, age)
+        return MappedRotation(parse_rotation_id(fields["id"], "id"), rotation_type, interval, age, guard)
+    environment, path = fields.get("environment"), fields.get("path")
+    return Selector(fields["project"], environment, path, rotation_type, interval, age, guard)
 
 
-def _mirror(value: str | dict[str, str]) -> Mirror:
+def _guard(fields: dict[str, Any]) -> GuardOptions | None:
+    value = fields.get("keyGuard", {})
+    return GuardOptions(value.get("role"), _duration(value.get("gracePeriod"))) if value is not False else None
+
+
+def _mirror(value: str | dict[str, Any]) -> Mirror:
     fields = {"id": value} if isinstance(value, str) else value
     names = {
         attribute: fields[name]
@@ -130,7 +141,8 @@ def _mirror(value: str | dict[str, str]) -> Mirror:
         )
         if name in fields
     }
-    rotation = MappedRotation(parse_rotation_id(fields["id"], "id"), maximum_age=_duration(fields.get("maximumAge")))
+    rotation_id, age = parse_rotation_id(fields["id"], "id"), _duration(fields.get("maximumAge"))
+    rotation = MappedRotation(rotation_id, maximum_age=age, guard=_guard(fields))
     mirror = Mirror(rotation, **names)
     if mirror.access_key_id_field == mirror.secret_access_key_field:
         raise RotationMapError(f"the rotation map is wrong: a mirror of {fields['id']} has one field for both values")

@@ -49,7 +49,7 @@ def select(entries: Iterable[MappedRotation | Selector], list_rotations: ListRot
                 " the identity's permissions in Infisical"
             )
         for each in matches:
-            rotation = MappedRotation(each.state.id, each.type, entry.minimum_interval, entry.maximum_age)
+            rotation = MappedRotation(each.state.id, each.type, entry.minimum_interval, entry.maximum_age, entry.guard)
             selected.setdefault(rotation.id, Selected(rotation, each.state))
     return list(selected.values())
 

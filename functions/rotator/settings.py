@@ -70,7 +70,7 @@ class CommonSettings:
 
 @dataclass(frozen=True, slots=True)
 class MappedSettings:
-    """What the functions that read the rotation map need to know: `dispatch` and `hook`."""
+    """What the functions that read the rotation map need to know."""
 
     common: CommonSettings
     rotation_map_parameter: str
@@ -82,6 +82,19 @@ class MappedSettings:
             common=CommonSettings.read(environment),
             rotation_map_parameter=_text(environment, "ROTATION_MAP_PARAMETER", "RotationMapParameter"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchSettings:
+    """What `dispatch` needs to know. `grace_period` is the key guard's, for a dry run."""
+
+    mapped: MappedSettings
+    grace_period: timedelta
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "DispatchSettings":
+        """Raise SettingsError where a variable is missing or wrong."""
+        return cls(mapped=MappedSettings.read(environment), grace_period=_grace_period(environment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +113,11 @@ class AuditSettings:
 
 @dataclass(frozen=True, slots=True)
 class RotateSettings:
-    """What `rotate` needs to know."""
+    """What `rotate` needs to know. `grace_period` is the key guard's."""
 
     common: CommonSettings
     failed_queue_url: str
+    grace_period: timedelta
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "RotateSettings":
@@ -111,6 +125,7 @@ class RotateSettings:
         return cls(
             common=CommonSettings.read(environment),
             failed_queue_url=_text(environment, "FAILED_QUEUE_URL"),
+            grace_period=_grace_period(environment),
         )
 
 
@@ -134,6 +149,10 @@ def _duration(environment: Mapping[str, str], name: str, parameter: str, unit: s
     if not timedelta() < duration <= MAXIMUM_INTERVAL:
         raise SettingsError(f"{name} must be a number of {unit}, not {value!r:.60}; {_source(parameter)}")
     return duration
+
+
+def _grace_period(environment: Mapping[str, str]) -> timedelta:
+    return _duration(environment, "GRACE_PERIOD_HOURS", "GracePeriodHours", "hours")
 
 
 def _base_url(environment: Mapping[str, str], name: str, parameter: str) -> str:

@@ -14,7 +14,7 @@ NAMESPACE = "InfisicalRotation"
 
 
 class Metric(StrEnum):
-    """The metrics of this application, each with the one dimension `service`, the stack's name."""
+    """The metrics of this application, each with the dimension `service`, the stack's name, and no other by default."""
 
     ROTATION_SUCCEEDED = "RotationSucceeded"
     ROTATION_SKIPPED = "RotationSkipped"
@@ -39,6 +39,10 @@ _UNITS = {
     Metric.ROTATION_DURATION: MetricUnit.Milliseconds,
     Metric.OLDEST_ROTATION_AGE: MetricUnit.Seconds,
 }
+
+
+# Counted by a property too, as a second dimension: each of its few values is a metric of its own.
+_ALSO_BY = {Metric.ROTATION_REFUSED: "reason"}
 
 
 class Telemetry:
@@ -71,6 +75,11 @@ class Telemetry:
             metrics.add_metric(metric, _UNITS.get(metric, MetricUnit.Count), value)
         for name, text in properties.items():
             metrics.add_metadata(name, text)
+        embedded = metrics.serialize_metric_set()
+        (directive,) = embedded["_aws"]["CloudWatchMetrics"]
+        directive["Dimensions"] += [
+            [*directive["Dimensions"][0], _ALSO_BY[metric]] for metric in values if _ALSO_BY.get(metric) in properties
+        ]
         # One write a line: threads that print would mix text and line ends.
-        self._stream.write(json.dumps(metrics.serialize_metric_set()) + "\n")
+        self._stream.write(json.dumps(embedded) + "\n")
         self._stream.flush()

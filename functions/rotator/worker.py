@@ -24,14 +24,14 @@ METRICS = {
     Result.DEFERRED: Metric.ROTATION_DEFERRED,
 }
 
-# A request that could not even begin for half a day ends with its reason. Deliveries do not count: behind a rate limit,
-# the last of some thousand requests is delivered hundreds of times before its turn comes.
+# A request that has come back for half a day ends with its reason. Deliveries do not count: behind a rate limit, the
+# last of some thousand requests is delivered hundreds of times before its turn comes.
 MAXIMUM_WAIT_SECONDS = 12 * 3600
 
 # Messages that were received this recently stay invisible for longer than the function may run.
 FRESH_SECONDS = 60
 
-# A person has to look at these, and then send a new trigger.
+# Unless they come back, a person has to look at these, and then send a new trigger.
 FINAL_FAILURES = frozenset({Result.REFUSED, Result.FAILED, Result.UNCONFIRMED})
 
 
@@ -103,7 +103,7 @@ class Worker:
         for position, delivery in enumerate(group):
             outcome = self._one(delivery, ensure)
             later = group[position + 1 :]
-            if outcome.result is Result.DEFERRED:
+            if outcome.comes_back:
                 held = [delivery, *later]
                 if outcome.retry_after_seconds is not None:
                     self._return_after(held, math.ceil(outcome.retry_after_seconds))
@@ -121,15 +121,14 @@ class Worker:
             outcome = Outcome(Result.REFUSED, "InvalidRequest", str(error))
         else:
             outcome = self._guarded(ensure, request)
-        if outcome.result is Result.DEFERRED and self._clock.time() - delivery.sent_at > MAXIMUM_WAIT_SECONDS:
-            explanation = f"given up after {delivery.receive_count} deliveries. {outcome.explanation}"
-            outcome = replace(outcome, result=Result.FAILED, explanation=explanation)
+        if outcome.comes_back and self._clock.time() - delivery.sent_at > MAXIMUM_WAIT_SECONDS:
+            outcome = _given_up(outcome, delivery)
         duration = self._clock.monotonic() - started
         report = _report(delivery, request, outcome, duration)
         self._tell(outcome, duration, report)
-        if outcome.result in FINAL_FAILURES and not self._keep(delivery, report) and not outcome.uncertain:
-            return Outcome(Result.DEFERRED, "ReportNotKept")
-        return outcome
+        if outcome.result not in FINAL_FAILURES or outcome.comes_back or self._keep(delivery, report):
+            return outcome
+        return outcome if outcome.uncertain else Outcome(Result.DEFERRED, "ReportNotKept")
 
     def _guarded(self, ensure: Callable[[RotationRequest], Outcome], request: RotationRequest) -> Outcome:
         try:
@@ -202,6 +201,15 @@ def _request(delivery: Delivery) -> RotationRequest:
     return request
 
 
+def _given_up(outcome: Outcome, delivery: Delivery) -> Outcome:
+    return replace(
+        outcome,
+        result=Result.FAILED if outcome.result is Result.DEFERRED else outcome.result,
+        explanation=f"given up after {delivery.receive_count} deliveries. {outcome.explanation}",
+        guarded=False,
+    )
+
+
 def _report(
     delivery: Delivery, request: RotationRequest | None, outcome: Outcome, duration_seconds: float
 ) -> dict[str, Any]:
@@ -213,6 +221,7 @@ def _report(
         "rotation_name": outcome.name,
         "duration_seconds": round(duration_seconds, 3),
         "receive_count": delivery.receive_count,
+        "comes_back": outcome.comes_back,
     }
     if request is not None:
         report |= {

@@ -26,6 +26,14 @@ def world() -> World:
     return World()
 
 
+@pytest.fixture
+def unguarded() -> World:
+    return World(guarded=False)
+
+
+BOTH_WAYS = pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "unguarded"])
+
+
 def test_a_due_rotation_is_rotated_with_two_requests_and_keeps_the_previous_key(world: World) -> None:
     old = world.published_key
 
@@ -78,30 +86,39 @@ def test_a_commit_is_found_whatever_the_answer_was(world: World, fault: Committe
     assert world.valid_keys == {old, world.published_key}
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize("point", [Point.BEFORE, Point.AFTER_DELETE, Point.AFTER_CREATE])
-def test_a_recorded_failure_is_reported_with_infisicals_words_and_not_repeated(world: World, point: Point) -> None:
+def test_a_recorded_failure_is_reported_with_infisicals_words_and_repeated_only_where_the_key_guard_will_look(
+    point: Point,
+    guarded: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    world = World(guarded=guarded)
     world.server.faults.add(world.rotation.id, Fails(point, message="no such luck"))
 
     outcome = world.ensure()
 
     assert (outcome.result, outcome.reason) == (Result.FAILED, "AttemptFailed")
     assert "no such luck" in outcome.explanation
+    assert (outcome.comes_back, outcome.retry_after_seconds) == (guarded, None)
     assert world.posts == 1
 
 
-def test_after_a_failure_another_trigger_waits_for_a_person(world: World) -> None:
-    world.server.faults.add(world.rotation.id, Fails(Point.AFTER_CREATE, message="no such luck"))
-    world.ensure()
-    world.clock.sleep(7 * 86400)
+@pytest.mark.parametrize("point", [Point.BEFORE, Point.AFTER_DELETE, Point.AFTER_CREATE])
+def test_after_a_failure_without_key_guard_another_trigger_waits_for_a_person(unguarded: World, point: Point) -> None:
+    unguarded.server.faults.add(unguarded.rotation.id, Fails(point, message="no such luck"))
+    unguarded.ensure()
+    unguarded.clock.sleep(7 * 86400)
 
-    outcome = world.ensure()
+    outcome = unguarded.ensure()
 
     assert (outcome.result, outcome.reason) == (Result.REFUSED, "PreviousAttemptFailed")
     assert "no such luck" in outcome.explanation
-    assert world.posts == 1
+    assert unguarded.posts == 1
 
 
-def test_a_failure_after_the_commit_does_not_block_the_next_trigger(world: World) -> None:
+@BOTH_WAYS
+def test_a_failure_after_the_commit_does_not_block_the_next_trigger(guarded: bool) -> None:  # noqa: FBT001 - a parameter
+    world = World(guarded=guarded)
     world.server.faults.add(world.rotation.id, Fails(Point.AFTER_COMMIT))
     world.ensure()
     world.clock.sleep(7 * 86400)
@@ -109,13 +126,19 @@ def test_a_failure_after_the_commit_does_not_block_the_next_trigger(world: World
     assert world.ensure().result is Result.ROTATED
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize("point", [Point.BEFORE, Point.AFTER_DELETE, Point.AFTER_CREATE])
-def test_an_attempt_that_died_without_a_trace_is_unconfirmed_within_the_time_given(world: World, point: Point) -> None:
+def test_an_attempt_that_died_without_a_trace_is_unconfirmed_within_the_time_given(
+    point: Point,
+    guarded: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    world = World(guarded=guarded)
     world.server.faults.add(world.rotation.id, Dies(point))
 
     outcome = world.ensure()
 
     assert outcome.result is Result.UNCONFIRMED
+    assert (outcome.uncertain, outcome.comes_back, outcome.retry_after_seconds) == (True, guarded, None)
     assert "did not tell in time" in outcome.explanation
     assert world.posts == 1
     assert world.clock.time() - START.timestamp() <= INVOCATION_SECONDS
@@ -135,7 +158,7 @@ def test_a_foreign_attempt_that_outlasts_the_invocation_comes_back_after_the_ful
     outcome = world.ensure()
 
     assert (outcome.result, outcome.reason) == (Result.DEFERRED, "RotationInProgress")
-    assert outcome.retry_after_seconds is None
+    assert (outcome.comes_back, outcome.retry_after_seconds) == (True, None)
 
 
 def test_a_lost_lock_race_is_not_repeated(world: World) -> None:
@@ -204,12 +227,12 @@ def test_a_rate_limit_with_a_senseless_header_still_has_a_sensible_wait(world: W
     assert 1 <= outcome.retry_after_seconds <= 3600
 
 
-def test_a_plan_without_rotations_is_a_clear_no(world: World) -> None:
+def test_a_plan_without_rotations_is_a_clear_no_that_is_not_repeated(world: World) -> None:
     world.server.faults.add(world.rotation.id, plan_restriction())
 
     outcome = world.ensure()
 
-    assert (outcome.result, outcome.reason) == (Result.FAILED, "BadRequest")
+    assert (outcome.result, outcome.reason, outcome.comes_back) == (Result.FAILED, "BadRequest", False)
     assert "plan restriction" in outcome.explanation
 
 
@@ -218,7 +241,7 @@ def test_an_unknown_rotation_is_a_clear_no(world: World) -> None:
 
     outcome = world.ensure(world.request(rotation=stranger))
 
-    assert (outcome.result, outcome.reason) == (Result.FAILED, "NotFound")
+    assert (outcome.result, outcome.reason, outcome.comes_back) == (Result.FAILED, "NotFound", False)
     assert stranger.id in outcome.explanation
     assert world.posts == 0
 
@@ -228,7 +251,7 @@ def test_an_identity_that_may_not_rotate_is_a_clear_no(world: World) -> None:
 
     outcome = world.ensure()
 
-    assert (outcome.result, outcome.reason) == (Result.FAILED, "PermissionDenied")
+    assert (outcome.result, outcome.reason, outcome.comes_back) == (Result.FAILED, "PermissionDenied", False)
     assert "rotate-secrets" in outcome.explanation
 
 
@@ -305,7 +328,7 @@ def test_a_state_that_makes_no_sense_is_an_error_that_names_the_field(
 
     outcome = world.ensure()
 
-    assert (outcome.result, outcome.reason) == (Result.FAILED, "InvalidAnswer")
+    assert (outcome.result, outcome.reason, outcome.comes_back) == (Result.FAILED, "InvalidAnswer", False)
     assert named in outcome.explanation
     assert world.posts == 0
 

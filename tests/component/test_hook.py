@@ -63,11 +63,15 @@ class Fuse:
 
 
 class Queue:
-    """RotationRequests.fifo with `rotate` behind it: deduplicated, and worked as soon as it is sent."""
+    """RotationRequests.fifo with `rotate` behind it: deduplicated, and worked as soon as it is sent.
+
+    A request that comes back waits, and those behind it, until the queue is told to `deliver`.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.seen: set[tuple[str, str]] = set()
+        self.waiting: list[RotationRequest] = []
         self.outcomes: list[Result] = []
         self.asleep = False
 
@@ -75,8 +79,17 @@ class Queue:
         for request in requests:
             if (request.trigger, occurrence) not in self.seen:
                 self.seen.add((request.trigger, occurrence))
-                if not self.asleep:
-                    self.outcomes.append(self.world.ensure(request).result)
+                self.waiting.append(request)
+                if not self.asleep and self.waiting == [request]:
+                    self.deliver()
+
+    def deliver(self) -> None:
+        while self.waiting:
+            outcome = self.world.ensure(self.waiting[0])
+            self.outcomes.append(outcome.result)
+            if outcome.comes_back:
+                return
+            del self.waiting[0]
 
 
 @dataclass
@@ -106,7 +119,7 @@ class Stage:
 
 def stage(
     value: Callable[[World], str | None] | None = None,
-    mirror: object = None,
+    mirror: Callable[[World], object] = lambda world: world.rotation.id,
     ask: Callable[[World], Callable[[AccessKey], str]] | None = None,
 ) -> Stage:
     world = World()
@@ -115,7 +128,7 @@ def stage(
     queue, fuse, logs = Queue(world), Fuse(), io.StringIO()
     telemetry = Telemetry("hook", "INFO", logs)
     infisical: Infisical = fuse.around(world.connected_as(reader))
-    rotation_map = json.dumps({"triggers": {}, "mirrors": {ARN: mirror or world.rotation.id}})
+    rotation_map = json.dumps({"triggers": {}, "mirrors": {ARN: mirror(world)}})
     hook = Hook(
         read_map=lambda: rotation_map,
         secrets=fuse.around(secrets),
@@ -270,8 +283,32 @@ def test_a_failed_rotation_is_told_with_infisicals_words() -> None:
         here.rotate()
 
 
-def test_after_a_failure_a_person_has_to_look() -> None:
+def test_a_failed_attempt_is_made_up_for_and_whoever_asked_again_meanwhile_rotates_nothing_more() -> None:
     here = stage()
+    old = here.world.published_key
+    here.world.server.faults.add(here.world.rotation.id, Fails(Point.BEFORE, message="no such luck"))
+    with pytest.raises(MirrorError, match="no such luck"):
+        here.rotate()
+    again = here.secrets.begin()
+    with pytest.raises(MirrorError, match=r"waits in RotationRequests\.fifo"):
+        here.rotate(again)
+
+    here.world.clock.sleep(1080)
+    here.queue.deliver()
+    here.rotate(again)
+
+    assert here.queue.outcomes == [Result.FAILED, Result.ROTATED, Result.SKIPPED]
+    assert here.world.posts == 2
+    assert here.mirrored["accessKeyId"] == here.world.published_key
+    assert here.world.valid_keys == {old, here.world.published_key}
+
+
+def unguarded(world: World) -> dict[str, object]:
+    return {"id": world.rotation.id, "keyGuard": False}
+
+
+def test_after_a_failure_without_key_guard_a_person_has_to_look() -> None:
+    here = stage(mirror=unguarded)
     here.world.server.faults.add(here.world.rotation.id, Fails(Point.BEFORE, message="no such luck"))
     with pytest.raises(MirrorError):
         here.rotate()
@@ -280,6 +317,21 @@ def test_after_a_failure_a_person_has_to_look() -> None:
         here.rotate()
 
     assert here.world.posts == 1
+    assert (here.queue.outcomes, here.queue.waiting, here.world.iam.calls) == ([Result.FAILED], [], [])
+
+
+def test_what_the_key_guard_refuses_leaves_the_mirror_as_it_was() -> None:
+    here = stage()
+    before = here.secrets.current
+    here.world.clock.sleep(86_400)
+    here.world.keys.create_access_key("deployer")
+
+    with pytest.raises(MirrorError, match=r"ended in FailedRotations\.fifo"):
+        here.rotate()
+
+    assert here.queue.outcomes == [Result.REFUSED]
+    assert here.secrets.current == before
+    assert here.world.posts == 0
 
 
 def test_a_rotation_that_does_not_come_in_time_is_asked_for_again_without_rotating_twice() -> None:
@@ -400,7 +452,7 @@ def test_the_guard_refuses_what_secrets_manager_is_not_rotating() -> None:
 
 
 def test_a_secret_that_the_map_does_not_know_is_refused() -> None:
-    here = stage(mirror=None)
+    here = stage()
     unmapped = Hook(
         read_map=lambda: '{"triggers": {}, "mirrors": {}}',
         **{name: getattr(here.hook, name) for name in Hook.__slots__ if name != "read_map"},

@@ -11,10 +11,12 @@ from rotator.clock import Deadline
 from rotator.identity import Login, MachineIdentity
 from rotator.infisical import Infisical
 from rotator.instant import instant_at
-from rotator.model import MappedRotation, RotationRequest
+from rotator.key_guard import KeyGuard
+from rotator.model import GuardOptions, MappedRotation, RotationRequest
 from rotator.rotation import Outcome, ensure_rotated
 from rotator.transport import BoundedTransport
 from rotator.universal_auth import universal_auth
+from tests.component.iam import FakeIam
 from tests.sandbox.standin.clock import VirtualClock
 from tests.sandbox.standin.core import StandIn
 from tests.sandbox.standin.identities import Identity
@@ -25,6 +27,7 @@ from tests.sandbox.standin.transport import StandInTransport
 START = datetime(2026, 11, 16, 5, tzinfo=UTC)
 BASE_URL = "https://infisical.test"
 MINIMUM_INTERVAL = timedelta(hours=1)
+GRACE_PERIOD = timedelta(hours=6)
 INVOCATION_SECONDS = 177.0
 
 
@@ -38,12 +41,14 @@ class Clock(VirtualClock):
 class World:
     """An Infisical with one rotation that is due, and a machine identity that may rotate it."""
 
-    def __init__(self, *, token_ttl_seconds: int = 7200) -> None:
+    def __init__(self, *, token_ttl_seconds: int = 7200, guarded: bool = True) -> None:
+        self.guarded = guarded
         self.clock = Clock(START.timestamp())
         self.keys = MemoryKeys(self.clock)
         self.server = StandIn(self.clock, self.keys)
         self.identity = self.server.add_identity({"read", "rotate-secrets"}, token_ttl_seconds=token_ttl_seconds)
         self.client_id, self.client_secret = self.identity.client_id, self.identity.client_secret
+        self.look_at(FakeIam(self.keys.list_access_keys))
         self.rotation = self.server.add_rotation(user_name="deployer", last_rotated_at=START - timedelta(days=7))
         self.login: Callable[[], Login] = self._universal_login
         self.use_transport(StandInTransport(self.server))
@@ -52,6 +57,11 @@ class World:
         """Start the application anew, on another network."""
         self.auth = MachineIdentity(BASE_URL, self._login, self.clock.time)
         self.infisical = Infisical(BASE_URL, self.auth, BoundedTransport(transport, self.clock), self.clock)
+
+    def look_at(self, iam: FakeIam) -> None:
+        """Let the key guard look at another IAM."""
+        self.iam = iam
+        self.guard = KeyGuard(iam.open, MINIMUM_INTERVAL, GRACE_PERIOD, self.clock)
 
     def _login(self) -> Login:
         return self.login()
@@ -67,13 +77,13 @@ class World:
 
     def request(self, occurred_at: datetime | None = None, rotation: Rotation | None = None) -> RotationRequest:
         """A wish of the trigger `weekly`, which occurred now unless told."""
-        mapped = MappedRotation(id=(rotation or self.rotation).id)
+        mapped = MappedRotation(id=(rotation or self.rotation).id, guard=GuardOptions() if self.guarded else None)
         return RotationRequest(mapped, "weekly", occurred_at or instant_at(self.clock.time()), str(uuid4()))
 
     def ensure(self, request: RotationRequest | None = None, seconds: float = INVOCATION_SECONDS) -> Outcome:
         """Work a request within the time of one invocation."""
         deadline = Deadline(self.clock.monotonic() + seconds, self.clock)
-        return ensure_rotated(self.infisical, request or self.request(), MINIMUM_INTERVAL, deadline)
+        return ensure_rotated(self.infisical, self.guard.decide, request or self.request(), deadline)
 
     @property
     def published_key(self) -> str:

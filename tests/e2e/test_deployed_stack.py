@@ -112,31 +112,23 @@ def test_a_commit_whose_answer_is_lost_is_one_rotation_and_a_success(deployed: S
     assert deployed.stack.depth("FailedRotationsUrl") == 0
 
 
-def test_a_500_before_the_commit_is_not_repeated_and_waits_for_a_person(deployed: Sandbox, rotation: Rotation) -> None:
+def test_a_500_before_the_commit_is_not_repeated_at_once_and_raises_the_alarms_metric(
+    deployed: Sandbox, rotation: Rotation
+) -> None:
     before, old = deployed.stack.metrics(), deployed.published_key(rotation)
     deployed.infisical.faults.add(rotation.id, Fails(Point.BEFORE))
 
     deployed.stack.send(scheduled("weekly"))
 
-    # then it failed once, the old key lives, and the message says why
     (end,) = outcomes_of(deployed, rotation)
-    assert (end["outcome"], end["reason"]) == ("failed", "AttemptFailed")
+    assert (end["outcome"], end["reason"], end["comes_back"]) == ("failed", "AttemptFailed", True)
     assert "iam:CreateAccessKey" in end["explanation"]
     assert posts_for(deployed, rotation) == 1
     assert deployed.valid_keys(rotation.name) == {old}
-    (message,) = deployed.stack.take("FailedRotationsUrl")
-    assert message["rotation_id"] == rotation.id
-    assert message["explanation"] == end["explanation"]
-    assert json.loads(message["request"])["trigger"] == "weekly"
     assert delta(before, deployed.stack.metrics(), Metric.ROTATION_FAILED) == 1
-
-    # and the group is not blocked: another trigger is decided at once, without another attempt
-    deployed.stack.send(scheduled("monthly"))
-    ends = outcomes_of(deployed, rotation, count=2)
-    assert (ends[1]["outcome"], ends[1]["reason"]) == ("refused", "PreviousAttemptFailed")
-    assert posts_for(deployed, rotation) == 1
-    assert deployed.stack.depth("RotationRequestsUrl") == 0
-    deployed.stack.take("FailedRotationsUrl")
+    assert deployed.stack.depth("RotationRequestsUrl") == 1, "it comes back, after the full visibility time-out"
+    assert deployed.stack.depth("FailedRotationsUrl") == 0
+    deployed.stack.sqs.purge_queue(QueueUrl=deployed.stack.outputs["RotationRequestsUrl"])
 
 
 @pytest.mark.parametrize("lose", ["expire_tokens", "revoke_tokens"])

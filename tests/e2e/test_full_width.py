@@ -11,6 +11,7 @@ import trustme
 from rotator.instant import format_instant
 from tests.e2e.looks import outcomes_of, posts_for, scheduled
 from tests.sandbox.deployment import Deployment, deploy, wait_until
+from tests.sandbox.iam_front import lead_to_iam
 from tests.sandbox.sandbox import LONG_AGO, Sandbox
 from tests.sandbox.standin.rotations import Rotation
 from tests.sandbox.standin.server import serve
@@ -205,7 +206,7 @@ def private(deployed: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iter
     authorities = authority.cert_pem.bytes().decode()
     aws.client("ssm").put_parameter(Name="/private/ca", Value=authorities, Type="String")
     with serve(deployed.infisical, certificate) as url:
-        yield deploy(
+        stack = deploy(
             aws,
             stack="private",
             InfisicalUrl=url,
@@ -215,6 +216,8 @@ def private(deployed: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iter
             VpcSubnetIds="subnet-1,subnet-2",
             VpcSecurityGroupIds="sg-1",
         )
+        lead_to_iam(stack, deployed.iam_url)
+        yield stack
 
 
 def test_a_private_infisical_is_trusted_by_its_own_authority_with_universal_auth(

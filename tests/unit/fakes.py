@@ -58,14 +58,14 @@ class FakeSqs:
     """Keeps what it is given.
 
     `refused_groups` are not accepted from a batch. While `down`, every call fails; a call about one of the
-    `lost_receipts` always does, and so does each batch whose number is one of the `failures`, with that error.
+    `lost_receipts` always does, and so does each batch that begins with a group of the `failures`, with that error.
     """
 
     def __init__(self, refused_groups: Collection[str] = (), *, down: bool = False) -> None:
         self.refused_groups = refused_groups
         self.down = down
         self.lost_receipts: Collection[str] = ()
-        self.failures: dict[int, Exception] = {}
+        self.failures: dict[str, Exception] = {}
         self.batches: list[list[SendMessageBatchRequestEntryTypeDef]] = []
         self.sent: list[SendMessageRequestTypeDef] = []
         self.changed: list[ChangeMessageVisibilityRequestTypeDef] = []
@@ -95,7 +95,7 @@ class FakeSqs:
         self._fail_while_down()
         entries = list(call["Entries"])
         self.batches.append(entries)
-        if failure := self.failures.get(len(self.batches)):
+        if failure := self.failures.get(entries[0].get("MessageGroupId", "")):
             raise failure
         refused = [entry for entry in entries if entry.get("MessageGroupId") in self.refused_groups]
         return {"Failed": [{"Id": entry["Id"], "Code": "InternalError"} for entry in refused]} if refused else {}

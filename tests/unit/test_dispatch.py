@@ -2,6 +2,8 @@ import json
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
+from threading import Barrier
 from typing import Any
 
 import httpx
@@ -10,14 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatch import Dispatch
+from rotator import policy
 from rotator.errors import InvalidAnswerError, RejectedError
-from rotator.model import DEFAULT_TYPE
+from rotator.model import DEFAULT_TYPE, RotationRequest, RotationState
+from rotator.policy import Decide, Decision, Verdict
 from rotator.queues import RequestQueue, UndeliveredRequestsError
 from rotator.rotation_map import RotationMapError, UnmappedTriggerError
 from rotator.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, UnmappedRotationError
 from rotator.triggers import UnsupportedEventError
 from tests.unit.fakes import FakeInfisical, FakeSqs, Observed, VirtualClock, described, rotation_id
 
+HOUR = timedelta(hours=1)
+# Nobody waits for as long unless the test fails.
+PATIENCE_SECONDS = 10
 A, B, C, D, E = (rotation_id(number) for number in (0xA, 0xB, 0xC, 0xD, 0xE))
 MAP: dict[str, Any] = {"weekly": [A, {"id": B, "type": "mysql-credentials", "minimumInterval": "6 days"}], "daily": C}
 SCHEDULED = {"trigger": "weekly", "scheduledTime": "2026-11-22T04:00:00Z"}
@@ -34,6 +41,7 @@ class Stage:
         refused: Collection[str] = (),
         down: bool = False,
         infisical: FakeInfisical | None = None,
+        decide: Decide = partial(policy.decide, minimum_interval=HOUR),  # noqa: B008 - a value
     ) -> None:
         self.sqs = FakeSqs(refused, down=down)
         self.observed = Observed()
@@ -42,7 +50,7 @@ class Stage:
         self.dispatch = Dispatch(
             read_map=lambda: self.text,
             infisical=self.infisical.client,
-            minimum_interval=timedelta(hours=1),
+            decide=decide,
             requests=RequestQueue(self.sqs.client, "https://sqs.example.com/RotationRequests.fifo"),
             telemetry=self.observed.telemetry,
             clock=VirtualClock(),
@@ -164,6 +172,39 @@ def test_the_request_of_a_selected_rotation_says_what_its_selector_says() -> Non
             "minimumIntervalSeconds": 7200,
         }
     ]
+
+
+GUARD_ROLE = "arn:aws:iam::123456789012:role/key-guard"
+KEY_GUARDS = pytest.mark.parametrize(
+    ("key_guard", "sent"),
+    [
+        (False, False),
+        ({"role": GUARD_ROLE}, {"role": GUARD_ROLE, "gracePeriodSeconds": None}),
+        ({"role": GUARD_ROLE, "gracePeriod": "2 days"}, {"role": GUARD_ROLE, "gracePeriodSeconds": 172_800}),
+    ],
+    ids=["switched off", "role", "role and grace period"],
+)
+
+
+@KEY_GUARDS
+def test_a_request_says_how_the_key_guard_looks(key_guard: object, sent: object) -> None:
+    stage = Stage(triggers={"weekly": [A, {"id": B, "keyGuard": key_guard}]})
+
+    stage.dispatch(SCHEDULED, "correlation")
+
+    assert [body.get("keyGuard") for body in stage.sqs.bodies] == [None, sent]
+
+
+@KEY_GUARDS
+def test_how_the_key_guard_looks_at_a_selectors_rotations_goes_into_each_request(
+    key_guard: object, sent: object
+) -> None:
+    selector = {"project": "payments", "keyGuard": key_guard}
+    stage = Stage(triggers={"weekly": selector}, infisical=FakeInfisical(described(0xA), described(0xB)))
+
+    stage.dispatch(SCHEDULED, "correlation")
+
+    assert [(body["rotationId"], body["keyGuard"]) for body in stage.sqs.bodies] == [(A, sent), (B, sent)]
 
 
 def test_a_selector_costs_one_call_which_may_take_its_time() -> None:
@@ -308,6 +349,37 @@ def test_a_dry_run_reads_no_rotation_that_was_not_asked_for() -> None:
 
     assert [each["rotation_id"] for each in answer["rotations"]] == [A]
     assert stage.infisical.asked == [f"GET {DEFAULT_TYPE}/{A}"]
+
+
+def test_a_dry_run_shows_what_the_key_guard_refuses_beside_what_is_due() -> None:
+    def decide(state: RotationState, _: RotationRequest) -> Decision:
+        refused = state.id == A
+        return Decision(Verdict.REFUSE, "OrphanKey", "look") if refused else Decision(Verdict.ROTATE, "Due")
+
+    infisical = FakeInfisical(described(0xA), described(0xC))
+    stage = Stage(triggers={"weekly": [A, C]}, infisical=infisical, decide=decide)
+
+    rotations = stage.dispatch(DRY_RUN, "correlation")["rotations"]
+
+    assert [(each["decision"], each["reason"], each["explanation"]) for each in rotations] == [
+        ("refuse", "OrphanKey", "look"),
+        ("rotate", "Due", ""),
+    ]
+
+
+def test_a_dry_run_asks_iam_about_ten_rotations_at_the_same_time() -> None:
+    together = Barrier(10)
+
+    def decide(_: RotationState, __: RotationRequest) -> Decision:
+        together.wait(PATIENCE_SECONDS)  # raises unless all ten are here at once
+        return Decision(Verdict.ROTATE, "Due")
+
+    infisical = FakeInfisical(*(described(number) for number in range(10)))
+    stage = Stage(triggers={"weekly": {"project": "payments"}}, infisical=infisical, decide=decide)
+
+    rotations = stage.dispatch(DRY_RUN, "correlation")["rotations"]
+
+    assert [each["rotation_id"] for each in rotations] == [rotation_id(number) for number in range(10)]
 
 
 # ---- refused ---------------------------------------------------------------------------------------------------------

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.model import DEFAULT_TYPE, MappedRotation, RotationRequest, RotationState, Selector, parse_rotation_id
+from rotator.model import (
+    DEFAULT_TYPE,
+    GuardOptions,
+    MappedRotation,
+    RotationRequest,
+    RotationState,
+    Selector,
+    UserKey,
+    UserKeys,
+    parse_rotation_id,
+)
 from tests.unit.fakes import NOW, rotation_id
 
 
@@ -22,6 +32,8 @@ INTERVALS = st.integers(1, 9999 * 24 * 60 * 60).map(lambda seconds: timedelta(se
 MILLISECONDS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001 - as hypothesis wants it
     lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 )
+ROLES = st.from_regex(r"arn:aws:iam::[0-9]{12}:role/.{1,20}", fullmatch=True)
+GUARDS = st.none() | st.builds(GuardOptions, st.none() | ROLES, st.none() | INTERVALS)
 REQUESTS = st.builds(
     RotationRequest,
     rotation=st.builds(
@@ -29,6 +41,7 @@ REQUESTS = st.builds(
         id=st.uuids().map(str),
         type=st.from_regex(r"[a-z0-9]{1,9}(-[a-z0-9]{1,9}){0,4}", fullmatch=True),
         minimum_interval=st.none() | INTERVALS,
+        guard=GUARDS,
     ),
     trigger=st.text(min_size=1),
     occurred_at=MILLISECONDS,
@@ -91,6 +104,82 @@ def test_a_message_that_says_nothing_of_force_is_not_forced() -> None:
 def test_force_is_never_guessed(value: object) -> None:
     with pytest.raises(ValueError, match=r"^forced must be true or false, not "):
         RotationRequest.from_message(message("forced", value))
+
+
+# ---- the key guard ---------------------------------------------------------------------------------------------------
+
+ROLE = "arn:aws:iam::123456789012:role/key-guard"
+
+
+@pytest.mark.parametrize(
+    ("guard", "sent"),
+    [
+        (None, False),
+        (GuardOptions(ROLE), {"role": ROLE, "gracePeriodSeconds": None}),
+        (GuardOptions(grace_period=timedelta(days=2)), {"role": None, "gracePeriodSeconds": 172_800}),
+        (GuardOptions(ROLE, timedelta(hours=1)), {"role": ROLE, "gracePeriodSeconds": 3600}),
+    ],
+    ids=["switched off", "role", "grace period", "both"],
+)
+def test_the_key_guard_in_the_wording_of_the_queue(guard: GuardOptions | None, sent: object) -> None:
+    request = replace(REQUEST, rotation=MappedRotation(rotation_id(1), guard=guard))
+
+    assert json.loads(request.to_message())["keyGuard"] == sent
+
+
+def test_a_request_that_says_nothing_of_the_key_guard_is_guarded() -> None:
+    assert "keyGuard" not in json.loads(REQUEST.to_message())
+    assert RotationRequest.from_message(message()).rotation.guard == GuardOptions()
+
+
+def test_a_key_guard_that_says_nothing_is_the_stacks() -> None:
+    assert RotationRequest.from_message(message("keyGuard", {})).rotation.guard == GuardOptions()
+
+
+@pytest.mark.parametrize("value", [None, True, 0, 1, "", "false", [], [False]], ids=repr)
+def test_the_key_guard_is_never_switched_off_by_guessing(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^keyGuard must be false or an object, not "):
+        RotationRequest.from_message(message("keyGuard", value))
+
+
+@pytest.mark.parametrize("role", ["", 0, True, [], {}, [ROLE]], ids=repr)
+def test_a_role_that_is_no_text_is_named(role: object) -> None:
+    with pytest.raises(ValueError, match=r"^role must be a text"):
+        RotationRequest.from_message(message("keyGuard", {"role": role}))
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 10**15, 1.5, True, "3600", []], ids=repr)
+def test_a_grace_period_that_is_no_possible_number_of_seconds_is_named(seconds: object) -> None:
+    with pytest.raises(ValueError, match=r"^gracePeriodSeconds must be a number of seconds"):
+        RotationRequest.from_message(message("keyGuard", {"gracePeriodSeconds": seconds}))
+
+
+@pytest.mark.parametrize(
+    ("rotation", "guarded"),
+    [
+        (MappedRotation(rotation_id(1)), True),
+        (MappedRotation(rotation_id(1), guard=GuardOptions(ROLE)), True),
+        (MappedRotation(rotation_id(1), guard=None), False),
+        (MappedRotation(rotation_id(1), "postgres-credentials"), False),
+        (MappedRotation(rotation_id(1), "postgres-credentials", guard=None), False),
+    ],
+    ids=["left out", "in its own way", "switched off", "another type", "another type, switched off"],
+)
+def test_a_rotation_is_guarded_unless_the_guard_is_off_or_it_has_no_keys_in_iam(
+    rotation: MappedRotation,
+    guarded: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    assert rotation.guarded is guarded
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_oldest_key_is_the_one_that_was_created_first_however_they_are_listed(order: int) -> None:
+    older, newer = UserKey("AKIAOLDER", NOW - timedelta(seconds=1)), UserKey("AKIANEWER", NOW)
+
+    assert UserKeys((older, newer)[::order]).oldest == older
+
+
+# ---- what is wrong ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("field", ["rotationId", "type", "trigger", "occurredAt", "correlationId"])
@@ -170,7 +259,7 @@ def test_a_message_that_is_no_object_is_refused(body: str) -> None:
         RotationRequest.from_message(body)
 
 
-@pytest.mark.parametrize("field", ["rotationId", "type", "occurredAt", "minimumIntervalSeconds", "forced"])
+@pytest.mark.parametrize("field", ["rotationId", "type", "occurredAt", "minimumIntervalSeconds", "forced", "keyGuard"])
 def test_a_long_wrong_value_is_shown_by_its_beginning_only(field: str) -> None:
     with pytest.raises(ValueError, match=field) as refusal:
         RotationRequest.from_message(message(field, "X" * 100_000))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.model import MappedRotation, RotationRequest, RotationState
+from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, RotationRequest, RotationState
 from rotator.policy import Decision, Verdict, decide
 from tests.unit.fakes import NOW, rotation_id
 
@@ -52,7 +52,12 @@ class Situation:
 
     @property
     def blocked(self) -> bool:
-        return self.failed_since and not self.request.forced
+        return self.failed_since and not self.request.forced and not self.guarded
+
+    @property
+    def guarded(self) -> bool:
+        rotation = self.request.rotation
+        return rotation.type == DEFAULT_TYPE and rotation.guard is not None
 
     def forced(self, *, forced: bool = True) -> "Situation":
         return replace(self, request=replace(self.request, forced=forced))
@@ -65,9 +70,19 @@ def state(rotated_at: datetime, *, status: str = "success", attempted_at: dateti
     return RotationState(rotation_id(1), "payments", status, rotated_at, attempted_at or rotated_at, None)
 
 
-def request(occurred_at: datetime, *, own_interval: timedelta | None = None, forced: bool = False) -> RotationRequest:
-    rotation = MappedRotation(rotation_id(1), minimum_interval=own_interval)
-    return RotationRequest(rotation, "weekly", occurred_at, "c", forced)
+UNGUARDED = MappedRotation(rotation_id(1), guard=None)
+GUARDED = MappedRotation(rotation_id(1))
+OF_ANOTHER_TYPE = MappedRotation(rotation_id(1), "postgres-credentials")
+
+
+def request(
+    occurred_at: datetime,
+    *,
+    own_interval: timedelta | None = None,
+    forced: bool = False,
+    rotation: MappedRotation = UNGUARDED,
+) -> RotationRequest:
+    return RotationRequest(replace(rotation, minimum_interval=own_interval), "weekly", occurred_at, "c", forced)
 
 
 def spans(shortest: timedelta, longest: timedelta) -> st.SearchStrategy[timedelta]:
@@ -82,6 +97,10 @@ SKEWS = spans(-FIVE_MINUTES, FIVE_MINUTES) | st.sampled_from([-FIVE_MINUTES, tim
 STATUSES = st.just("failed") | st.sampled_from(["success", "pending", "Failed", ""])
 TEXTS = st.text(max_size=9)
 MESSAGES = st.sampled_from([None, "", "no such luck"])
+GUARDS = st.none() | st.sampled_from([GuardOptions(), GuardOptions("arn:aws:iam::123456789012:role/guard", HOUR)])
+MAPPED = st.builds(MappedRotation, st.just(rotation_id(1)), st.just(DEFAULT_TYPE), guard=GUARDS) | st.just(
+    OF_ANOTHER_TYPE
+)
 
 
 @st.composite
@@ -101,7 +120,9 @@ def states(draw: st.DrawFn, rotated_at: datetime) -> RotationState:
 @st.composite
 def situations(draw: st.DrawFn) -> Situation:
     """Anything at all, mostly near an edge: left to chance, hardly any rotation would be due and failed."""
-    wish = request(draw(MOMENTS), own_interval=draw(st.none() | INTERVALS), forced=draw(st.booleans()))
+    wish = request(
+        draw(MOMENTS), own_interval=draw(st.none() | INTERVALS), forced=draw(st.booleans()), rotation=draw(MAPPED)
+    )
     default = draw(INTERVALS)
     margin = Situation(state(NOW), wish, default).margin
     rotated_before_trigger = draw(around(margin) | around(timedelta(0)))
@@ -179,8 +200,34 @@ def test_an_interval_as_long_as_the_schedules_period_would_skip_every_other_occu
 
 
 @given(situations())
-def test_a_person_is_asked_only_where_a_due_rotation_failed_since_it_last_succeeded(situation: Situation) -> None:
+def test_a_person_is_asked_only_where_a_due_rotation_failed_since_it_last_succeeded_and_no_key_guard_will_look(
+    situation: Situation,
+) -> None:
     assert (situation.decide().verdict is Verdict.REFUSE) == (situation.is_due and situation.blocked)
+
+
+@given(situations())
+def test_what_the_key_guard_will_look_at_is_never_refused_before(situation: Situation) -> None:
+    guarded = replace(situation, request=replace(situation.request, rotation=GUARDED))
+
+    assert guarded.decide().verdict is not Verdict.REFUSE
+
+
+@pytest.mark.parametrize(
+    ("rotation", "reason"),
+    [
+        (GUARDED, "Due"),
+        (replace(GUARDED, guard=GuardOptions("arn:aws:iam::123456789012:role/guard", HOUR)), "Due"),
+        (UNGUARDED, "PreviousAttemptFailed"),
+        (OF_ANOTHER_TYPE, "PreviousAttemptFailed"),
+        (replace(OF_ANOTHER_TYPE, guard=None), "PreviousAttemptFailed"),
+    ],
+    ids=["guarded", "guarded in its own way", "switched off", "another type", "another type, switched off"],
+)
+def test_a_failed_attempt_stands_in_the_way_where_no_key_guard_looks(rotation: MappedRotation, reason: str) -> None:
+    failed = state(NOW - WEEK, status="failed", attempted_at=NOW - HOUR)
+
+    assert decide(failed, request(NOW, rotation=rotation), HOUR).reason == reason
 
 
 # ---- a person has looked ---------------------------------------------------------------------------------------------
@@ -241,11 +288,13 @@ def test_a_refusal_tells_what_infisical_said(text: str) -> None:
 # ---- nothing else counts ---------------------------------------------------------------------------------------------
 
 
-@given(situations(), st.builds(MappedRotation, id=st.uuids().map(str), type=TEXTS), TEXTS, TEXTS, TEXTS)
-def test_names_ids_types_and_texts_decide_nothing(
+@given(situations(), st.builds(MappedRotation, id=st.uuids().map(str), type=TEXTS, guard=GUARDS), TEXTS, TEXTS, TEXTS)
+def test_names_ids_types_and_texts_decide_nothing_but_whether_the_key_guard_will_look(
     situation: Situation, other: MappedRotation, trigger: str, correlation_id: str, name: str
 ) -> None:
     rotation = replace(other, minimum_interval=situation.request.rotation.minimum_interval)
+    if situation.guarded:
+        rotation = replace(rotation, type=DEFAULT_TYPE, guard=rotation.guard or GuardOptions())
     renamed = Situation(
         replace(situation.state, id=rotation.id, name=name),
         replace(situation.request, rotation=rotation, trigger=trigger, correlation_id=correlation_id),

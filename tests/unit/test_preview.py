@@ -1,6 +1,7 @@
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -8,8 +9,8 @@ import httpx
 import pytest
 
 from rotator.infisical import Infisical
-from rotator.model import MappedRotation, RotationRequest, RotationState
-from rotator.policy import decide
+from rotator.model import GuardOptions, MappedRotation, RotationRequest, RotationState
+from rotator.policy import Decision, Verdict, decide
 from rotator.preview import preview
 from rotator.selection import Selected
 from rotator.states import CONCURRENT_READS, read_states
@@ -30,11 +31,15 @@ def previews(
     """A dry run as `dispatch` does it: what is not known is read."""
     selected = [Selected(each.rotation, known) for each, known in zip(requests, states, strict=True)]
     read = read_states(infisical, selected)
-    return [preview(each, state, interval) for each, state in zip(requests, read, strict=True)]
+    decide_as_due = partial(decide, minimum_interval=interval)
+    return [preview(each, state, decide_as_due) for each, state in zip(requests, read, strict=True)]
 
 
-def request(number: int, *, forced: bool = False, interval: timedelta | None = None) -> RotationRequest:
-    return RotationRequest(MappedRotation(rotation_id(number), minimum_interval=interval), "weekly", NOW, "c", forced)
+def request(
+    number: int, *, forced: bool = False, interval: timedelta | None = None, guard: GuardOptions | None = None
+) -> RotationRequest:
+    rotation = MappedRotation(rotation_id(number), minimum_interval=interval, guard=guard)
+    return RotationRequest(rotation, "weekly", NOW, "c", forced)
 
 
 def state(number: int, *, rotated_at: timedelta = -7 * DAY, status: str = "success") -> RotationState:
@@ -58,7 +63,40 @@ def test_a_report_says_which_rotation_what_would_happen_and_why() -> None:
         "decision": "rotate",
         "reason": "Due",
         "explanation": "",
+        "key_guard": False,
     }
+
+
+def orphan_key(_: RotationState, __: RotationRequest) -> Decision:
+    return Decision(Verdict.REFUSE, "OrphanKey", "AKIAORPHAN may be nobody's")
+
+
+def test_what_the_key_guard_refuses_is_reported_with_its_reason() -> None:
+    report = preview(request(1, guard=GuardOptions()), state(1), orphan_key)
+
+    assert (
+        report.items()
+        >= {
+            "decision": "refuse",
+            "reason": "OrphanKey",
+            "explanation": "AKIAORPHAN may be nobody's",
+        }.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("rotation", "guarded"),
+    [
+        (MappedRotation(rotation_id(1)), True),
+        (MappedRotation(rotation_id(1), guard=None), False),
+        (MappedRotation(rotation_id(1), "mysql-credentials"), False),
+    ],
+    ids=["guarded", "switched off", "another type"],
+)
+def test_a_report_says_whether_the_key_guard_has_looked(rotation: MappedRotation, guarded: bool) -> None:  # noqa: FBT001 - a parameter
+    report = preview(RotationRequest(rotation, "weekly", NOW, "c"), state(1), partial(decide, minimum_interval=HOUR))
+
+    assert report["key_guard"] is guarded
 
 
 @pytest.mark.parametrize(

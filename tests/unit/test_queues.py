@@ -2,6 +2,8 @@ import hashlib
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from threading import Barrier
+from typing import TYPE_CHECKING, Any, Unpack
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
@@ -11,6 +13,9 @@ from hypothesis import strategies as st
 from rotator.model import MappedRotation, RotationRequest
 from rotator.queues import VISIBILITY_TIMEOUT_SECONDS, FailedQueue, RequestQueue, UndeliveredRequestsError
 from tests.unit.fakes import NOW, QUEUE_DOWN, FakeSqs, rotation_id
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestTypeDef
 
 REQUESTS_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/RotationRequests.fifo"
 FAILED_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/FailedRotations.fifo"
@@ -26,17 +31,38 @@ def deduplication_id(sent: RotationRequest) -> str:
     return sqs.entries[0].get("MessageDeduplicationId", "")
 
 
+def sent_to(sqs: FakeSqs) -> list[RotationRequest]:
+    """In the order of their ids: calls are made at the same time."""
+    sent = [RotationRequest.from_message(entry["MessageBody"]) for entry in sqs.entries]
+    return sorted(sent, key=lambda each: each.rotation.id)
+
+
 # ---- RotationRequests.fifo -------------------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 45))
-def test_every_request_is_sent_once_and_in_order(number: int) -> None:
+def test_every_request_is_sent_once(number: int) -> None:
     sqs = FakeSqs()
     requests = [request(index) for index in range(number)]
 
     RequestQueue(sqs.client, REQUESTS_URL).send(requests)
 
-    assert [RotationRequest.from_message(entry["MessageBody"]) for entry in sqs.entries] == requests
+    assert sent_to(sqs) == requests
+
+
+def test_ten_calls_are_made_at_the_same_time() -> None:
+    together = Barrier(10)
+
+    class Slow(FakeSqs):
+        def send_message_batch(self, **call: Unpack["SendMessageBatchRequestTypeDef"]) -> dict[str, Any]:
+            together.wait(10)  # raises unless all ten are here at once
+            return super().send_message_batch(**call)
+
+    sqs = Slow()
+
+    RequestQueue(sqs.client, REQUESTS_URL).send([request(index) for index in range(100)])
+
+    assert len(sqs.batches) == 10
 
 
 @given(st.integers(0, 45))
@@ -72,7 +98,9 @@ def test_the_message_group_is_the_rotation(number: int) -> None:
 
     RequestQueue(sqs.client, REQUESTS_URL).send([request(index) for index in range(number)])
 
-    assert [entry.get("MessageGroupId") for entry in sqs.entries] == [rotation_id(index) for index in range(number)]
+    assert {entry.get("MessageGroupId") for entry in sqs.entries} == {rotation_id(index) for index in range(number)}
+    for entry in sqs.entries:
+        assert entry.get("MessageGroupId") == RotationRequest.from_message(entry["MessageBody"]).rotation.id
 
 
 def test_a_second_delivery_of_an_occurrence_is_recognised_whoever_dispatched_it() -> None:
@@ -130,6 +158,11 @@ def test_a_message_that_is_not_accepted_does_not_keep_the_later_ones_from_being_
     assert len(sqs.entries) == 25
 
 
+def first_of(call: int) -> str:
+    """The rotation that the `call`th call begins with."""
+    return rotation_id(10 * (call - 1))
+
+
 FAILURES: list[Exception] = [QUEUE_DOWN, EndpointConnectionError(endpoint_url="https://sqs.example.com")]
 
 
@@ -138,13 +171,13 @@ def test_a_call_that_fails_does_not_keep_the_later_ones_from_being_tried(
     failure: Exception, number: int, failing: set[int]
 ) -> None:
     sqs = FakeSqs()
-    sqs.failures = dict.fromkeys(failing, failure)
+    sqs.failures = {first_of(call): failure for call in failing}
     requests = [request(index) for index in range(number)]
 
     with suppress(UndeliveredRequestsError):
         RequestQueue(sqs.client, REQUESTS_URL).send(requests)
 
-    assert [RotationRequest.from_message(entry["MessageBody"]) for entry in sqs.entries] == requests
+    assert sent_to(sqs) == requests
 
 
 @given(
@@ -157,7 +190,7 @@ def test_whatever_was_not_accepted_is_named_and_nothing_else_is(
     failure: Exception, number: int, failing: set[int], refused: set[int]
 ) -> None:
     sqs = FakeSqs(refused_groups=[rotation_id(index) for index in refused])
-    sqs.failures = dict.fromkeys(failing, failure)
+    sqs.failures = {first_of(call): failure for call in failing}
     lost = [index for index in range(number) if index in refused or index // 10 + 1 in failing]
     told = ""
 
@@ -176,7 +209,7 @@ def test_whatever_was_not_accepted_is_named_and_nothing_else_is(
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
 def test_the_requests_of_a_call_that_fails_are_named_with_its_reason(failure: Exception) -> None:
     sqs = FakeSqs()
-    sqs.failures = {2: failure}
+    sqs.failures = {first_of(2): failure}
 
     with pytest.raises(UndeliveredRequestsError) as undelivered:
         RequestQueue(sqs.client, REQUESTS_URL).send([request(index) for index in range(12)])
@@ -188,10 +221,10 @@ def test_the_requests_of_a_call_that_fails_are_named_with_its_reason(failure: Ex
 
 def test_a_mistake_of_ours_is_not_taken_for_a_queue_that_does_not_accept() -> None:
     sqs = FakeSqs()
-    sqs.failures = {1: TypeError("a mistake of ours")}
+    sqs.failures = {first_of(1): TypeError("a mistake of ours")}
 
     with pytest.raises(TypeError):
-        RequestQueue(sqs.client, REQUESTS_URL).send([request(1)])
+        RequestQueue(sqs.client, REQUESTS_URL).send([request(0)])
 
 
 def test_a_thousand_messages_that_are_not_accepted_are_named_in_a_text_that_a_log_can_hold() -> None:

@@ -1,12 +1,14 @@
 """The function `rotate`, put together by hand: what comes back to the queue, and until when anything may take."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
 from rotate import FINISH_SECONDS, Rotate
+from rotator import policy
 from rotator.model import MappedRotation, RotationRequest
 from rotator.queues import FailedQueue, RequestQueue
 from rotator.rotation import ATTEMPT_SECONDS
@@ -49,9 +51,8 @@ class Stage:
             telemetry=self.observed.telemetry,
             clock=self.clock,
         )
-        self.rotate = Rotate(
-            worker, self.infisical.client, timedelta(hours=1), telemetry=self.observed.telemetry, clock=self.clock
-        )
+        decide = partial(policy.decide, minimum_interval=timedelta(hours=1))
+        self.rotate = Rotate(worker, self.infisical.client, decide, telemetry=self.observed.telemetry, clock=self.clock)
 
     @property
     def posts(self) -> list[str]:

@@ -7,7 +7,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from rotator.model import DEFAULT_TYPE, MappedRotation, Selector
+from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, Selector
 from rotator.rotation_map import SCHEMA, Entry, RotationMapError, UnmappedTriggerError, parse_rotation_map
 from tests.unit.fakes import rotation_id
 
@@ -277,6 +277,120 @@ def test_a_huge_wrong_map_is_refused_in_a_text_that_a_log_can_hold(text: str) ->
     assert len(refusal(text)) < 1000
 
 
+# ---- the key guard ---------------------------------------------------------------------------------------------------
+
+ROLE = "arn:aws:iam::123456789012:role/guards/key-guard"
+ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror-AbCdEf"
+OPTIONS = [
+    (False, None),
+    ({}, GuardOptions()),
+    ({"role": ROLE}, GuardOptions(ROLE)),
+    ({"role": "arn:aws-us-gov:iam::123456789012:role/x"}, GuardOptions("arn:aws-us-gov:iam::123456789012:role/x")),
+    ({"gracePeriod": "1 hour"}, GuardOptions(grace_period=timedelta(hours=1))),
+    ({"role": ROLE, "gracePeriod": "2 days"}, GuardOptions(ROLE, timedelta(days=2))),
+]
+
+
+def with_guard(where: str, key_guard: object) -> str:
+    """A map with this keyGuard at one of the places where it may stand."""
+    return {
+        "rotation": map_of(weekly=[B, {"id": A, "keyGuard": key_guard}]),
+        "selector": map_of(weekly=[B, {"project": "p", "keyGuard": key_guard}]),
+        "mirror": json.dumps({"triggers": {}, "mirrors": {ARN: {"id": A, "keyGuard": key_guard}}}),
+    }[where]
+
+
+def guard_in(where: str, text: str) -> GuardOptions | None:
+    rotation_map = parse_rotation_map(text)
+    return (
+        rotation_map.mirror_of(ARN).rotation.guard if where == "mirror" else rotation_map.entries_of("weekly")[-1].guard
+    )
+
+
+EACH_PLACE = pytest.mark.parametrize("where", ["rotation", "selector", "mirror"])
+
+
+@EACH_PLACE
+@pytest.mark.parametrize(("key_guard", "options"), OPTIONS, ids=repr)
+def test_every_entry_may_say_how_the_key_guard_looks(
+    where: str, key_guard: object, options: GuardOptions | None
+) -> None:
+    assert guard_in(where, with_guard(where, key_guard)) == options
+
+
+@pytest.mark.parametrize("value", [A, {"id": A}, {"project": "p"}, {"id": A, "type": "mysql-credentials"}], ids=repr)
+def test_an_entry_that_says_nothing_of_the_key_guard_is_the_stacks(value: object) -> None:
+    (entry,) = weekly(value)
+
+    assert entry.guard == GuardOptions()
+
+
+@pytest.mark.parametrize("value", [A, {"id": A}], ids=repr)
+def test_a_mirror_that_says_nothing_of_the_key_guard_is_the_stacks(value: object) -> None:
+    rotation_map = parse_rotation_map(json.dumps({"triggers": {}, "mirrors": {ARN: value}}))
+
+    assert rotation_map.mirror_of(ARN).rotation.guard == GuardOptions()
+
+
+@EACH_PLACE
+@pytest.mark.parametrize(
+    ("key_guard", "field", "reason"),
+    [
+        (True, "", "must be "),
+        (None, "", "must be "),
+        (0, "", "must be "),
+        ("off", "", "must be "),
+        ([], "", "must be "),
+        ({"role": None}, ".role", "must be string"),
+        ({"role": ""}, ".role", "must match pattern ^arn:"),
+        ({"role": "key-guard"}, ".role", "must match pattern ^arn:"),
+        ({"role": "arn:aws:iam::123456789012:user/key-guard"}, ".role", "must match pattern ^arn:"),
+        ({"role": "arn:aws:iam::12345678901:role/key-guard"}, ".role", "must match pattern ^arn:"),
+        ({"role": "arn:aws:iam::*:role/key-guard"}, ".role", "must match pattern ^arn:"),
+        ({"role": "arn:aws:sts::123456789012:assumed-role/a/b"}, ".role", "must match pattern ^arn:"),
+        ({"role": "arn:aws:iam::123456789012:role/"}, ".role", "must match pattern ^arn:"),
+        ({"role": f" {ROLE}"}, ".role", "must match pattern ^arn:"),
+        ({"role": f"{ROLE}\n"}, ".role", "must match pattern ^arn:"),
+        ({"gracePeriod": 6}, ".gracePeriod", "must be string"),
+        ({"gracePeriod": None}, ".gracePeriod", "must be string"),
+        ({"gracePeriod": "6"}, ".gracePeriod", "must match pattern ^[1-9]"),
+        ({"gracePeriod": "0 hours"}, ".gracePeriod", "must match pattern ^[1-9]"),
+        ({"gracePeriod": "2 weeks"}, ".gracePeriod", "must match pattern ^[1-9]"),
+        ({"gracePeriod": "6 hours\n"}, ".gracePeriod", "must match pattern ^[1-9]"),
+        ({"Role": ROLE}, "", "must not contain {'Role'} properties"),
+        ({"enabled": True}, "", "must not contain {'enabled'} properties"),
+        ({"role": ROLE, "force": True}, "", "must not contain {'force'} properties"),
+    ],
+    ids=repr,
+)
+def test_a_wrong_key_guard_is_refused_by_its_entry(where: str, key_guard: object, field: str, reason: str) -> None:
+    place = f"mirrors.{ARN}" if where == "mirror" else "triggers.weekly[1]"
+
+    text = refusal(with_guard(where, key_guard))
+
+    assert text.startswith(f"the rotation map is wrong: {place}.keyGuard{field} {reason}")
+
+
+@pytest.mark.parametrize("named", [{"id": A}, {"project": "p"}], ids=["rotation", "selector"])
+@pytest.mark.parametrize("key_guard", [False, {}, {"role": ROLE}], ids=repr)
+def test_a_key_guard_of_what_has_no_keys_in_iam_is_refused_by_its_entry(
+    named: dict[str, str], key_guard: object
+) -> None:
+    entry = {**named, "type": "postgres-credentials", "keyGuard": key_guard}
+
+    text = refusal(map_of(weekly=[B, entry]))
+
+    assert text.startswith("the rotation map is wrong: triggers.weekly[1]")
+    assert "keyGuard is for rotations of aws-iam-user-secret, not of postgres-credentials" in text
+
+
+@pytest.mark.parametrize("named", [{"id": A}, {"project": "p"}], ids=["rotation", "selector"])
+def test_a_key_guard_beside_the_default_type_is_accepted(named: dict[str, str]) -> None:
+    (entry,) = weekly({**named, "type": DEFAULT_TYPE, "keyGuard": False})
+
+    assert entry.guard is None
+
+
 # ---- looking up ------------------------------------------------------------------------------------------------------
 
 
@@ -326,14 +440,20 @@ TYPES = st.from_regex(r"[a-z0-9]{1,5}(-[a-z0-9]{1,5}){0,3}", fullmatch=True)
 DURATIONS = st.builds(
     "{} {}".format, st.integers(1, 9999), st.sampled_from(["minute", "minutes", "hour", "hours", "day", "days"])
 )
-ROTATIONS = IDS | st.fixed_dictionaries({"id": IDS}, optional={"type": TYPES, "minimumInterval": DURATIONS})
+ROLES = st.from_regex(r"arn:aws:iam::[0-9]{12}:role/[a-z/]{1,9}", fullmatch=True)
+GUARDS = st.just(False) | st.fixed_dictionaries({}, optional={"role": ROLES, "gracePeriod": DURATIONS})  # noqa: FBT003 - JSON
+ROTATIONS = (
+    IDS
+    | st.fixed_dictionaries({"id": IDS}, optional={"type": TYPES, "minimumInterval": DURATIONS})
+    | st.fixed_dictionaries({"id": IDS}, optional={"type": st.just(DEFAULT_TYPE), "keyGuard": GUARDS})
+)
 PROJECTS = st.uuids().map(str) | st.from_regex(r"[0-9a-zA-Z-]{1,64}", fullmatch=True)
 PATHS = st.text(max_size=9).map(lambda path: f"/{path}")
 SELECTORS = st.fixed_dictionaries(
     {"project": PROJECTS},
     optional={"environment": st.text(min_size=1), "path": PATHS, "type": TYPES, "minimumInterval": DURATIONS},
 )
-ENTRIES = ROTATIONS | SELECTORS
+ENTRIES = ROTATIONS | SELECTORS | st.fixed_dictionaries({"project": PROJECTS, "keyGuard": GUARDS})
 NAMES = st.text(min_size=1, max_size=256)
 MAPS = st.fixed_dictionaries(
     {"triggers": st.dictionaries(NAMES, ENTRIES | st.lists(ENTRIES, min_size=1, max_size=3), min_size=1, max_size=4)},
@@ -346,6 +466,14 @@ ODD = st.sampled_from(
 )
 ODD_TYPES = st.sampled_from(["", "A", "a--b", "-a", "a-", "a\n", "../x", "é"]) | ODD
 ODD_DURATIONS = st.sampled_from(["0 days", "01 day", "10000 days", "1 week", "1 day\n", "1  day", "\u0661 day"]) | ODD
+ODD_GUARDS = ODD | st.fixed_dictionaries(
+    {},
+    optional={
+        "role": ROLES | st.sampled_from(["arn:aws:iam::1:role/x", "arn:aws:iam::123456789012:role/x\n"]) | ODD,
+        "gracePeriod": DURATIONS | ODD_DURATIONS,
+        "grace": DURATIONS,
+    },
+)
 ODD_PROJECTS = st.sampled_from(["", "p\n", "p/q", "p?", "x" * 64, "x" * 65, "\u0661"]) | ODD
 ODD_ENTRIES = ODD | st.fixed_dictionaries(
     {},
@@ -356,6 +484,7 @@ ODD_ENTRIES = ODD | st.fixed_dictionaries(
         "project": PROJECTS | ODD_PROJECTS,
         "environment": ODD,
         "path": PATHS | ODD,
+        "keyGuard": GUARDS | ODD_GUARDS,
     },
 )
 ODD_MAPS = st.fixed_dictionaries(
@@ -380,8 +509,19 @@ def named(entry: Any) -> str:  # noqa: ANN401 - JSON
     return entry["id"].lower() if "id" in entry else f"project {entry['project']}"
 
 
+def guards_what_has_no_keys(document: Any) -> bool:  # noqa: ANN401 - JSON
+    """A rule that the schema does not state: only IAM users have keys that the guard could look at."""
+    entries = [
+        entry
+        for value in document["triggers"].values()
+        for entry in (value if isinstance(value, list) else [value])
+        if isinstance(entry, dict)
+    ]
+    return any("keyGuard" in entry and entry.get("type", DEFAULT_TYPE) != DEFAULT_TYPE for entry in entries)
+
+
 def names_a_rotation_twice(document: Any) -> bool:  # noqa: ANN401 - JSON
-    """The one rule that JSON Schema cannot state. Two selectors may overlap: each rotation is requested once."""
+    """A rule that JSON Schema cannot state. Two selectors may overlap: each rotation is requested once."""
     lists = [value for value in document["triggers"].values() if isinstance(value, list)]
     ids = [[named(entry) for entry in entries if "project" not in entry] for entries in lists]
     return any(len(set(of_one)) < len(of_one) for of_one in ids)
@@ -417,9 +557,13 @@ def test_whatever_an_editor_accepts_is_read_entry_by_entry(document: dict[str, A
 @example({"triggers": {"weekly": [{"project": "p"}, {"project": "p"}]}})
 @example({"triggers": {"weekly": {"project": "p", "id": A}}})
 @example({"triggers": {"weekly": {"project": "p\n"}}})
+@example({"triggers": {"weekly": {"id": A, "keyGuard": 0}}})
+@example({"triggers": {"weekly": {"id": A, "keyGuard": False, "type": "x"}}})
 @example({"triggers": {"x" * 257: A}})
 def test_the_parser_and_an_editor_that_knows_the_schema_agree(document: object) -> None:
-    editor_accepts = EDITOR.is_valid(document) and not names_a_rotation_twice(document)
+    editor_accepts = (
+        EDITOR.is_valid(document) and not names_a_rotation_twice(document) and not guards_what_has_no_keys(document)
+    )
 
     assert is_accepted(document) == editor_accepts
 

@@ -12,7 +12,7 @@ CODE = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "functions")
 
 ANCHORS = {
     re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
-    for heading in re.findall(r"^## (.+)$", RUNBOOK, re.MULTILINE)
+    for heading in re.findall(r"^##+ (.+)$", RUNBOOK, re.MULTILINE)
 }
 
 # What `outcome`, `decision` and `trigger refused` give as their reason: literals, and the names of errors.

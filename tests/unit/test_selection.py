@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.errors import RejectedError
-from rotator.model import ListedRotation, MappedRotation, RotationState, Selector
+from rotator.model import GuardOptions, ListedRotation, MappedRotation, RotationState, Selector
 from rotator.selection import EmptySelectionError, Selected, UnmappedRotationError, only, select
 from tests.unit.fakes import NOW, rotation_id
 
 IAM, MYSQL = "aws-iam-user-secret", "mysql-credentials"
 SIX_DAYS = timedelta(days=6)
+ROLE = GuardOptions("arn:aws:iam::123456789012:role/key-guard")
 
 
 def listed(
@@ -58,6 +59,15 @@ def test_a_selected_rotation_has_the_selectors_interval_and_brings_its_state_alo
     assert select([Selector("p", type=MYSQL, minimum_interval=SIX_DAYS)], project.list) == [
         Selected(MappedRotation(rotation_id(1), MYSQL, SIX_DAYS), project.rotations[0].state)
     ]
+
+
+@pytest.mark.parametrize("guard", [None, GuardOptions(), ROLE], ids=repr)
+def test_every_selected_rotation_is_guarded_as_its_selector_says(guard: GuardOptions | None) -> None:
+    project = Project(listed(1), listed(2))
+
+    selected = select([Selector("p", guard=guard)], project.list)
+
+    assert [each.rotation.guard for each in selected] == [guard, guard]
 
 
 @pytest.mark.parametrize(
@@ -154,12 +164,13 @@ PROJECTS = st.sampled_from(["p", "q"])
 ENVIRONMENTS = st.sampled_from(["prod", "dev"])
 PATHS = st.sampled_from(["/", "/payments"])
 INTERVALS = st.none() | st.just(SIX_DAYS)
+GUARDS = st.sampled_from([GuardOptions(), None, ROLE])
 LISTED = st.lists(
     st.builds(listed, NUMBERS, kind=KINDS, project=PROJECTS, environment=ENVIRONMENTS, path=PATHS), max_size=8
 )
 ENTRIES = st.lists(
-    st.builds(MappedRotation, NUMBERS.map(rotation_id), KINDS, INTERVALS)
-    | st.builds(Selector, PROJECTS, st.none() | ENVIRONMENTS, st.none() | PATHS, KINDS, INTERVALS),
+    st.builds(MappedRotation, NUMBERS.map(rotation_id), KINDS, INTERVALS, guard=GUARDS)
+    | st.builds(Selector, PROJECTS, st.none() | ENVIRONMENTS, st.none() | PATHS, KINDS, INTERVALS, guard=GUARDS),
     max_size=5,
 )
 
@@ -171,7 +182,7 @@ def stands_for(entry: MappedRotation | Selector, rotations: Sequence[ListedRotat
     wanted = {"project": entry.project, "type": entry.type, "environment": entry.environment, "path": entry.path}
     named = {name: value for name, value in wanted.items() if value is not None}
     return [
-        MappedRotation(each.state.id, each.type, entry.minimum_interval)
+        MappedRotation(each.state.id, each.type, entry.minimum_interval, guard=entry.guard)
         for each in rotations
         if all(getattr(each, name) == value for name, value in named.items())
     ]

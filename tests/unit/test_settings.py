@@ -9,6 +9,7 @@ import yaml
 
 from rotator.settings import (
     CommonSettings,
+    DispatchSettings,
     InfisicalSettings,
     MappedSettings,
     RotateSettings,
@@ -27,8 +28,9 @@ COMMON = {
     "POWERTOOLS_SERVICE_NAME": "stack",
     "POWERTOOLS_LOG_LEVEL": "INFO",
 }
-DISPATCH = COMMON | {"ROTATION_MAP_PARAMETER": "/infisical-rotation/map"}
-ROTATE = COMMON | {"FAILED_QUEUE_URL": FAILED_URL}
+KEY_GUARD = {"GRACE_PERIOD_HOURS": "6"}
+DISPATCH = COMMON | KEY_GUARD | {"ROTATION_MAP_PARAMETER": "/infisical-rotation/map"}
+ROTATE = COMMON | KEY_GUARD | {"FAILED_QUEUE_URL": FAILED_URL}
 # What the template sets to nothing where it is not used.
 UNUSED = {"MACHINE_IDENTITY_SECRET": "", "CA_PARAMETER": ""}
 
@@ -43,7 +45,7 @@ class Function:
 
 
 FUNCTIONS = [
-    Function("DispatchFunction", MappedSettings.read, DISPATCH),
+    Function("DispatchFunction", DispatchSettings.read, DISPATCH),
     Function("RotateFunction", RotateSettings.read, ROTATE),
 ]
 EACH_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.resource)
@@ -75,11 +77,13 @@ READ = CommonSettings(
 
 
 def test_dispatch_reads_its_environment() -> None:
-    assert MappedSettings.read(DISPATCH) == MappedSettings(READ, "/infisical-rotation/map")
+    mapped = MappedSettings(READ, "/infisical-rotation/map")
+
+    assert DispatchSettings.read(DISPATCH) == DispatchSettings(mapped, timedelta(hours=6))
 
 
 def test_rotate_reads_its_environment() -> None:
-    assert RotateSettings.read(ROTATE) == RotateSettings(READ, FAILED_URL)
+    assert RotateSettings.read(ROTATE) == RotateSettings(READ, FAILED_URL, timedelta(hours=6))
 
 
 @EACH_FUNCTION
@@ -170,10 +174,22 @@ def test_no_identity_and_two_are_refused_by_the_parameters_of_both(
     assert set(TEMPLATE["Parameters"]) >= {"MachineIdentityId", "MachineIdentitySecretArn"}
 
 
-@pytest.mark.parametrize(
+NO_NUMBERS = pytest.mark.parametrize(
     "value",
-    ["x", "0", "-0", "0.0", "-1", "1e-9", "0x10", "²", "1 0", "1,5", "True", "nan", "inf", "-inf", "1e300", "9" * 400],
+    ["x", "0", "-0", "0.0", "-1", "1e-12", "0x10", "²", "1 0", "1,5", "True", "nan", "inf", "-inf", "1e300", "9" * 400],
 )
+
+
+@NO_NUMBERS
+@EACH_FUNCTION
+def test_a_number_of_hours_that_is_none_is_named_with_its_parameter(function: Function, value: str) -> None:
+    with pytest.raises(SettingsError, match=r"^GRACE_PERIOD_HOURS must be a number of hours, not ") as refused:
+        function.read(function.environment | {"GRACE_PERIOD_HOURS": value})
+
+    assert str(refused.value).endswith("; set the template's parameter GracePeriodHours")
+
+
+@NO_NUMBERS
 def test_a_number_of_minutes_that_is_none_is_named(value: str) -> None:
     with pytest.raises(SettingsError, match=r"^MINIMUM_INTERVAL_MINUTES must be a number of minutes, not ") as refused:
         CommonSettings.read(COMMON | {"MINIMUM_INTERVAL_MINUTES": value})
@@ -322,10 +338,22 @@ def test_the_templates_defaults_are_accepted_beside_an_identity() -> None:
         if isinstance(value, Intrinsic) and value.argument in defaults
     }
 
-    read = RotateSettings.read(ROTATE | variables | {"MACHINE_IDENTITY_ID": IDENTITY_ID}).common
+    read = RotateSettings.read(ROTATE | variables | {"MACHINE_IDENTITY_ID": IDENTITY_ID})
 
-    assert read.infisical == InfisicalSettings("https://us.infisical.com", IDENTITY_ID, "", "")
-    assert read.minimum_interval == timedelta(hours=1)
+    assert read.common.infisical == InfisicalSettings("https://us.infisical.com", IDENTITY_ID, "", "")
+    assert read.common.minimum_interval == timedelta(hours=1)
+    assert read.grace_period == timedelta(hours=6)
+
+
+@pytest.mark.parametrize("bound", ["MinValue", "MaxValue"])
+@EACH_FUNCTION
+def test_the_grace_periods_that_the_template_allows_are_accepted(function: Function, bound: str) -> None:
+    hours = TEMPLATE["Parameters"]["GracePeriodHours"][bound]
+
+    read = function.read(function.environment | {"GRACE_PERIOD_HOURS": str(hours)})
+
+    assert isinstance(read, DispatchSettings | RotateSettings)
+    assert read.grace_period == timedelta(hours=hours)
 
 
 @pytest.mark.parametrize("bound", ["MinValue", "MaxValue"])

@@ -88,6 +88,24 @@ def test_properties_are_no_dimensions_because_each_value_would_be_a_metric_of_it
     assert observed.lines[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
 
 
+def test_refusals_are_counted_by_their_reason_too_because_each_wants_another_cure() -> None:
+    observed = Observed()
+
+    observed.telemetry.count(Metric.ROTATION_REFUSED, trigger="weekly", reason="OrphanKey")
+
+    (line,) = observed.lines
+    assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"], ["service", "reason"]]
+    assert line["reason"] == "OrphanKey"
+
+
+def test_a_refusal_without_a_reason_is_counted_all_the_same() -> None:
+    observed = Observed()
+
+    observed.telemetry.count(Metric.ROTATION_REFUSED)
+
+    assert observed.lines[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
+
+
 def test_one_occurrence_is_not_told_again_with_the_next() -> None:
     observed = Observed()
 

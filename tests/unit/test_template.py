@@ -51,6 +51,44 @@ def test_the_visibility_time_out_is_six_times_the_functions(resources: dict[str,
     assert queue["VisibilityTimeout"] == 6 * function["Timeout"] == VISIBILITY_TIMEOUT_SECONDS
 
 
+def test_only_dispatch_and_rotate_may_look_at_keys_and_no_function_may_do_more_in_iam(
+    resources: dict[str, Any],
+) -> None:
+    asked_of_iam = {
+        name: [statement for statement in statements_of(role) if mentions(statement["Action"], "iam:")]
+        for name, role in of_type(resources, "AWS::IAM::Role").items()
+    }
+    look_at_keys = {
+        "Sid": "LookAtKeys",
+        "Effect": "Allow",
+        "Action": ["iam:ListAccessKeys", "iam:GetAccessKeyLastUsed"],
+        "Resource": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/${KeyGuardUsers}"},
+    }
+
+    assert {name: asked for name, asked in asked_of_iam.items() if asked} == {
+        "DispatchRole": [look_at_keys],
+        "RotateRole": [look_at_keys],
+    }
+
+
+def test_only_they_may_assume_a_role_and_only_one_that_the_stack_names(resources: dict[str, Any]) -> None:
+    for name, role in of_type(resources, "AWS::IAM::Role").items():
+        assumable = [each["Resource"] for each in statements_of(role) if mentions(each["Action"], "sts:AssumeRole")]
+        assert assumable == ([{"Ref": "KeyGuardRoleArns"}] if name in {"DispatchRole", "RotateRole"} else [])
+
+
+def statements_of(role: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a role may do, if every condition holds."""
+    statements = [
+        statement for policy in role.get("Policies", []) for statement in policy["PolicyDocument"]["Statement"]
+    ]
+    return [statement["Fn::If"][1] if "Fn::If" in statement else statement for statement in statements]
+
+
+def mentions(action: str | list[str], prefix: str) -> bool:
+    return any(each.startswith((prefix, "*")) for each in ([action] if isinstance(action, str) else action))
+
+
 def test_nothing_has_a_fixed_physical_name(resources: dict[str, Any]) -> None:
     names = {"FunctionName", "QueueName", "RoleName", "TopicName", "AlarmName", "LogGroupName", "Name"}
 

@@ -31,17 +31,27 @@ UNCONFIRMED = Outcome(Result.UNCONFIRMED, "Uncertain", "no answer from Infisical
 DEFERRED = Outcome(Result.DEFERRED, "Unreachable", "no connection to Infisical", "payments")
 LIMITED = Outcome(Result.DEFERRED, "RateLimited", "again in 30 seconds", retry_after_seconds=29.1)
 
+# Attempts that the key guard will look at before there is another.
+FAILED_ATTEMPT = Outcome(Result.FAILED, "AttemptFailed", "AccessDenied", "payments", guarded=True)
+LOST_ATTEMPT = Outcome(
+    Result.UNCONFIRMED, "Uncertain", "no answer from Infisical", "payments", uncertain=True, guarded=True
+)
+
 DONE = [ROTATED, SKIPPED]
 CERTAINLY_FAILED = [REFUSED, FAILED]
 CERTAIN = [*DONE, *CERTAINLY_FAILED]
 FOR_A_PERSON = [*CERTAINLY_FAILED, UNCONFIRMED]
 ENDED = [*DONE, *FOR_A_PERSON]
+GUARDED = [FAILED_ATTEMPT, LOST_ATTEMPT]
+COMING_BACK = [DEFERRED, LIMITED, *GUARDED]
 
 EACH_ENDED = pytest.mark.parametrize("outcome", ENDED, ids=lambda outcome: outcome.result)
 EACH_CERTAIN = pytest.mark.parametrize("outcome", CERTAIN, ids=lambda outcome: outcome.result)
 EACH_CERTAINLY_FAILED = pytest.mark.parametrize("outcome", CERTAINLY_FAILED, ids=lambda outcome: outcome.result)
 EACH_FOR_A_PERSON = pytest.mark.parametrize("outcome", FOR_A_PERSON, ids=lambda outcome: outcome.result)
 EACH_DEFERRED = pytest.mark.parametrize("outcome", [DEFERRED, LIMITED], ids=lambda outcome: outcome.reason)
+EACH_GUARDED = pytest.mark.parametrize("outcome", GUARDED, ids=lambda outcome: outcome.result)
+EACH_COMING_BACK = pytest.mark.parametrize("outcome", COMING_BACK, ids=lambda outcome: outcome.reason)
 
 
 def body(group: str, number: int = 1) -> str:
@@ -188,19 +198,19 @@ def test_what_has_certainly_ended_lets_the_next_one_of_its_rotation_pass(outcome
     assert ensured.messages == ["a1", "a2"]
 
 
-@EACH_DEFERRED
-def test_what_is_deferred_comes_back(outcome: Outcome) -> None:
+@EACH_COMING_BACK
+def test_what_was_not_done_or_will_be_looked_at_comes_back(outcome: Outcome) -> None:
     assert Stage().work([delivery(A)], always(outcome)) == ["a1"]
 
 
-@EACH_DEFERRED
-def test_what_is_deferred_takes_all_later_ones_of_its_rotation_with_it_in_order(outcome: Outcome) -> None:
+@EACH_COMING_BACK
+def test_what_comes_back_takes_all_later_ones_of_its_rotation_with_it_in_order(outcome: Outcome) -> None:
     deliveries = [delivery(A, number) for number in (1, 2, 3, 4)]
 
     assert Stage().work(deliveries, Ensured({"a2": outcome})) == ["a2", "a3", "a4"]
 
 
-@EACH_DEFERRED
+@EACH_COMING_BACK
 def test_what_is_held_is_not_tried(outcome: Outcome) -> None:
     ensured = Ensured({"a2": outcome})
 
@@ -209,8 +219,8 @@ def test_what_is_held_is_not_tried(outcome: Outcome) -> None:
     assert ensured.messages == ["a1", "a2"]
 
 
-@EACH_DEFERRED
-def test_what_is_deferred_does_not_hold_other_rotations(outcome: Outcome) -> None:
+@EACH_COMING_BACK
+def test_what_comes_back_does_not_hold_other_rotations(outcome: Outcome) -> None:
     ensured = Ensured({"b1": outcome})
     deliveries = [delivery(group, number) for number in (1, 2) for group in (A, B, C)]
 
@@ -218,8 +228,8 @@ def test_what_is_deferred_does_not_hold_other_rotations(outcome: Outcome) -> Non
     assert sorted(ensured.messages) == ["a1", "a2", "b1", "c1", "c2"]
 
 
-@EACH_DEFERRED
-def test_what_is_deferred_is_not_for_a_person_yet(outcome: Outcome) -> None:
+@EACH_COMING_BACK
+def test_what_comes_back_is_not_for_a_person_yet(outcome: Outcome) -> None:
     stage = Stage()
 
     stage.work([delivery(A, receive_count=999, age_seconds=HALF_A_DAY)], always(outcome))
@@ -270,11 +280,11 @@ def test_whatever_it_is_called_nothing_follows_an_uncertain_outcome(result: Resu
     assert returned[-1] == "a2"
 
 
-OUTCOMES = st.sampled_from([ROTATED, FAILED, UNCONFIRMED, DEFERRED])
+OUTCOMES = st.sampled_from([ROTATED, FAILED, UNCONFIRMED, DEFERRED, FAILED_ATTEMPT, LOST_ATTEMPT])
 
 
 @given(st.lists(st.tuples(st.sampled_from([A, B, C]), OUTCOMES), max_size=10))
-def test_in_any_batch_each_rotation_returns_from_its_first_message_on_that_is_deferred_or_follows_an_uncertain_one(
+def test_in_any_batch_each_rotation_returns_from_its_first_message_on_that_comes_back_or_follows_an_uncertain_one(
     batch: list[tuple[str, Outcome]],
 ) -> None:
     deliveries = [delivery(group, number) for number, (group, _) in enumerate(batch)]
@@ -284,9 +294,9 @@ def test_in_any_batch_each_rotation_returns_from_its_first_message_on_that_is_de
     for message, outcome in zip(deliveries, outcomes, strict=True):
         if message.group not in held:
             tried.append(message.message_id)
-        if outcome is DEFERRED or message.group in held:
+        if outcome in COMING_BACK or message.group in held:
             expected.append(message.message_id)
-        if outcome in (DEFERRED, UNCONFIRMED):
+        if outcome in (*COMING_BACK, UNCONFIRMED):
             held.add(message.group)
     ensured = Ensured({message.message_id: outcome for message, outcome in zip(deliveries, outcomes, strict=True)})
 
@@ -400,6 +410,17 @@ def test_without_a_rate_limit_a_message_comes_back_after_the_full_visibility_tim
     assert stage.requests.visibility == []
 
 
+@EACH_GUARDED
+def test_an_attempt_that_will_be_looked_at_comes_back_after_the_full_visibility_timeout_by_when_it_has_ended(
+    outcome: Outcome,
+) -> None:
+    stage = Stage()
+
+    stage.work([delivery(A, number) for number in (1, 2)], always(outcome))
+
+    assert stage.requests.visibility == []
+
+
 def test_a_queue_that_does_not_let_it_return_earlier_lets_it_return_later() -> None:
     stage = Stage()
     stage.requests.down = True
@@ -444,6 +465,7 @@ def test_what_a_person_has_to_look_at_is_kept_with_all_that_is_known(outcome: Ou
             "rotation_name": "payments",
             "duration_seconds": 0.0,
             "receive_count": 3,
+            "comes_back": False,
             "correlation_id": "correlation-1",
             "rotation_id": A,
             "rotation_type": "aws-iam-user-secret",
@@ -496,6 +518,40 @@ def test_until_then_it_comes_back_however_often_it_was_delivered(outcome: Outcom
     message = delivery(A, receive_count=999, age_seconds=age_seconds)
 
     assert Stage().work([message], always(outcome)) == ["a1"]
+
+
+@EACH_GUARDED
+def test_attempts_that_did_not_succeed_for_half_a_day_are_given_up_as_what_they_are(outcome: Outcome) -> None:
+    stage = Stage()
+
+    assert stage.work([waited_too_long(A, receive_count=40)], always(outcome)) == []
+    (report,) = stage.failed.reports
+    assert (report["outcome"], report["reason"]) == (outcome.result.value, outcome.reason)
+    assert report["explanation"] == f"given up after 40 deliveries. {outcome.explanation}"
+    assert report["comes_back"] is False
+
+
+@EACH_GUARDED
+@pytest.mark.parametrize("age_seconds", [0.0, HALF_A_DAY - MILLISECOND, HALF_A_DAY])
+def test_until_then_another_attempt_is_made(outcome: Outcome, age_seconds: float) -> None:
+    stage = Stage()
+
+    assert stage.work([delivery(A, receive_count=999, age_seconds=age_seconds)], always(outcome)) == ["a1"]
+    assert stage.failed.sent == []
+
+
+def test_a_failed_attempt_that_is_given_up_lets_the_next_one_of_its_rotation_pass() -> None:
+    ensured = Ensured({"a1": FAILED_ATTEMPT})
+
+    assert Stage().work([waited_too_long(A, 1), delivery(A, 2)], ensured) == []
+    assert ensured.messages == ["a1", "a2"]
+
+
+def test_nothing_follows_an_uncertain_attempt_early_though_it_is_given_up() -> None:
+    ensured = Ensured({"a1": LOST_ATTEMPT})
+
+    assert Stage().work([waited_too_long(A, 1), delivery(A, 2)], ensured) == ["a2"]
+    assert ensured.messages == ["a1"]
 
 
 def test_half_a_day_is_over_when_the_attempt_ends_and_not_when_it_began() -> None:
@@ -705,12 +761,29 @@ def test_a_request_that_may_have_rotated_never_comes_back_though_its_report_cann
     assert stage.work([delivery(A, 1), delivery(A, 2)], Ensured({"a1": UNCONFIRMED})) == ["a2"]
 
 
-def test_what_is_given_up_comes_back_where_its_report_cannot_be_kept() -> None:
+@pytest.mark.parametrize("outcome", [LIMITED, FAILED_ATTEMPT], ids=lambda outcome: outcome.reason)
+def test_what_is_given_up_comes_back_where_its_report_cannot_be_kept(outcome: Outcome) -> None:
     stage = Stage()
     stage.failed.down = True
 
-    assert stage.work([waited_too_long(A)], always(LIMITED)) == ["a1"]
+    assert stage.work([waited_too_long(A)], always(outcome)) == ["a1"]
     assert stage.requests.visibility == []
+
+
+def test_what_may_be_under_way_and_is_given_up_does_not_come_back_though_its_report_cannot_be_kept() -> None:
+    stage = Stage()
+    stage.failed.down = True
+
+    assert stage.work([waited_too_long(A, 1), delivery(A, 2)], Ensured({"a1": LOST_ATTEMPT})) == ["a2"]
+
+
+@EACH_GUARDED
+def test_a_queue_that_takes_no_reports_does_not_disturb_what_comes_back_anyway(outcome: Outcome) -> None:
+    stage = Stage()
+    stage.failed.down = True
+
+    assert stage.work([delivery(A)], always(outcome)) == ["a1"]
+    assert [line["message"] for line in stage.observed.logs] == [f"rotation {outcome.result.value}"]
 
 
 @EACH_FOR_A_PERSON
@@ -761,6 +834,58 @@ EACH_METRIC = pytest.mark.parametrize(
     ],
     ids=[outcome.result for outcome in [*ENDED, DEFERRED]],
 )
+
+
+@EACH_GUARDED
+@pytest.mark.parametrize("message", [delivery(A), waited_too_long(A)], ids=["tried again", "given up"])
+def test_every_attempt_that_did_not_succeed_is_counted_and_logged_as_what_it_is(
+    outcome: Outcome, message: Delivery
+) -> None:
+    stage = Stage()
+
+    stage.work([message], always(outcome))
+
+    assert stage.observed.counted == [f"Rotation{outcome.result.value.capitalize()}"]
+    assert [(line["level"], line["message"]) for line in stage.observed.logs] == [
+        ("ERROR", f"rotation {outcome.result.value}")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "outcome", "comes_back"),
+    [
+        (delivery(A), FAILED_ATTEMPT, True),
+        (delivery(A), LOST_ATTEMPT, True),
+        (delivery(A), DEFERRED, True),
+        (delivery(A), FAILED, False),
+        (delivery(A), UNCONFIRMED, False),
+        (delivery(A), ROTATED, False),
+        (waited_too_long(A), FAILED_ATTEMPT, False),
+        (waited_too_long(A), LOST_ATTEMPT, False),
+        (waited_too_long(A), DEFERRED, False),
+    ],
+    ids=[
+        "failed attempt",
+        "lost attempt",
+        "deferred",
+        "failed",
+        "unconfirmed",
+        "rotated",
+        "failed attempt, given up",
+        "lost attempt, given up",
+        "deferred, given up",
+    ],
+)
+def test_the_log_says_whether_the_request_comes_back_by_itself(
+    message: Delivery,
+    outcome: Outcome,
+    comes_back: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    stage = Stage()
+
+    stage.work([message], always(outcome))
+
+    assert [line["comes_back"] for line in stage.observed.logs] == [comes_back]
 
 
 def test_every_result_is_spoken_of_here() -> None:

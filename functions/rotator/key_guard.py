@@ -1,0 +1,119 @@
+"""The key guard: what IAM says about the keys of which a rotation would revoke one. It only reads.
+
+rotate-secrets deletes the older of a user's two access keys, whichever that is. After an attempt that created a key and
+never committed it, that is the published one, and nothing in Infisical's state tells.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rotator.aws import CLIENT_CONFIG
+from rotator.errors import MAXIMUM_TEXT_LENGTH
+from rotator.instant import instant_at
+from rotator.model import GuardOptions, LastUse, RotationRequest, RotationState, UserKey, UserKeys
+from rotator.policy import Decision, Verdict, decide, vouch
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+
+    from rotator.clock import Clock
+
+KEYS_OF_A_ROTATION = 2
+
+# An assumed role's credentials last an hour; a batch that begins before this ends before they do.
+ROLE_SECONDS = 1800
+
+
+class KeyGuard:
+    """Decides as `policy.decide` does, and where that says rotate, by the keys too. Safe to use from several threads.
+
+    `open_iam` makes a client, of the function's own account or as a role.
+    """
+
+    def __init__(
+        self,
+        open_iam: "Callable[[str | None], IAMClient]",
+        minimum_interval: timedelta,
+        grace_period: timedelta,
+        clock: "Clock",
+    ) -> None:
+        self._open_iam = open_iam
+        self._minimum_interval = minimum_interval
+        self._grace_period = grace_period
+        self._clock = clock
+
+    def decide(self, state: RotationState, request: RotationRequest) -> Decision:
+        """Ask IAM only where the rotation is due. What IAM does not tell is a refusal."""
+        decision = decide(state, request, self._minimum_interval)
+        options = request.rotation.guard
+        if decision.verdict is not Verdict.ROTATE or options is None or not request.rotation.guarded:
+            return decision
+        if state.user_name is None:
+            return _unreadable("Infisical names no IAM user")
+        try:
+            user = self._keys(options, state.user_name)
+        except (BotoCoreError, ClientError) as error:
+            return _unreadable(f"IAM did not show the access keys of the user {state.user_name}: {_text(error)}")
+        grace_period = options.grace_period or self._grace_period
+        return vouch(state, request, user, grace_period, instant_at(self._clock.time()))
+
+    def _keys(self, options: GuardOptions, user_name: str) -> UserKeys:
+        """The user's keys; where there are two and one goes, with its last use."""
+        iam = self._open_iam(options.role)
+        listed = iam.list_access_keys(UserName=user_name)["AccessKeyMetadata"]
+        user = UserKeys(tuple(UserKey(key["AccessKeyId"], key["CreateDate"]) for key in listed))
+        if len(user.keys) < KEYS_OF_A_ROTATION:
+            return user
+        use = iam.get_access_key_last_used(AccessKeyId=user.oldest.id)["AccessKeyLastUsed"]
+        if "LastUsedDate" not in use:
+            return user
+        return replace(user, last_use=LastUse(use["LastUsedDate"], use["ServiceName"], use["Region"]))
+
+
+class IamClients:
+    """IAM of the function's own account, or as a role of another; each client is made once for a while."""
+
+    def __init__(self, clock: "Clock") -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._clients: dict[str | None, tuple[IAMClient, float]] = {}
+
+    def __call__(self, role: str | None) -> "IAMClient":
+        """Raise what assuming the role raises."""
+        with self._lock:
+            client, good_until = self._clients.get(role, (None, 0.0))
+            if client is None or self._clock.time() > good_until:
+                client = _as_role(role) if role else boto3.client("iam", config=CLIENT_CONFIG)
+                self._clients[role] = client, self._clock.time() + ROLE_SECONDS
+            return client
+
+
+def _as_role(role: str) -> "IAMClient":
+    sts = boto3.client("sts", config=CLIENT_CONFIG)
+    credentials = sts.assume_role(RoleArn=role, RoleSessionName="key-guard")["Credentials"]
+    return boto3.client(
+        "iam",
+        aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials["SessionToken"],
+        config=CLIENT_CONFIG,
+    )
+
+
+def _text(error: Exception) -> str:
+    return str(error)[:MAXIMUM_TEXT_LENGTH].rstrip(".")
+
+
+def _unreadable(what: str) -> Decision:
+    return Decision(
+        Verdict.REFUSE,
+        "KeysUnreadable",
+        f"{what}. Without its keys, nobody can say that a rotation revokes the right one. Let the entry's keyGuard in"
+        ' the rotation map assume a role of the user\'s account, or switch it off there with "keyGuard": false',
+    )

@@ -1,0 +1,450 @@
+"""The shell of the key guard: when it asks IAM and as whom, what it makes of the answer, and of none."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+import boto3
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
+
+from rotator.errors import MAXIMUM_TEXT_LENGTH
+from rotator.key_guard import ROLE_SECONDS, IamClients, KeyGuard
+from rotator.model import GuardOptions, MappedRotation, RotationRequest, RotationState, UserKey
+from rotator.policy import Decision, Verdict
+from tests.component.iam import FakeIam, refused
+from tests.unit.fakes import NOW, VirtualClock, rotation_id
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+
+SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+WEEK = timedelta(days=7)
+GRACE_PERIOD = timedelta(hours=6)
+ROLE = "arn:aws:iam::210987654321:role/key-guard"
+
+PREVIOUS = UserKey("AKIAPREVIOUS", NOW - 2 * WEEK)
+PUBLISHED = UserKey("AKIAPUBLISHED", NOW - WEEK - SECOND)
+ORPHAN = UserKey("AKIAORPHAN", NOW - HOUR)
+BOTH = (PREVIOUS, PUBLISHED)
+
+MAPPED = MappedRotation(rotation_id(1))
+
+
+def state(
+    rotated_at: datetime = NOW - WEEK, *, status: str = "success", user: str | None = "deployer"
+) -> RotationState:
+    return RotationState(rotation_id(1), "payments", status, rotated_at, NOW - HOUR, "no such luck", user_name=user)
+
+
+def request(rotation: MappedRotation = MAPPED, *, forced: bool = False) -> RotationRequest:
+    return RotationRequest(rotation, "weekly", NOW, "c", forced)
+
+
+def guarded(role: str | None = None, grace_period: timedelta | None = None) -> MappedRotation:
+    return replace(MAPPED, guard=GuardOptions(role, grace_period))
+
+
+class Stage:
+    """A key guard before an IAM whose user `deployer` has these keys, in this order."""
+
+    def __init__(self, *keys: UserKey) -> None:
+        self.keys: dict[str, Sequence[UserKey]] = {"deployer": keys}
+        self.iam = FakeIam(self.keys.__getitem__)
+        self.clock = VirtualClock()
+        self.decide = self.opened_by(self.iam.open).decide
+
+    def opened_by(self, open_iam: "Callable[[str | None], IAMClient]") -> KeyGuard:
+        return KeyGuard(open_iam, minimum_interval=HOUR, grace_period=GRACE_PERIOD, clock=self.clock)
+
+
+# ---- when IAM is asked -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("known", "rotation", "verdict", "reason"),
+    [
+        (state(NOW + SECOND), MAPPED, Verdict.SKIP, "AlreadyRotated"),
+        (state(NOW - HOUR), MAPPED, Verdict.SKIP, "TooSoon"),
+        (state(), replace(MAPPED, guard=None), Verdict.ROTATE, "Due"),
+        (state(user=None), replace(MAPPED, guard=None), Verdict.ROTATE, "Due"),
+        (state(status="failed"), replace(MAPPED, guard=None), Verdict.REFUSE, "PreviousAttemptFailed"),
+        (state(user=None), replace(MAPPED, type="postgres-credentials"), Verdict.ROTATE, "Due"),
+        (state(), replace(MAPPED, type="postgres-credentials", guard=GuardOptions(ROLE)), Verdict.ROTATE, "Due"),
+        (
+            state(status="failed"),
+            replace(MAPPED, type="postgres-credentials"),
+            Verdict.REFUSE,
+            "PreviousAttemptFailed",
+        ),
+    ],
+    ids=[
+        "rotated since",
+        "too soon",
+        "switched off",
+        "switched off, no user",
+        "switched off, failed",
+        "another type",
+        "another type, with a role",
+        "another type, failed",
+    ],
+)
+def test_what_is_decided_without_the_keys_does_not_even_open_iam(
+    known: RotationState, rotation: MappedRotation, verdict: Verdict, reason: str
+) -> None:
+    stage = Stage(PUBLISHED, ORPHAN)
+
+    decision = stage.decide(known, request(rotation))
+
+    assert (decision.verdict, decision.reason) == (verdict, reason)
+    assert (stage.iam.roles, stage.iam.calls) == ([], [])
+
+
+def test_the_stacks_interval_counts() -> None:
+    stage = Stage(PREVIOUS, UserKey("AKIAPUBLISHED", NOW - HOUR - SECOND))
+
+    reasons = [stage.decide(state(rotated_at), request()).reason for rotated_at in (NOW - HOUR - SECOND, NOW - HOUR)]
+
+    assert reasons == ["Due", "TooSoon"]
+
+
+@pytest.mark.parametrize("keys", [(), (PUBLISHED,)], ids=["none", "one"])
+def test_where_no_key_would_go_one_call_is_enough(keys: tuple[UserKey, ...]) -> None:
+    stage = Stage(*keys)
+
+    stage.decide(state(), request())
+
+    assert stage.iam.calls == [("ListAccessKeys", "deployer")]
+
+
+@pytest.mark.parametrize("keys", [BOTH, BOTH[::-1]], ids=["as created", "reversed"])
+def test_where_one_of_two_would_go_its_last_use_is_asked_for_too(keys: tuple[UserKey, ...]) -> None:
+    stage = Stage(*keys)
+
+    assert stage.decide(state(), request()) == Decision(Verdict.ROTATE, "Due")
+    assert stage.iam.calls == [("ListAccessKeys", "deployer"), ("GetAccessKeyLastUsed", PREVIOUS.id)]
+
+
+def test_a_failed_attempt_stands_in_nobodys_way_where_the_keys_are_in_order() -> None:
+    assert Stage(*BOTH).decide(state(status="failed"), request()).verdict is Verdict.ROTATE
+
+
+# ---- what IAM says ---------------------------------------------------------------------------------------------------
+
+
+def test_an_orphan_is_refused() -> None:
+    decision = Stage(PUBLISHED, ORPHAN).decide(state(), request())
+
+    assert (decision.verdict, decision.reason) == (Verdict.REFUSE, "OrphanKey")
+    assert ORPHAN.id in decision.explanation
+
+
+def test_what_is_forced_is_asked_about_as_well() -> None:
+    assert Stage(PUBLISHED, ORPHAN).decide(state(), request(forced=True)).reason == "OrphanKey"
+
+
+def test_a_key_in_use_is_refused_with_what_iam_knows_of_it() -> None:
+    stage = Stage(*BOTH)
+    stage.iam.last_used = {PREVIOUS.id: NOW - HOUR, PUBLISHED.id: NOW}
+
+    decision = stage.decide(state(), request())
+
+    assert (decision.verdict, decision.reason) == (Verdict.REFUSE, "KeyInUse")
+    assert f"{PREVIOUS.id} of the IAM user deployer" in decision.explanation
+    assert "at 2026-11-22T04:00:00.000Z for s3 in eu-central-1" in decision.explanation
+
+
+def test_a_user_without_keys_is_no_mistake_of_ours() -> None:
+    assert Stage().decide(state(), request()).reason == "PublishedKeyMissing"
+
+
+@pytest.mark.parametrize(
+    ("own", "used_ago", "reason"),
+    [
+        (None, GRACE_PERIOD - SECOND, "KeyInUse"),
+        (None, GRACE_PERIOD, "Due"),
+        (HOUR, HOUR - SECOND, "KeyInUse"),
+        (HOUR, HOUR, "Due"),
+        (WEEK, WEEK - SECOND, "KeyInUse"),
+        (WEEK, WEEK, "Due"),
+    ],
+    ids=["the stack's", "after the stack's", "shorter", "after the shorter", "longer", "after the longer"],
+)
+def test_the_grace_period_of_the_map_counts_before_the_stacks(
+    own: timedelta | None, used_ago: timedelta, reason: str
+) -> None:
+    stage = Stage(*BOTH)
+    stage.iam.last_used[PREVIOUS.id] = NOW - used_ago
+
+    assert stage.decide(state(), request(guarded(grace_period=own))).reason == reason
+
+
+def test_the_grace_period_passes_by_the_clock() -> None:
+    stage = Stage(*BOTH)
+    stage.iam.last_used[PREVIOUS.id] = NOW
+
+    reasons = []
+    for _ in range(2):
+        reasons.append(stage.decide(state(), request()).reason)
+        stage.clock.sleep(GRACE_PERIOD.total_seconds())
+
+    assert reasons == ["KeyInUse", "Due"]
+
+
+# ---- as whom it is asked ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", [None, ROLE], ids=["own account", "role"])
+def test_iam_is_asked_as_the_role_of_the_map(role: str | None) -> None:
+    stage = Stage(*BOTH)
+
+    stage.decide(state(), request(guarded(role)))
+
+    assert stage.iam.roles == [role]
+
+
+# ---- what IAM does not tell ------------------------------------------------------------------------------------------
+
+DENIED = refused("AccessDenied", "User: arn:aws:sts::123456789012:assumed-role/x is not authorized", "ListAccessKeys")
+NO_SUCH_USER = refused("NoSuchEntity", "The user with name deployer cannot be found.", "ListAccessKeys")
+THROTTLED = refused("Throttling", "Rate exceeded", "ListAccessKeys")
+NOBODY_LISTENS = EndpointConnectionError(endpoint_url="https://iam.amazonaws.com/")
+NO_NAME = ParamValidationError(report="Invalid length for parameter UserName, value: 0, valid min length: 1")
+
+EACH_SILENCE = pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (DENIED, "is not authorized"),
+        (NO_SUCH_USER, "deployer cannot be found"),
+        (THROTTLED, "Rate exceeded"),
+        (NOBODY_LISTENS, 'Could not connect to the endpoint URL: "https://iam.amazonaws.com/"'),
+        (NO_NAME, "Invalid length for parameter UserName"),
+    ],
+    ids=["denied", "no such user", "throttled", "nobody listens", "no name"],
+)
+
+
+def assert_unreadable(decision: Decision, words: str) -> None:
+    assert (decision.verdict, decision.reason) == (Verdict.REFUSE, "KeysUnreadable")
+    assert decision.explanation.startswith("IAM did not show the access keys of the user deployer: ")
+    assert words in decision.explanation
+    assert '"keyGuard": false' in decision.explanation
+
+
+@EACH_SILENCE
+@pytest.mark.parametrize("forced", [False, True], ids=["unforced", "forced"])
+def test_keys_that_iam_does_not_list_are_a_refusal_in_its_words(
+    error: Exception,
+    words: str,
+    forced: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    stage = Stage(*BOTH)
+    stage.iam.down = error
+
+    assert_unreadable(stage.decide(state(), request(forced=forced)), words)
+
+
+@EACH_SILENCE
+def test_a_last_use_that_iam_does_not_tell_is_a_refusal_in_its_words(error: Exception, words: str) -> None:
+    stage = Stage(*BOTH)
+
+    class Forgetful(FakeIam):
+        def get_access_key_last_used(self, *, AccessKeyId: str) -> dict[str, object]:  # noqa: ARG002, N803 - as boto3 has it
+            raise error
+
+    guard = stage.opened_by(Forgetful(stage.keys.__getitem__).open)
+
+    assert_unreadable(guard.decide(state(), request()), words)
+
+
+@EACH_SILENCE
+def test_a_role_that_cannot_be_assumed_is_a_refusal_in_awss_words(error: Exception, words: str) -> None:
+    def open_iam(_: str | None) -> "IAMClient":
+        raise error
+
+    assert_unreadable(Stage().opened_by(open_iam).decide(state(), request(guarded(ROLE))), words)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [refused("AccessDenied", "x" * 5000, "ListAccessKeys"), EndpointConnectionError(endpoint_url="x" * 5000)],
+    ids=["AWS's words", "botocore's words"],
+)
+def test_awss_words_are_capped(error: ClientError | BotoCoreError) -> None:
+    stage = Stage(*BOTH)
+    stage.iam.down = error
+
+    explanation = stage.decide(state(), request()).explanation
+
+    assert explanation.count("x") < MAXIMUM_TEXT_LENGTH
+    assert len(explanation) < 1000
+    assert '"keyGuard": false' in explanation
+
+
+@pytest.mark.parametrize("forced", [False, True], ids=["unforced", "forced"])
+def test_without_the_users_name_nothing_is_asked_and_nothing_rotated(forced: bool) -> None:  # noqa: FBT001 - a parameter
+    stage = Stage(*BOTH)
+
+    decision = stage.decide(state(user=None), request(forced=forced))
+
+    assert (decision.verdict, decision.reason) == (Verdict.REFUSE, "KeysUnreadable")
+    assert decision.explanation.startswith("Infisical names no IAM user. ")
+    assert stage.iam.calls == []
+
+
+def test_a_mistake_of_ours_is_no_refusal() -> None:
+    stage = Stage(*BOTH)
+    stage.iam.down = ZeroDivisionError("ours")
+
+    with pytest.raises(ZeroDivisionError):
+        stage.decide(state(), request())
+
+
+# ---- clients of IAM --------------------------------------------------------------------------------------------------
+
+OWN_KEY, ROLES_KEY = "AKIAOWN", "ASIAROLES"
+ASSUMED = """
+<AssumeRoleResponse><AssumeRoleResult><Credentials>
+<AccessKeyId>{key}</AccessKeyId><SecretAccessKey>secret</SecretAccessKey><SessionToken>{token}</SessionToken>
+<Expiration>2026-11-22T06:00:00Z</Expiration>
+</Credentials></AssumeRoleResult></AssumeRoleResponse>
+"""
+LISTED = (
+    "<ListAccessKeysResponse><ListAccessKeysResult><AccessKeyMetadata/></ListAccessKeysResult></ListAccessKeysResponse>"
+)
+REFUSED = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
+
+
+class Aws:
+    """STS and IAM on loopback, which hand out credentials and look at the signed ones.
+
+    `assumed` are the roles that were assumed, with the names of their sessions; `listed_as` the access key and the
+    session token of each call to IAM. While `refuses`, no role may be assumed.
+    """
+
+    def __init__(self) -> None:
+        self.assumed: list[tuple[str, str]] = []
+        self.listed_as: list[tuple[str, str | None]] = []
+        self.refuses = False
+
+    def answer(self, call: dict[str, list[str]], key: str, token: str | None) -> tuple[int, str]:
+        if call["Action"] == ["ListAccessKeys"]:
+            self.listed_as.append((key, token))
+            return 200, LISTED
+        assert call["Action"] == ["AssumeRole"]
+        self.assumed.append((call["RoleArn"][0], call["RoleSessionName"][0]))
+        return (403, REFUSED) if self.refuses else (200, ASSUMED.format(key=ROLES_KEY, token=len(self.assumed)))
+
+
+@contextmanager
+def serving(aws: Aws) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            key = self.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
+            status, text = aws.answer(parse_qs(body), key, self.headers["X-Amz-Security-Token"])
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    """What boto3 finds in Lambda's environment: credentials of the function's own role, and where AWS is."""
+    aws = Aws()
+    with serving(aws) as url, monkeypatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", url)
+        environment.setenv("AWS_ACCESS_KEY_ID", OWN_KEY)
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        boto3.setup_default_session()
+        yield aws
+    boto3.setup_default_session()
+
+
+def list_keys(client: "IAMClient") -> None:
+    client.list_access_keys(UserName="deployer")
+
+
+def test_without_a_role_iam_is_asked_with_the_functions_own_credentials(aws: Aws) -> None:
+    list_keys(IamClients(VirtualClock())(None))
+
+    assert (aws.assumed, aws.listed_as) == ([], [(OWN_KEY, None)])
+
+
+def test_with_a_role_iam_is_asked_with_the_roles_credentials(aws: Aws) -> None:
+    list_keys(IamClients(VirtualClock())(ROLE))
+
+    assert aws.assumed == [(ROLE, "key-guard")]
+    assert aws.listed_as == [(ROLES_KEY, "1")]
+
+
+def test_a_role_is_assumed_once_for_half_an_hour_which_is_half_of_what_its_credentials_last(aws: Aws) -> None:
+    clock = VirtualClock()
+    clients = IamClients(clock)
+
+    list_keys(clients(ROLE))
+    clock.sleep(ROLE_SECONDS)
+    list_keys(clients(ROLE))
+    clock.sleep(1)
+    list_keys(clients(ROLE))
+
+    assert ROLE_SECONDS == 1800
+    assert aws.listed_as == [(ROLES_KEY, "1"), (ROLES_KEY, "1"), (ROLES_KEY, "2")]
+
+
+def test_each_role_has_its_own_client(aws: Aws) -> None:
+    clients = IamClients(VirtualClock())
+    other = ROLE.replace("210987654321", "345678901234")
+
+    for role in (ROLE, other, None, ROLE, other, None):
+        list_keys(clients(role))
+
+    assert [role for role, _ in aws.assumed] == [ROLE, other]
+    assert aws.listed_as == [(ROLES_KEY, "1"), (ROLES_KEY, "2"), (OWN_KEY, None)] * 2
+
+
+def test_rotations_that_are_worked_at_the_same_time_assume_their_role_once(aws: Aws) -> None:
+    clients = IamClients(VirtualClock())
+    together = threading.Barrier(10)
+
+    def open_iam(_: int) -> "IAMClient":
+        together.wait(10)
+        return clients(ROLE)
+
+    with ThreadPoolExecutor(10) as pool:
+        opened = list(pool.map(open_iam, range(10)))
+
+    assert len(aws.assumed) == 1
+    assert len(set(map(id, opened))) == 1
+
+
+def test_a_role_that_is_refused_is_tried_again_by_the_next_rotation(aws: Aws) -> None:
+    clients = IamClients(VirtualClock())
+    aws.refuses = True
+    with pytest.raises(ClientError, match="AssumeRole operation: not you"):
+        clients(ROLE)
+
+    aws.refuses = False
+    list_keys(clients(ROLE))
+
+    assert aws.listed_as == [(ROLES_KEY, "2")]
