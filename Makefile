@@ -9,6 +9,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/functions
 
 DEV := .venv/.ready
 AWS := .venv-aws/.ready
+LAMBDA := .venv-lambda/.ready
 
 .PHONY: help
 help: ## Show this list
@@ -23,7 +24,7 @@ hook: $(DEV) $(AWS) ## Let Secrets Manager rotate a secret that mirrors a key, o
 	@python -m tests.sandbox.show_hook
 
 .PHONY: test
-test: $(DEV) $(AWS) ## Run every test
+test: $(DEV) $(AWS) $(LAMBDA) ## Run every test
 	@pytest -n 2 --dist loadgroup $(ARGS)
 
 .PHONY: lint
@@ -48,13 +49,13 @@ redrive: $(DEV) ## Replay the triggers in UndeliveredTriggers (STACK=name, DRY=1
 
 .PHONY: lock
 lock: $(DEV) ## Renew the locked requirements from the *.in files
-	@for name in requirements/bootstrap functions/requirements requirements/aws requirements/dev; do \
+	@for name in requirements/bootstrap functions/requirements requirements/aws requirements/dev requirements/lambda; do \
 		uv pip compile --quiet --upgrade --generate-hashes --universal --no-header --no-annotate \
 			--python-version 3.11 $$name.in --output-file $$name.txt || exit 1; done
 
 .PHONY: clean
 clean: ## Remove everything that was made
-	rm -rf .venv .venv-aws .aws-sam build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-aws .venv-lambda .aws-sam build .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(DEV): requirements/bootstrap.txt requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -70,4 +71,10 @@ $(AWS): requirements/aws.txt $(DEV)
 	@echo "Setting up the embedded AWS in .venv-aws (once) ..."
 	@uv venv --quiet --clear --python .venv/bin/python .venv-aws
 	@uv pip install --quiet --python .venv-aws/bin/python --require-hashes -r requirements/aws.txt
+	@touch $@
+
+$(LAMBDA): requirements/lambda.txt $(DEV)
+	@echo "Setting up what Lambda brings in .venv-lambda (once) ..."
+	@uv venv --quiet --clear --python .venv/bin/python .venv-lambda
+	@uv pip install --quiet --compile-bytecode --python .venv-lambda/bin/python --require-hashes -r requirements/lambda.txt
 	@touch $@

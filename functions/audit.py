@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from rotator.aws import parameter_reader
 from rotator.connection import connect
-from rotator.errors import InfisicalError
+from rotator.errors import InfisicalError, reason_of
 from rotator.findings import Finding, examine, summarize
 from rotator.infisical import Infisical
 from rotator.instant import format_instant, instant_at
 from rotator.rotation_map import Entry, parse_rotation_map
 from rotator.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, Selected, select
-from rotator.settings import AuditSettings
+from rotator.settings import MAP_SOURCE, AuditSettings
 from rotator.states import read_states
 from rotator.telemetry import Telemetry
 
@@ -43,7 +43,13 @@ class Audit:
         Raises what keeps it from reading the map. What cannot be read of Infisical is counted.
         """
         self.telemetry.logger.append_keys(correlation_id=correlation_id)
-        watched, unreadable = self._watched(parse_rotation_map(self.read_map()).entries())
+        try:
+            rotation_map = parse_rotation_map(self.read_map())
+        except Exception as error:
+            # The traceback is Lambda's to log, once.
+            self.telemetry.logger.error("audit failed", reason=reason_of(error), explanation=str(error))  # noqa: TRY400
+            raise
+        watched, unreadable = self._watched(rotation_map.entries())
         findings: list[Finding] = []
         now = instant_at(self.clock.time())
         for selected, state in zip(watched, read_states(self.infisical, watched), strict=True):
@@ -100,7 +106,7 @@ def _audit() -> Audit:
     settings = AuditSettings.read(os.environ)
     mapped, common = settings.mapped, settings.mapped.common
     return Audit(
-        read_map=parameter_reader(mapped.rotation_map_parameter),
+        read_map=parameter_reader(mapped.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(common.infisical, time),
         maximum_age=settings.maximum_age,
         telemetry=Telemetry(common.service, common.log_level),

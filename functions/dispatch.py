@@ -22,7 +22,7 @@ from rotator.preview import preview
 from rotator.queues import RequestQueue
 from rotator.rotation_map import UnmappedTriggerError, parse_rotation_map
 from rotator.selection import LIST_TIMEOUT_SECONDS, Selected, only, select
-from rotator.settings import DispatchSettings
+from rotator.settings import MAP_SOURCE, DispatchSettings
 from rotator.states import CONCURRENT_READS, read_states
 from rotator.telemetry import Metric, Telemetry
 from rotator.triggers import Trigger, read_trigger
@@ -97,7 +97,7 @@ def _dispatch() -> Dispatch:
     settings = DispatchSettings.read(os.environ)
     common = settings.mapped.common
     return Dispatch(
-        read_map=parameter_reader(settings.mapped.rotation_map_parameter),
+        read_map=parameter_reader(settings.mapped.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(common.infisical, time),
         decide=KeyGuard(IamClients(time), common.minimum_interval, settings.grace_period, time).decide,
         requests=RequestQueue(boto3.client("sqs", config=CLIENT_CONFIG), common.requests_queue_url),

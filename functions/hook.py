@@ -26,7 +26,7 @@ from rotator.proof import caller_arn, prove
 from rotator.queues import RequestQueue
 from rotator.rotation import READ_TIMEOUT_SECONDS
 from rotator.rotation_map import parse_rotation_map
-from rotator.settings import MappedSettings
+from rotator.settings import MAP_SOURCE, MappedSettings
 from rotator.staging import StagedSecret
 from rotator.telemetry import Metric, Telemetry
 
@@ -143,7 +143,7 @@ def _hook() -> Hook:
     telemetry = Telemetry(settings.common.service, settings.common.log_level)
     requests = RequestQueue(boto3.client("sqs", config=CLIENT_CONFIG), settings.common.requests_queue_url)
     return Hook(
-        read_map=parameter_reader(settings.rotation_map_parameter),
+        read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         secrets=boto3.client("secretsmanager", config=CLIENT_CONFIG),
         infisical=infisical,
         fresh_keys=FreshKeys(infisical, requests, settings.common.minimum_interval, telemetry.logger),

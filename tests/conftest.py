@@ -17,12 +17,13 @@ def pytest_configure() -> None:
     forget_own_accounts()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Let the tests of a folder that share something running stay together, and what looks back at it run last."""
     for item in items:
         if (folder := item.path.parent.name) in {"e2e", "runtime"}:
             item.add_marker(pytest.mark.xdist_group(folder))
+    yield
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 
 from aws_lambda_powertools.utilities.parameters import SSMProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.config import Config
+
+from rotator.settings import SettingsError
 
 # The calls are small and near; a connection that hangs must not eat the function's time.
 CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 4})
@@ -12,7 +15,19 @@ CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "sta
 PARAMETER_CACHE_SECONDS = 5
 
 
-def parameter_reader(name: str) -> Callable[[], str]:
-    """Return what reads an SSM parameter, from a short cache. It raises GetParameterError."""
+def parameter_reader(name: str, source: str) -> Callable[[], str]:
+    """Return what reads an SSM parameter, from a short cache. `source` is the template's parameter that names it.
+
+    Reading raises SettingsError, with both names.
+    """
     ssm = SSMProvider(boto_config=CLIENT_CONFIG)
-    return lambda: str(ssm.get(name, max_age=PARAMETER_CACHE_SECONDS, decrypt=True))
+
+    def read() -> str:
+        try:
+            return str(ssm.get(name, max_age=PARAMETER_CACHE_SECONDS, decrypt=True))
+        except GetParameterError as error:
+            raise SettingsError(
+                f"the SSM parameter {name}, which the template's parameter {source} names, could not be read: {error}"
+            ) from None
+
+    return read

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # A changed client secret is picked up after this long at the latest; it is only read to log in.
 SECRET_CACHE_SECONDS = 60
 
+CA_SOURCE = "CaCertificateParameter"  # of the template
+
 
 def connect(settings: InfisicalSettings, clock: "Clock") -> Infisical:
     """Open a client; nothing is sent before its first call.
@@ -32,9 +34,8 @@ def connect(settings: InfisicalSettings, clock: "Clock") -> Infisical:
     Raises SettingsError where the certificate authorities are none.
     """
     identity = MachineIdentity(settings.url, _login(settings), clock.time)
-    transport = httpx.HTTPTransport(
-        verify=trust(parameter_reader(settings.ca_parameter)() if settings.ca_parameter else "")
-    )
+    authorities = parameter_reader(settings.ca_parameter, CA_SOURCE)() if settings.ca_parameter else ""
+    transport = httpx.HTTPTransport(verify=trust(authorities))
     return Infisical(settings.url, identity, BoundedTransport(transport, clock), clock)
 
 
@@ -50,8 +51,8 @@ def trust(authorities: str) -> ssl.SSLContext:
             context.load_verify_locations(cadata=authorities.encode("ascii", "ignore").decode())
         except (ssl.SSLError, ValueError) as error:
             raise SettingsError(
-                f"the SSM parameter that the template's parameter CaCertificateParameter names must hold certificates"
-                f" in PEM form: {error}"
+                f"the SSM parameter that the template's parameter {CA_SOURCE} names must hold certificates in PEM form:"
+                f" {error}"
             ) from None
     return context
 

@@ -24,7 +24,7 @@ class Finding:
 
     @property
     def failed(self) -> bool:
-        """Whether its last attempt failed, so that further triggers wait for a person."""
+        """Whether its last attempt failed; without key guard, further triggers wait for a person."""
         return failed_since(self.state)
 
     @property

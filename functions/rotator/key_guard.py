@@ -28,6 +28,7 @@ KEYS_OF_A_ROTATION = 2
 
 # An assumed role's credentials last an hour; a batch that begins before this ends before they do.
 ROLE_SECONDS = 1800
+FAILURE_SECONDS = 60
 
 
 class KeyGuard:
@@ -77,24 +78,34 @@ class KeyGuard:
 
 
 class IamClients:
-    """IAM of the function's own account, or as a role of another; each client is made once for a while."""
+    """IAM of the function's own account, or as a role of another; each client is made once for a while.
+
+    So is a failure to become a role, or where STS hangs, each of a batch would wait for it after the other.
+    """
 
     def __init__(self, clock: "Clock") -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._clients: dict[str | None, tuple[IAMClient, float]] = {}
+        self._made: dict[str | None, tuple[IAMClient | Exception, float]] = {}
 
     def __call__(self, role: str | None) -> "IAMClient":
         """Raise what assuming the role raises."""
         with self._lock:
-            client, good_until = self._clients.get(role, (None, 0.0))
-            if client is None or self._clock.time() > good_until:
-                client = _as_role(role) if role else boto3.client("iam", config=CLIENT_CONFIG)
-                self._clients[role] = client, self._clock.time() + ROLE_SECONDS
-            return client
+            made, good_until = self._made.get(role, (None, 0.0))
+            if made is None or self._clock.time() > good_until:
+                try:
+                    made, seconds = _open(role), ROLE_SECONDS
+                except (BotoCoreError, ClientError) as error:
+                    made, seconds = error, FAILURE_SECONDS
+                self._made[role] = made, self._clock.time() + seconds
+        if isinstance(made, Exception):
+            raise made
+        return made
 
 
-def _as_role(role: str) -> "IAMClient":
+def _open(role: str | None) -> "IAMClient":
+    if role is None:
+        return boto3.client("iam", config=CLIENT_CONFIG)
     sts = boto3.client("sts", config=CLIENT_CONFIG)
     credentials = sts.assume_role(RoleArn=role, RoleSessionName="key-guard")["Credentials"]
     return boto3.client(

@@ -14,8 +14,8 @@ from rotator.instant import format_instant
 from rotator.model import RotationRequest, RotationState, UserKey, UserKeys
 
 # T was read from one clock and lastRotatedAt from another: the two may differ by this much and a duplicate is still
-# recognised. It also keeps rotations, and so the keys that they create, apart: no other rotation's key lies as near to
-# a commit as its own, though the clocks differ by two minutes.
+# recognised. It also keeps the keys of rotations so far apart that the key guard can tell one commit's key from
+# another's although clocks differ by two minutes; where they seem nearer, it refuses.
 CLOCK_MARGIN = timedelta(minutes=5)
 
 # A key is created before its rotation is committed, by IAM's clock, not Infisical's: these two minutes apart, and the
@@ -95,8 +95,9 @@ def vouch(
             Verdict.REFUSE,
             "KeyInUse",
             f"the access key {user.oldest.id} of the IAM user {state.user_name}, which a rotation deletes, was used at"
-            f" {format_instant(last_use.at)} for {last_use.service} in {last_use.region}, less than {grace_period} ago:"
-            " a consumer has not picked up the new key. Find it, let it, then send a new trigger",
+            f" {format_instant(last_use.at)} for {last_use.service} in {last_use.region}, within the grace"
+            f" period of {grace_period / timedelta(hours=1):g} h: a consumer has not picked up the new key. Find it,"
+            " let it, then send a new trigger",
         )
     return Decision(Verdict.ROTATE, "Due")
 

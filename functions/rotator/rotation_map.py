@@ -98,7 +98,8 @@ def parse_rotation_map(text: str) -> RotationMap:
 
 
 def _entries(trigger: str, value: Any) -> tuple[Entry, ...]:  # noqa: ANN401 - JSON that the schema has checked
-    entries = tuple(_entry(each) for each in (value if isinstance(value, list) else [value]))
+    values = value if isinstance(value, list) else [value]
+    entries = tuple(_entry(each, f"triggers.{trigger}[{position}]") for position, each in enumerate(values))
     for position, entry in enumerate(entries):
         if isinstance(entry, MappedRotation) and entry.id in _ids(entries[:position]):
             raise RotationMapError(
@@ -111,13 +112,13 @@ def _ids(entries: tuple[Entry, ...]) -> set[str]:
     return {entry.id for entry in entries if isinstance(entry, MappedRotation)}
 
 
-def _entry(value: str | dict[str, Any]) -> Entry:
+def _entry(value: str | dict[str, Any], place: str) -> Entry:
     fields = {"id": value} if isinstance(value, str) else value
     rotation_type = fields.get("type", DEFAULT_TYPE)
     interval, age = (_duration(fields.get(name)) for name in ("minimumInterval", "maximumAge"))
     if "keyGuard" in fields and rotation_type != DEFAULT_TYPE:
         raise RotationMapError(
-            f"the rotation map is wrong: keyGuard is for rotations of {DEFAULT_TYPE}, not of {rotation_type}"
+            f"the rotation map is wrong: {place}.keyGuard is for rotations of {DEFAULT_TYPE}, not of {rotation_type}"
         )
     guard = _guard(fields)
     if "id" in fields:

@@ -9,6 +9,10 @@ import httpx
 
 from rotator.model import MAXIMUM_INTERVAL
 
+MAP_SOURCE = "RotationMapParameter"  # of the template
+
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
 
 class SettingsError(ValueError):
     """The environment lacks a variable or holds a wrong one; the text names it and the template's parameter."""
@@ -64,7 +68,7 @@ class CommonSettings:
             minimum_interval=_duration(environment, "MINIMUM_INTERVAL_MINUTES", "MinimumIntervalMinutes", "minutes"),
             requests_queue_url=_text(environment, "REQUESTS_QUEUE_URL"),
             service=_text(environment, "POWERTOOLS_SERVICE_NAME"),
-            log_level=_text(environment, "POWERTOOLS_LOG_LEVEL", "LogLevel"),
+            log_level=_log_level(environment, "POWERTOOLS_LOG_LEVEL", "LogLevel"),
         )
 
 
@@ -80,7 +84,7 @@ class MappedSettings:
         """Raise SettingsError where a variable is missing or wrong."""
         return cls(
             common=CommonSettings.read(environment),
-            rotation_map_parameter=_text(environment, "ROTATION_MAP_PARAMETER", "RotationMapParameter"),
+            rotation_map_parameter=_text(environment, "ROTATION_MAP_PARAMETER", MAP_SOURCE),
         )
 
 
@@ -137,6 +141,13 @@ def _text(environment: Mapping[str, str], name: str, parameter: str = "") -> str
     value = _optional(environment, name)
     if not value:
         raise SettingsError(f"the environment variable {name} is not set; {_source(parameter)}")
+    return value
+
+
+def _log_level(environment: Mapping[str, str], name: str, parameter: str) -> str:
+    value = _text(environment, name, parameter)
+    if value not in _LOG_LEVELS:
+        raise SettingsError(f"{name} must be one of {', '.join(_LOG_LEVELS)}, not {value!r:.60}; {_source(parameter)}")
     return value
 
 

@@ -120,7 +120,7 @@ class Worker:
         except ValueError as error:
             outcome = Outcome(Result.REFUSED, "InvalidRequest", str(error))
         else:
-            outcome = self._guarded(ensure, request)
+            outcome = self._ended(ensure, request)
         if outcome.comes_back and self._clock.time() - delivery.sent_at > MAXIMUM_WAIT_SECONDS:
             outcome = _given_up(outcome, delivery)
         duration = self._clock.monotonic() - started
@@ -130,7 +130,7 @@ class Worker:
             return outcome
         return outcome if outcome.uncertain else Outcome(Result.DEFERRED, "ReportNotKept")
 
-    def _guarded(self, ensure: Callable[[RotationRequest], Outcome], request: RotationRequest) -> Outcome:
+    def _ended(self, ensure: Callable[[RotationRequest], Outcome], request: RotationRequest) -> Outcome:
         try:
             return ensure(request)
         except Exception as error:  # the other rotations of the batch go on, and this request comes back

@@ -148,9 +148,15 @@ def test_an_infisical_out_of_reach_is_no_silence(world: World) -> None:
     assert (metrics[Metric.ROTATIONS_WATCHED], metrics[Metric.UNREADABLE_ROTATIONS]) == (0, 1)
 
 
-def test_a_wrong_map_is_an_error(world: World) -> None:
+def test_a_wrong_map_is_an_error_that_the_log_tells(world: World) -> None:
+    observer = Observer(world, "{")
+
     with pytest.raises(RotationMapError):
-        Observer(world, "{").look()
+        observer.look()
+
+    (line,) = observer.lines("audit failed")
+    assert line["reason"] == "RotationMap"
+    assert "no JSON" in line["explanation"]
 
 
 def test_an_audit_changes_nothing(world: World) -> None:

@@ -170,39 +170,28 @@ def test_a_lost_lock_race_is_not_repeated(world: World) -> None:
     assert world.posts == 1
 
 
-def test_a_rate_limit_is_waited_for_as_told_and_then_decided_anew(world: World) -> None:
-    world.server.faults.add(world.rotation.id, rate_limited(40))
+@pytest.mark.parametrize("seconds", [1, 40, 100])
+def test_a_rate_limit_is_waited_for_in_the_queue_as_infisical_says(world: World, seconds: int) -> None:
+    world.server.faults.add(world.rotation.id, rate_limited(seconds))
 
     outcome = world.ensure()
 
-    assert outcome.result is Result.ROTATED
-    assert world.clock.time() - START.timestamp() >= 40
-    assert [entry.method for entry in world.server.requests[1:]] == ["GET", "POST", "GET", "POST"]
+    assert (outcome.result, outcome.reason, outcome.retry_after_seconds) == (Result.DEFERRED, "RateLimited", seconds)
+    assert world.clock.time() - START.timestamp() < 1, "no worker burns its time"
+    world.clock.sleep(seconds)
+    assert world.ensure().result is Result.ROTATED
+    assert world.posts == 2
 
 
 def test_whoever_rotated_while_the_rate_was_limited_is_noticed(world: World) -> None:
+    request = world.request()
     world.server.faults.add(world.rotation.id, rate_limited(40))
+    world.ensure(request)
     world.server.start_rotation(world.rotation.id, seconds=20)
+    world.clock.sleep(40)
 
-    outcome = world.ensure()
-
-    assert outcome.result is Result.SKIPPED
+    assert world.ensure(request).result is Result.SKIPPED
     assert world.posts == 1
-
-
-def test_a_rate_limit_beyond_the_time_left_returns_when_infisical_says(world: World) -> None:
-    world.server.faults.add(world.rotation.id, rate_limited(100))
-
-    outcome = world.ensure()
-
-    assert (outcome.result, outcome.reason, outcome.retry_after_seconds) == (Result.DEFERRED, "RateLimited", 100)
-    assert world.clock.time() - START.timestamp() < 1
-
-
-def test_after_a_wait_for_the_rate_limit_a_long_rotation_is_still_watched_to_its_end(world: World) -> None:
-    world.server.faults.add(world.rotation.id, rate_limited(50), Slow(85))
-
-    assert world.ensure().reason == "Confirmed"
 
 
 def test_a_rate_limit_that_is_known_costs_the_others_no_request(world: World) -> None:

@@ -28,6 +28,7 @@ from tests.sandbox.standin.rotations import Rotation
 FUNCTION_SECONDS = 120
 
 ACKNOWLEDGED, FAILED, BACK = "acknowledged", "in FailedRotations.fifo", "back in RotationRequests.fifo"
+AGAIN = "soon back, and rotated then"
 
 
 class Case(NamedTuple):
@@ -56,7 +57,7 @@ CASES = {
     "failed after the create": Case(Fails(Point.AFTER_CREATE), ("failed", "AttemptFailed"), BACK),
     "in progress": Case(InProgress(3), ("rotated", "Confirmed"), ACKNOWLEDGED),
     "lost lock race": Case(LockRace(3), ("failed", "AttemptFailed"), BACK),
-    "rate limited": Case(rate_limited(1), ("rotated", "Rotated"), ACKNOWLEDGED, posts=2),
+    "rate limited": Case(rate_limited(1), ("deferred", "RateLimited"), AGAIN, posts=2),
     "failed before, without key guard": Case(Fails(Point.BEFORE), ("failed", "AttemptFailed"), FAILED, guarded=False),
     "failed after the create, without key guard": Case(
         Fails(Point.AFTER_CREATE), ("failed", "AttemptFailed"), FAILED, guarded=False
@@ -102,7 +103,8 @@ def run_all(deployed: Sandbox) -> Run:
     stack.send(scheduled("busy"))
     wait_until("the busy worker", lambda: posts_for(deployed, busy))
     stack.send(scheduled("weekly"))
-    ends = {end["rotation_id"]: end for end in outcomes_of(deployed, *rotations.values(), seconds=240)}
+    outcomes_of(deployed, rotations["rate limited"], count=2, seconds=240)
+    ends = {end["rotation_id"]: end for end in reversed(outcomes_of(deployed, *rotations.values()))}
     outcomes_of(deployed, busy)
 
     after = stack.metrics()
