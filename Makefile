@@ -10,6 +10,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/functions
 DEV := .venv/.ready
 AWS := .venv-aws/.ready
 LAMBDA := .venv-lambda/.ready
+CHECKS := .venv-checks/.ready
 
 .PHONY: help
 help: ## Show this list
@@ -24,19 +25,25 @@ hook: $(DEV) $(AWS) ## Let Secrets Manager rotate a secret that mirrors a key, o
 	@python -m tests.sandbox.show_hook
 
 .PHONY: test
-test: $(DEV) $(AWS) $(LAMBDA) ## Run every test
+test: $(DEV) $(AWS) $(LAMBDA) $(CHECKS) ## Run every test
 	@pytest -n 2 --dist loadgroup $(ARGS)
 
 .PHONY: lint
-lint: $(DEV) ## Check style, types and the template
+lint: $(DEV) $(CHECKS) ## Check style, types, the template and the workflow
 	ruff check
 	ruff format --check
 	mypy
 	cfn-lint template.yaml
+	.venv-checks/bin/checkov --config-file .checkov.yaml --file template.yaml
+	.venv-checks/bin/zizmor --offline --quiet .github/workflows
 
 .PHONY: build
 build: $(DEV) ## Build the Lambda artifacts into .aws-sam/build
 	sam build
+
+.PHONY: package
+package: build ## Pack what was built into build/, to be deployed without building
+	@python tools/package.py
 
 .PHONY: deploy
 deploy: build ## Deploy to your AWS account, asking for every parameter
@@ -49,13 +56,13 @@ redrive: $(DEV) ## Replay the triggers in UndeliveredTriggers (STACK=name, DRY=1
 
 .PHONY: lock
 lock: $(DEV) ## Renew the locked requirements from the *.in files
-	@for name in requirements/bootstrap functions/requirements requirements/aws requirements/dev requirements/lambda; do \
+	@for name in requirements/bootstrap functions/requirements requirements/aws requirements/dev requirements/lambda requirements/checks; do \
 		uv pip compile --quiet --upgrade --generate-hashes --universal --no-header --no-annotate \
 			--python-version 3.11 $$name.in --output-file $$name.txt || exit 1; done
 
 .PHONY: clean
 clean: ## Remove everything that was made
-	rm -rf .venv .venv-aws .venv-lambda .aws-sam build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-aws .venv-lambda .venv-checks .aws-sam build .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(DEV): requirements/bootstrap.txt requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -77,4 +84,10 @@ $(LAMBDA): requirements/lambda.txt $(DEV)
 	@echo "Setting up what Lambda brings in .venv-lambda (once) ..."
 	@uv venv --quiet --clear --python .venv/bin/python .venv-lambda
 	@uv pip install --quiet --compile-bytecode --python .venv-lambda/bin/python --require-hashes -r requirements/lambda.txt
+	@touch $@
+
+$(CHECKS): requirements/checks.txt $(DEV)
+	@echo "Setting up the checks in .venv-checks (once) ..."
+	@uv venv --quiet --clear --python .venv/bin/python .venv-checks
+	@uv pip install --quiet --python .venv-checks/bin/python --require-hashes -r requirements/checks.txt
 	@touch $@

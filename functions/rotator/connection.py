@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import boto3
 import certifi
 import httpx
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 
 from rotator.aws import CLIENT_CONFIG, parameter_reader
 from rotator.aws_auth import aws_auth
@@ -77,6 +75,10 @@ def _aws_login(identity_id: str) -> Callable[[], Login]:
 
 
 def _universal_login(secret_id: str) -> Callable[[], Login]:
+    # Not before it is needed, as in `aws`.
+    from aws_lambda_powertools.utilities.parameters import SecretsProvider  # noqa: PLC0415
+    from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError  # noqa: PLC0415
+
     secrets = SecretsProvider(boto_config=CLIENT_CONFIG)
 
     def login() -> Login:

@@ -1,0 +1,62 @@
+"""The tables of docs/reference.md against the template and the code."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from samcli.yamlhelper import yaml_parse
+
+from rotator.telemetry import Metric
+
+ROOT = Path(__file__).parents[2]
+PARAMETERS, METRICS = (ROOT / "docs" / "reference.md").read_text("utf-8").split("## Metrics")
+TEMPLATE: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text("utf-8"))
+OF_ALL = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+FUNCTIONS = {
+    name.removesuffix("Function").lower(): OF_ALL | resource["Properties"]["Environment"]["Variables"]
+    for name, resource in TEMPLATE["Resources"].items()
+    if resource["Type"] == "AWS::Serverless::Function"
+}
+
+
+def rows() -> list[list[str]]:
+    """Parameter, default, environment variable, its functions and the meaning, of each row."""
+    lines = [line for line in PARAMETERS.splitlines() if line.startswith("| ")][2:]
+    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
+
+
+def variables() -> Iterator[tuple[str, str, str]]:
+    """Parameter, environment variable and function, as the template has them; the parameter may be none."""
+    for function, environment in FUNCTIONS.items():
+        for variable, value in environment.items():
+            source = value.get("Ref", "") if isinstance(value, dict) else ""
+            yield source if source in TEMPLATE["Parameters"] else "", variable, function
+
+
+def test_every_parameter_is_there_with_its_default_in_the_templates_order() -> None:
+    documented = [(name, default) for name, default, *_ in rows() if name.isalnum()]
+
+    assert documented == [(name, str(each["Default"])) for name, each in TEMPLATE["Parameters"].items()]
+
+
+def test_every_environment_variable_is_there_with_what_it_comes_from_and_who_reads_it() -> None:
+    documented = {
+        (name if name.isalnum() else "", variable, function)
+        for name, _, variable, functions, _ in rows()
+        if variable
+        for function in (FUNCTIONS if functions == "all" else functions.split(", "))
+    }
+
+    assert documented == set(variables())
+
+
+def test_every_row_says_what_it_is() -> None:
+    assert [row for row in rows() if not row[4]] == []
+
+
+def test_every_metric_is_there() -> None:
+    cells = re.findall(r"^\| ([^|]+) \|", METRICS, re.MULTILINE)
+    named = {name for cell in cells for name in cell.split(", ")} - {"metric", "---"}
+
+    assert named == set(Metric)
