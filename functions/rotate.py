@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
-from rotator.aws import CLIENT_CONFIG
+from rotator.aws import client
 from rotator.clock import Deadline
 from rotator.connection import connect
 from rotator.infisical import Infisical
@@ -52,7 +50,7 @@ class Rotate:
 def _rotate() -> Rotate:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = RotateSettings.read(os.environ)
-    sqs = boto3.client("sqs", config=CLIENT_CONFIG)
+    sqs = client("sqs")
     telemetry = Telemetry(settings.common.service, settings.common.log_level)
     return Rotate(
         worker=Worker(

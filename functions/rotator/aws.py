@@ -1,8 +1,12 @@
-"""How this application talks to AWS itself."""
+"""How this application talks to AWS itself: one session of botocore, which starts sooner than boto3 on top of it."""
 
+import threading
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 from botocore.config import Config
+from botocore.session import Session
 
 from rotator.settings import SettingsError
 
@@ -11,6 +15,21 @@ CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "sta
 
 # Long enough for a burst of events, short enough that whoever changes a parameter sees the change.
 PARAMETER_CACHE_SECONDS = 5
+
+
+_making = threading.Lock()
+
+
+@cache
+def session() -> Session:
+    """The one session: the function's own credentials and region, and what botocore has loaded."""
+    return Session()
+
+
+def client(service: str, **credentials: Any) -> Any:  # noqa: ANN401 - one of many, and what botocore takes
+    """Make a client, with the function's own credentials unless told. Several threads may use it, and this."""
+    with _making:
+        return session().create_client(service, config=CLIENT_CONFIG, **credentials)
 
 
 def parameter_reader(name: str, source: str) -> Callable[[], str]:

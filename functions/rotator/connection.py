@@ -4,11 +4,10 @@ import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import boto3
 import certifi
 import httpx
 
-from rotator.aws import CLIENT_CONFIG, parameter_reader
+from rotator.aws import CLIENT_CONFIG, parameter_reader, session
 from rotator.aws_auth import aws_auth
 from rotator.errors import UnreachableError
 from rotator.identity import Login, MachineIdentity
@@ -63,13 +62,13 @@ def _login(settings: InfisicalSettings) -> Callable[[], Login]:
 
 def _aws_login(identity_id: str) -> Callable[[], Login]:
     """Log in as the function's own role, with the credentials that Lambda gives it."""
-    session = boto3.Session()
+    region = session().get_config_variable("region")
 
     def login() -> Login:
-        credentials = session.get_credentials()
+        credentials = session().get_credentials()
         if credentials is None:
             raise UnreachableError("there are no AWS credentials to log in with")
-        return aws_auth(identity_id, credentials.get_frozen_credentials(), session.region_name)
+        return aws_auth(identity_id, credentials.get_frozen_credentials(), region)
 
     return login
 

@@ -10,10 +10,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rotator.aws import CLIENT_CONFIG
+from rotator.aws import client
 from rotator.errors import MAXIMUM_TEXT_LENGTH
 from rotator.instant import instant_at
 from rotator.model import GuardOptions, LastUse, RotationRequest, RotationState, UserKey, UserKeys
@@ -104,17 +103,18 @@ class IamClients:
 
 
 def _open(role: str | None) -> "IAMClient":
-    if role is None:
-        return boto3.client("iam", config=CLIENT_CONFIG)
-    sts = boto3.client("sts", config=CLIENT_CONFIG)
-    credentials = sts.assume_role(RoleArn=role, RoleSessionName="key-guard")["Credentials"]
-    return boto3.client(
-        "iam",
-        aws_access_key_id=credentials["AccessKeyId"],
-        aws_secret_access_key=credentials["SecretAccessKey"],
-        aws_session_token=credentials["SessionToken"],
-        config=CLIENT_CONFIG,
-    )
+    credentials = _credentials_of(role) if role else {}
+    iam: IAMClient = client("iam", **credentials)
+    return iam
+
+
+def _credentials_of(role: str) -> dict[str, str]:
+    assumed = client("sts").assume_role(RoleArn=role, RoleSessionName="key-guard")["Credentials"]
+    return {
+        "aws_access_key_id": assumed["AccessKeyId"],
+        "aws_secret_access_key": assumed["SecretAccessKey"],
+        "aws_session_token": assumed["SessionToken"],
+    }
 
 
 def _text(error: Exception) -> str:
