@@ -28,6 +28,14 @@ hook: $(DEV) $(AWS) ## Let Secrets Manager rotate a secret that mirrors a key, o
 test: $(DEV) $(AWS) $(LAMBDA) $(CHECKS) ## Run every test
 	@pytest -n 2 --dist loadgroup $(ARGS)
 
+.PHONY: faults
+faults: $(DEV) ## Run the program through random schedules of crashes and faults (SCHEDULES=20000, SEED=0)
+	@python -m tests.faults --schedules $(or $(SCHEDULES),5000) --seed $(or $(SEED),0)
+
+.PHONY: bench
+bench: $(DEV) $(AWS) $(LAMBDA) ## Measure, side by side with what one would write instead (DOCS=1 renews docs/performance.md)
+	@python -m tests.benchmarks $(if $(filter-out 0,$(DOCS)),--docs)
+
 .PHONY: lint
 lint: $(DEV) $(CHECKS) ## Check style, types, the template and the workflow
 	ruff check

@@ -17,8 +17,7 @@ from rotator.infisical import Infisical
 from rotator.instant import format_instant, instant_at
 from rotator.key_guard import IamClients, KeyGuard
 from rotator.model import RotationRequest
-from rotator.policy import Decide
-from rotator.preview import preview
+from rotator.preview import Preview
 from rotator.queues import RequestQueue
 from rotator.rotation_map import UnmappedTriggerError, parse_rotation_map
 from rotator.selection import LIST_TIMEOUT_SECONDS, Selected, only, select
@@ -42,7 +41,7 @@ class Dispatch:
 
     read_map: Callable[[], str]
     infisical: Infisical
-    decide: Decide
+    preview: Preview
     requests: RequestQueue
     telemetry: Telemetry
     clock: "Clock"
@@ -69,7 +68,7 @@ class Dispatch:
         if trigger.dry_run:
             states = read_states(self.infisical, selected)
             with ThreadPoolExecutor(CONCURRENT_READS) as pool:
-                previews = list(pool.map(partial(preview, decide=self.decide), requests, states))
+                previews = list(pool.map(self.preview, requests, states))
             self.telemetry.logger.info("trigger previewed", **summary)
             return summary | {"dry_run": True, "rotations": previews}
         self.requests.send(requests)
@@ -78,7 +77,10 @@ class Dispatch:
         return summary
 
     def _select(self, trigger: Trigger) -> Sequence[Selected]:
-        entries = parse_rotation_map(self.read_map()).entries_of(trigger.name, trigger.alias)
+        rotation_map = parse_rotation_map(self.read_map())
+        if trigger.dry_run and (mirror := rotation_map.mirrors.get(trigger.name)):  # whose rotation the hook asks for
+            return only(trigger.only, [Selected(mirror.rotation)])
+        entries = rotation_map.entries_of(trigger.name, trigger.alias)
         list_rotations = partial(self.infisical.rotations, timeout_seconds=LIST_TIMEOUT_SECONDS)
         return only(trigger.only, select(entries, list_rotations))
 
@@ -95,11 +97,12 @@ class Dispatch:
 def _dispatch() -> Dispatch:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = DispatchSettings.read(os.environ)
-    common = settings.mapped.common
+    common, grace_period = settings.mapped.common, settings.grace_period
+    guard = KeyGuard(IamClients(time), common.minimum_interval, grace_period, time)
     return Dispatch(
         read_map=parameter_reader(settings.mapped.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(common.infisical, time),
-        decide=KeyGuard(IamClients(time), common.minimum_interval, settings.grace_period, time).decide,
+        preview=Preview(guard.decide, common.minimum_interval, grace_period),
         requests=RequestQueue(boto3.client("sqs", config=CLIENT_CONFIG), common.requests_queue_url),
         telemetry=Telemetry(common.service, common.log_level),
         clock=time,

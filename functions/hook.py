@@ -21,6 +21,7 @@ from rotator.errors import reason_of
 from rotator.fresh_key import FreshKeys
 from rotator.infisical import Infisical
 from rotator.mirror import MirrorError, key_in, with_key
+from rotator.mirror_preview import preview_mirror
 from rotator.model import AccessKey, Mirror
 from rotator.proof import caller_arn, prove
 from rotator.queues import RequestQueue
@@ -51,11 +52,13 @@ class Hook:
     telemetry: Telemetry
     clock: "Clock"
 
-    def __call__(self, event: object, remaining_seconds: float) -> None:
-        """Do one step.
+    def __call__(self, event: object, remaining_seconds: float) -> dict[str, Any] | None:
+        """Do one step; or answer a dry run, which a person asks for.
 
         Raises what Secrets Manager shows to the operator; nothing of it holds key material.
         """
+        if secret_arn := _dry_run_of(event):
+            return self._preview(secret_arn)
         step, secret_id, token = _parse(event)
         log: dict[str, Any] = {"step": step, "secret": secret_id, "correlation_id": token}
         deadline = Deadline(self.clock.monotonic() + remaining_seconds - FINISH_SECONDS, self.clock)
@@ -69,6 +72,13 @@ class Hook:
             raise
         self.telemetry.logger.info("hook step done", **log)
         self.telemetry.count(Metric.HOOK_STEP_SUCCEEDED, **log)
+        return None
+
+    def _preview(self, secret_arn: str) -> dict[str, Any]:
+        mirror = parse_rotation_map(self.read_map()).mirror_of(secret_arn)
+        report = preview_mirror(self.secrets, self.infisical, secret_arn, mirror)
+        self.telemetry.logger.info("mirror previewed", secret=secret_arn, state=report["state"])
+        return report
 
     def _step(self, step: str, secret: StagedSecret, deadline: Deadline) -> None:
         mirror = parse_rotation_map(self.read_map()).mirror_of(secret.arn)
@@ -82,6 +92,7 @@ class Hook:
             case "testSecret":
                 self._test(secret, mirror, deadline)
             case "finishSecret":
+                self._pending(secret, mirror)  # or the secret would be made empty
                 secret.make_current()
 
     def _create(self, secret: StagedSecret, mirror: Mirror, deadline: Deadline) -> None:
@@ -124,6 +135,16 @@ class Hook:
         return pending
 
 
+def _dry_run_of(event: object) -> str | None:
+    """The secret of a dry run; None where the event is none. What is half one and half a step is neither."""
+    match event:
+        case {"dryRun": True, "SecretId": str(secret_arn), **rest} if secret_arn and not rest:
+            return secret_arn
+        case {"dryRun": _}:
+            raise MirrorError('a dry run is {"dryRun": true, "SecretId": "<the secret\'s full ARN>"}, and no more')
+    return None
+
+
 def _parse(event: object) -> tuple[str, str, str]:
     match event:
         case {
@@ -153,9 +174,9 @@ def _hook() -> Hook:
     )
 
 
-def handler(event: object, context: "LambdaContext") -> None:
+def handler(event: object, context: "LambdaContext") -> dict[str, Any] | None:
     """Answer one invocation."""
-    _hook()(event, context.get_remaining_time_in_millis() / 1000)
+    return _hook()(event, context.get_remaining_time_in_millis() / 1000)
 
 
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # Lambda's init phase: what can be ready before the first event, is

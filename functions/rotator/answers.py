@@ -1,13 +1,16 @@
 """What Infisical says about rotations, checked: nothing is decided on a field that makes no sense."""
 
+import re
 from typing import Any
 
-from rotator.errors import InvalidAnswerError, capped_text
+from rotator.errors import MAXIMUM_TEXT_LENGTH, InvalidAnswerError, capped_text
 from rotator.instant import parse_instant
-from rotator.model import AccessKey, GeneratedCredentials, ListedRotation, RotationState, parse_rotation_id
-from rotator.shown import shown
+from rotator.model import AccessKey, GeneratedCredentials, ListedRotation, RotationState, is_key, parse_rotation_id
+from rotator.shown import readable, shown
 
 Fields = dict[str, Any]
+
+_USER_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)  # IAM's own rule
 
 
 def parse_state(answer: Fields, rotation_id: str) -> RotationState:
@@ -44,7 +47,7 @@ def parse_credentials(answer: Fields, rotation_id: str) -> GeneratedCredentials:
     Raises InvalidAnswerError.
     """
     credentials, active = answer.get("generatedCredentials"), answer.get("activeIndex")
-    if answer.get("rotationId") != rotation_id or not isinstance(credentials, list) or not isinstance(active, int):
+    if answer.get("rotationId") != rotation_id or not isinstance(credentials, list) or type(active) is not int:
         raise InvalidAnswerError("Infisical's answer is wrong: rotationId, generatedCredentials or activeIndex")
     keys = [_key(each) for each in credentials]
     if not 0 <= active < len(keys):
@@ -54,7 +57,7 @@ def parse_credentials(answer: Fields, rotation_id: str) -> GeneratedCredentials:
 
 def _key(fields: object) -> AccessKey:
     match fields:
-        case {"accessKeyId": str(key_id), "secretAccessKey": str(secret)} if key_id and secret:
+        case {"accessKeyId": str(key_id), "secretAccessKey": str(secret)} if is_key(key_id, secret):
             return AccessKey(key_id, secret)
     raise InvalidAnswerError("Infisical's answer is wrong: generatedCredentials are no IAM access keys")
 
@@ -74,7 +77,7 @@ def _listed(fields: object) -> ListedRotation:
 def _state(fields: Fields) -> RotationState:
     return RotationState(
         id=parse_rotation_id(fields.get("id"), "id"),
-        name=_text(fields, "name"),
+        name=_text(fields, "name")[:MAXIMUM_TEXT_LENGTH],
         status=_text(fields, "rotationStatus"),
         last_rotated_at=parse_instant(fields.get("lastRotatedAt"), "lastRotatedAt"),
         last_attempted_at=parse_instant(fields.get("lastRotationAttemptedAt"), "lastRotationAttemptedAt"),
@@ -86,7 +89,7 @@ def _state(fields: Fields) -> RotationState:
 
 def _user_name(parameters: object) -> str | None:
     name = parameters.get("userName") if isinstance(parameters, dict) else None
-    return name if isinstance(name, str) else None
+    return name if isinstance(name, str) and _USER_NAME.fullmatch(name) else None
 
 
 def _object(fields: Fields, name: str) -> Fields:
@@ -100,4 +103,4 @@ def _text(fields: Fields, name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str):
         raise ValueError(f"{name} must be a text, not {shown(value)}")
-    return value
+    return readable(value)

@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 
+from rotator.shown import readable
+
 # Infisical counts over a minute; a header that asks for more than an hour is no answer to plan with.
 DEFAULT_RETRY_AFTER_SECONDS = 60.0
 MAXIMUM_RETRY_AFTER_SECONDS = 3600.0
@@ -99,11 +101,11 @@ def raise_for_error(response: httpx.Response) -> None:
         raise RateLimitedError(_retry_after_seconds(response))
     if status == httpx.codes.BAD_REQUEST and message.startswith(_IN_PROGRESS):
         raise RotationInProgressError(message)
-    if response.is_server_error or status == httpx.codes.REQUEST_TIMEOUT:
-        raise UncertainError(f"Infisical answered {status} {error}: {message}")
     if response.is_redirect:
         raise RejectedError(status, "Redirect", "redirects are not followed; correct Infisical's base URL")
-    raise RejectedError(status, error, message)
+    if response.is_client_error and status != httpx.codes.REQUEST_TIMEOUT:
+        raise RejectedError(status, error, message)
+    raise UncertainError(f"Infisical answered {status} {error}: {message}")
 
 
 def json_object(response: httpx.Response) -> dict[str, Any]:
@@ -124,7 +126,7 @@ def capped_text(value: object) -> str | None:
     """Cap a text of Infisical's; its `message` may also be an array, where a request fails validation."""
     if value is None:
         return None
-    return (value if isinstance(value, str) else json.dumps(value))[:MAXIMUM_TEXT_LENGTH]
+    return readable((value if isinstance(value, str) else json.dumps(value))[:MAXIMUM_TEXT_LENGTH])
 
 
 def _texts(response: httpx.Response) -> tuple[str, str]:

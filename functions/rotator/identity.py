@@ -23,6 +23,8 @@ LOGIN_TIMEOUT_SECONDS = 10
 # A token this close to its end may end on the way.
 EXPIRY_LEEWAY_SECONDS = 60
 
+LONGEST_LIFETIME_SECONDS = 10 * 365 * 86_400
+
 # How long a failed login counts for everybody who asks. Infisical locks an identity for five minutes after three
 # refusals within half a minute; a login without an answer would hold up one thread after the other.
 REFUSAL_MEMORY_SECONDS = 300
@@ -30,7 +32,7 @@ LOCK_MEMORY_SECONDS = 60
 FAILURE_MEMORY_SECONDS = 15
 
 _LOCKED = "temporarily locked"
-_TOKEN = re.compile(r"[!-~]+")
+_TOKEN = re.compile(r"[!-~]{1,8192}")  # no server takes a longer header
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,8 @@ class MachineIdentity(httpx.Auth):
         value, lifetime_seconds = answer.get("accessToken"), answer.get("expiresIn")
         if not isinstance(value, str) or not _TOKEN.fullmatch(value) or not isinstance(lifetime_seconds, int | float):
             raise InvalidAnswerError("it has no accessToken or no expiresIn; is the base URL Infisical's own?")
+        if not 0 < lifetime_seconds < LONGEST_LIFETIME_SECONDS:
+            raise InvalidAnswerError("its expiresIn is no lifetime")
         leeway = min(EXPIRY_LEEWAY_SECONDS, lifetime_seconds / 10)
         return _Token(value, self._now() + lifetime_seconds - leeway)
 

@@ -6,8 +6,17 @@ import httpx
 
 from rotator.answers import parse_credentials, parse_list, parse_state
 from rotator.clock import Clock
-from rotator.errors import RateLimitedError, UncertainError, UnreachableError, json_object, raise_for_error
+from rotator.errors import (
+    InvalidAnswerError,
+    RateLimitedError,
+    UncertainError,
+    UnreachableError,
+    json_object,
+    raise_for_error,
+)
+from rotator.instant import MAXIMUM_AHEAD, format_instant, instant_at
 from rotator.model import GeneratedCredentials, ListedRotation, MappedRotation, RotationState
+from rotator.transport import MAXIMUM_ANSWER_BYTES, MAXIMUM_LIST_BYTES
 
 CONNECT_TIMEOUT_SECONDS = 5
 
@@ -39,7 +48,7 @@ class Infisical:
         Raises InfisicalError. Whichever it is, nothing was changed.
         """
         answer = self._call("GET", f"{_PREFIX}/{rotation.type}/{rotation.id}", timeout_seconds)
-        return parse_state(answer, rotation.id)
+        return self._possible(parse_state(answer, rotation.id))
 
     def rotate(self, rotation: MappedRotation, timeout_seconds: float) -> RotationState:
         """Rotate, and return the state that was committed.
@@ -48,7 +57,7 @@ class Infisical:
         Raises InfisicalError; see `errors` for which of them mean that nothing was done.
         """
         answer = self._call("POST", f"{_PREFIX}/{rotation.type}/{rotation.id}/rotate-secrets", timeout_seconds)
-        return parse_state(answer, rotation.id)
+        return self._possible(parse_state(answer, rotation.id))
 
     def credentials(self, rotation: MappedRotation, timeout_seconds: float) -> GeneratedCredentials:
         """Read the keys of a rotation of an IAM user, which needs a permission that `rotate` has not.
@@ -63,17 +72,35 @@ class Infisical:
 
         Raises InfisicalError.
         """
-        return parse_list(self._call("GET", f"{_PREFIX}/{rotation_type}", timeout_seconds, {"projectId": project}))
+        query = {"projectId": project}
+        answer = self._call("GET", f"{_PREFIX}/{rotation_type}", timeout_seconds, query, MAXIMUM_LIST_BYTES)
+        listed = parse_list(answer)
+        for each in listed:
+            self._possible(each.state)
+        return listed
+
+    def _possible(self, state: RotationState) -> RotationState:
+        """Refuse a rotation of the future: every trigger until then would find its wish fulfilled."""
+        if state.last_rotated_at > instant_at(self._clock.time()) + MAXIMUM_AHEAD:
+            ahead = format_instant(state.last_rotated_at)
+            raise InvalidAnswerError(f"Infisical's answer is wrong: lastRotatedAt lies ahead of now, {ahead}")
+        return state
 
     def _call(
-        self, method: str, path: str, timeout_seconds: float, query: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        timeout_seconds: float,
+        query: dict[str, str] | None = None,
+        maximum_bytes: int = MAXIMUM_ANSWER_BYTES,
     ) -> dict[str, Any]:
         limited_seconds = self._limited_until[method] - self._clock.monotonic()
         if limited_seconds > 0:
             raise RateLimitedError(limited_seconds)
         timeout = httpx.Timeout(timeout_seconds, connect=min(CONNECT_TIMEOUT_SECONDS, timeout_seconds))
         try:
-            response = self._client.request(method, path, params=query, timeout=timeout)
+            extensions = {"maximum_bytes": maximum_bytes}
+            response = self._client.request(method, path, params=query, timeout=timeout, extensions=extensions)
             raise_for_error(response)
         except RateLimitedError as limited:
             self._limited_until[method] = self._clock.monotonic() + limited.retry_after_seconds
@@ -81,8 +108,10 @@ class Infisical:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise UnreachableError(f"no connection to Infisical: {error}") from None
         except httpx.RequestError as error:
-            # A local error's text shows the header that was wrong, which may be the token's.
-            text = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
+            text = str(error)
+            # A protocol error's text shows what was wrong: a header of ours, or anything of theirs, at any length.
+            if isinstance(error, httpx.ProtocolError) and not text.startswith("Server disconnected"):
+                text = ""
             failure = f"no answer from Infisical: {type(error).__name__} {text}".rstrip()
             if not error.request.url.path.endswith(path):  # the login's, before the request itself was sent
                 raise UnreachableError(failure) from None

@@ -1,8 +1,12 @@
 """Moments in UTC, as events, messages and Infisical write them: `2026-11-22T05:00:00.000Z`."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from rotator.shown import shown
+
+# Clocks differ by less. What occurred further ahead would count as not yet rotated for as long, and what was rotated
+# further ahead as rotated.
+MAXIMUM_AHEAD = timedelta(minutes=5)
 
 
 def parse_instant(value: object, field: str) -> datetime:

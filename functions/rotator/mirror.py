@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from rotator.model import AccessKey, Mirror
+from rotator.model import AccessKey, Mirror, is_key
 
 
 class MirrorError(Exception):
@@ -17,7 +17,9 @@ def key_in(value: str | None, mirror: Mirror) -> AccessKey | None:
     """
     fields = _fields(value)
     key_id, secret = fields.get(mirror.access_key_id_field), fields.get(mirror.secret_access_key_field)
-    return AccessKey(key_id, secret) if isinstance(key_id, str) and isinstance(secret, str) else None
+    if isinstance(key_id, str) and isinstance(secret, str) and is_key(key_id, secret):
+        return AccessKey(key_id, secret)
+    return None
 
 
 def with_key(value: str | None, mirror: Mirror, key: AccessKey) -> str:
@@ -35,7 +37,7 @@ def _fields(value: str | None) -> dict[str, Any]:
         return {}
     try:
         fields = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         raise MirrorError(

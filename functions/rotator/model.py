@@ -11,8 +11,12 @@ from rotator.shown import shown
 
 DEFAULT_TYPE = "aws-iam-user-secret"
 
+MAXIMUM_NAME_LENGTH = 2048  # no ARN and no trigger is longer
+
 MAXIMUM_INTERVAL = timedelta(days=10_000)  # beyond any schedule, and within what dates can add
 
+_KEY_ID = re.compile(r"\w{1,128}", re.ASCII)
+_SECRET = re.compile(r"[!-~]{1,512}")
 _TYPE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -209,6 +213,11 @@ class RotationRequest:
         )
 
 
+def is_key(key_id: str, secret: str) -> bool:
+    """Whether a request could be signed with these."""
+    return bool(_KEY_ID.fullmatch(key_id) and _SECRET.fullmatch(secret))
+
+
 def parse_rotation_id(value: object, field: str) -> str:
     """Read a rotation id in the one spelling that message groups and comparisons use.
 
@@ -222,8 +231,8 @@ def parse_rotation_id(value: object, field: str) -> str:
 
 def _text(fields: dict[str, object], name: str) -> str:
     value = fields.get(name)
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{name} must be a text, not {shown(value)}")
+    if not isinstance(value, str) or not 0 < len(value) <= MAXIMUM_NAME_LENGTH:
+        raise ValueError(f"{name} must be a text of at most {MAXIMUM_NAME_LENGTH} characters, not {shown(value)}")
     return value
 
 

@@ -1,24 +1,61 @@
 """A dry run: what would be decided for each rotation now, without rotating any."""
 
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from rotator.errors import InfisicalError
 from rotator.instant import format_instant
 from rotator.model import RotationRequest, RotationState
-from rotator.policy import Decide
+from rotator.policy import Decide, Decision, Verdict, allowed_from
 
 
-def preview(request: RotationRequest, state: RotationState | InfisicalError, decide: Decide) -> dict[str, Any]:
-    """Report what would be decided; of a rotation that cannot be read, that it cannot be."""
-    report = {"rotation_id": request.rotation.id, "rotation_type": request.rotation.type}
-    if isinstance(state, InfisicalError):
-        return report | {"decision": "unreadable", "reason": state.reason, "explanation": str(state)}
-    decision = decide(state, request)
-    return report | {
-        "rotation_name": state.name,
-        "last_rotated_at": format_instant(state.last_rotated_at),
-        "decision": decision.verdict,
-        "reason": decision.reason,
-        "explanation": decision.explanation,
-        "key_guard": request.rotation.guarded,
-    }
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Reports what `decide` says. Interval and grace period (the key guard's) are those of entries that name none."""
+
+    decide: Decide
+    minimum_interval: timedelta
+    grace_period: timedelta
+
+    def __call__(self, request: RotationRequest, state: RotationState | InfisicalError) -> dict[str, Any]:
+        """Report what would be decided; of a rotation that cannot be read, that it cannot be."""
+        rotation = request.rotation
+        report = {"rotation_id": rotation.id, "rotation_type": rotation.type}
+        if isinstance(state, InfisicalError):
+            return report | {"decision": "unreadable", "reason": state.reason, "explanation": str(state)}
+        decision = self.decide(state, request)
+        soonest = allowed_from(state, request, self.minimum_interval)
+        return {
+            **report,
+            "rotation_name": state.name,
+            "user_name": state.user_name,
+            "rotates_itself": state.rotates_itself,
+            "last_rotated_at": format_instant(state.last_rotated_at),
+            "decision": decision.verdict,
+            "reason": decision.reason,
+            "explanation": decision.explanation,
+            "minimum_interval_seconds": _seconds(soonest - state.last_rotated_at),
+            "maximum_age_seconds": _seconds(rotation.maximum_age),
+            "key_guard": rotation.guarded,
+            **(self._keys(state, request, decision) if rotation.guarded else {}),
+        }
+
+    def _keys(self, state: RotationState, request: RotationRequest, decision: Decision) -> dict[str, Any]:
+        """What the key guard has against the user's keys.
+
+        Where nothing is due it is asked as if it were, so that what is wrong is known before something is.
+        """
+        if decision.verdict is Verdict.SKIP:
+            soonest = allowed_from(state, request, self.minimum_interval)
+            decision = self.decide(state, replace(request, occurred_at=soonest + timedelta.resolution))
+        guard = request.rotation.guard
+        return {
+            "key_guard_refusal": decision.reason if decision.verdict is Verdict.REFUSE else None,
+            "key_guard_explanation": decision.explanation,
+            "grace_period_seconds": _seconds((guard.grace_period if guard else None) or self.grace_period),
+        }
+
+
+def _seconds(duration: timedelta | None) -> int | None:
+    return int(duration.total_seconds()) if duration is not None else None

@@ -12,6 +12,7 @@ import fastjsonschema
 
 from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, Mirror, Selector, parse_rotation_id
 from rotator.secret_arn import secret_name
+from rotator.shown import shown
 
 Entry = MappedRotation | Selector
 
@@ -67,7 +68,7 @@ class RotationMap:
             return self.mirrors[secret_arn]
         except KeyError:
             raise UnmappedSecretError(
-                f"the rotation map's mirrors do not have {secret_arn:.200}:"
+                f"the rotation map's mirrors do not have {shown(secret_arn)}:"
                 " add it, or detach the rotation from the secret"
             ) from None
 
@@ -79,6 +80,7 @@ def parse_rotation_map(text: str) -> RotationMap:
     """
     try:
         document = json.loads(text, object_pairs_hook=_without_duplicates)
+        json.dumps(document, ensure_ascii=False).encode()  # half a character could not be told of
         _validator()(document)
     except RotationMapError:
         raise
@@ -118,7 +120,8 @@ def _entry(value: str | dict[str, Any], place: str) -> Entry:
     interval, age = (_duration(fields.get(name)) for name in ("minimumInterval", "maximumAge"))
     if "keyGuard" in fields and rotation_type != DEFAULT_TYPE:
         raise RotationMapError(
-            f"the rotation map is wrong: {place}.keyGuard is for rotations of {DEFAULT_TYPE}, not of {rotation_type}"
+            f"the rotation map is wrong: {place}.keyGuard is for rotations of {DEFAULT_TYPE}, not of"
+            f" {rotation_type:.60}"
         )
     guard = _guard(fields)
     if "id" in fields:

@@ -11,6 +11,7 @@ from rotator.model import MAXIMUM_INTERVAL
 
 MAP_SOURCE = "RotationMapParameter"  # of the template
 
+_PORTS = {None, *range(1, 65_536)}
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -134,7 +135,10 @@ class RotateSettings:
 
 
 def _optional(environment: Mapping[str, str], name: str) -> str:
-    return environment.get(name, "").strip()
+    value = environment.get(name, "").strip()
+    if not value.isprintable():
+        raise SettingsError(f"{name} holds characters that cannot be printed; deploy the stack again")
+    return value
 
 
 def _text(environment: Mapping[str, str], name: str, parameter: str = "") -> str:
@@ -172,9 +176,10 @@ def _base_url(environment: Mapping[str, str], name: str, parameter: str) -> str:
     try:
         url = httpx.URL(value)
         host = url.host
+        host.encode("idna")
     except (httpx.InvalidURL, ValueError):  # the latter of names that are no domain names
         url, host = httpx.URL(""), ""
-    if not host or url.query or url.fragment or url.userinfo:
+    if not host or url.port not in _PORTS or url.query or url.fragment or url.userinfo:
         raise SettingsError(f"{name} must be a plain base URL such as https://us.infisical.com; {_source(parameter)}")
     if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
         raise SettingsError(f"{name} must begin with https://, not {url.scheme!r:.20}; {_source(parameter)}")

@@ -5,6 +5,11 @@ import reprlib
 _MAXIMUM_LENGTH = 100
 
 
+def readable(text: str) -> str:
+    """A text that can be written as UTF-8, whatever half characters it holds."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def shown(value: object) -> str:
     """A value as Python writes it, cut; nesting of any depth is cut too."""
-    return "nothing" if value is None else reprlib.repr(value)[:_MAXIMUM_LENGTH]
+    return "nothing" if value is None else readable(reprlib.repr(value)[:_MAXIMUM_LENGTH])

@@ -6,14 +6,19 @@ import httpx
 
 from rotator.clock import Clock
 
-MAXIMUM_ANSWER_BYTES = 64 * 1024 * 1024
+# A list holds all rotations of a project, an answer about one some kilobytes; ten of these are read at once.
+MAXIMUM_LIST_BYTES = 64 * 1024 * 1024
+MAXIMUM_ANSWER_BYTES = 512 * 1024
+
+# What is never used and would be kept, or looked into, by httpx.
+_UNWANTED = ("location", "set-cookie")
 
 
 class BoundedTransport(httpx.BaseTransport):
     """Ends answers that are too large, or that still arrive when the request's read time-out is over.
 
-    Both raise httpx.TransportError. Compressed answers are ended too: how large they are shows only once they are
-    unpacked. Send `Accept-Encoding: identity`.
+    A request's extension `maximum_bytes` overrides the bound. Both raise httpx.TransportError. Compressed answers are
+    ended too: how large they are shows only once they are unpacked. Send `Accept-Encoding: identity`.
     """
 
     def __init__(self, inner: httpx.BaseTransport, clock: Clock) -> None:
@@ -29,8 +34,11 @@ class BoundedTransport(httpx.BaseTransport):
             raise TypeError("the inner transport answers with a stream that cannot be read synchronously")
         if response.headers.get("content-encoding", "identity") != "identity":
             stream.close()
-            raise httpx.RemoteProtocolError("the answer is compressed, which was not asked for")
-        response.stream = _BoundedStream(stream, end, self._clock)
+            raise httpx.ReadError("the answer is compressed, which was not asked for")
+        for name in _UNWANTED:
+            response.headers.pop(name, None)
+        maximum_bytes = request.extensions.get("maximum_bytes", MAXIMUM_ANSWER_BYTES)
+        response.stream = _BoundedStream(stream, end, maximum_bytes, self._clock)
         return response
 
     def close(self) -> None:
@@ -39,17 +47,18 @@ class BoundedTransport(httpx.BaseTransport):
 
 
 class _BoundedStream(httpx.SyncByteStream):
-    def __init__(self, inner: httpx.SyncByteStream, end: float, clock: Clock) -> None:
+    def __init__(self, inner: httpx.SyncByteStream, end: float, maximum_bytes: int, clock: Clock) -> None:
         self._inner = inner
         self._end = end
+        self._maximum_bytes = maximum_bytes
         self._clock = clock
 
     def __iter__(self) -> Iterator[bytes]:
         size = 0
         for chunk in self._inner:
             size += len(chunk)
-            if size > MAXIMUM_ANSWER_BYTES:
-                raise httpx.RemoteProtocolError(f"the answer is larger than {MAXIMUM_ANSWER_BYTES:,} bytes")
+            if size > self._maximum_bytes:
+                raise httpx.ReadError(f"the answer is larger than {self._maximum_bytes:,} bytes")
             if self._clock.monotonic() > self._end:
                 raise httpx.ReadTimeout("the answer did not end in time")
             yield chunk

@@ -6,10 +6,10 @@ listed here is refused, because guessing would rotate somebody's keys.
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rotator import secret_events
-from rotator.instant import format_instant, parse_instant
+from rotator.instant import MAXIMUM_AHEAD, format_instant, parse_instant
 from rotator.model import parse_rotation_id
 from rotator.secret_arn import secret_name
 from rotator.shown import shown
@@ -23,9 +23,6 @@ SUPPORTED = (
 )
 
 CUSTOM_DETAIL_TYPE = "Rotation Requested"
-
-# Clocks differ by less; an occurrence further ahead would count as not yet rotated for as long.
-MAXIMUM_AHEAD = timedelta(minutes=5)
 
 _SCHEDULE_ARN = re.compile(r"arn:[^:]+:scheduler:[^:]*:[^:]*:schedule/[^/]+/(?P<name>[^/]+)")
 _RULE_ARN = re.compile(r"arn:[^:]+:events:[^:]*:[^:]*:rule/(?:[^/]+/)?(?P<name>[^/]+)")

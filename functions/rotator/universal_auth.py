@@ -3,6 +3,7 @@
 import json
 
 from rotator.identity import Login
+from rotator.shown import readable
 
 PATH = "/api/v1/auth/universal-auth/login"
 
@@ -25,6 +26,6 @@ def universal_auth(secret: str) -> Login:
 
 def _text(fields: dict[str, object], name: str) -> str:
     value = fields.get(name)
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or value != readable(value):
         raise ValueError(f"the machine identity's secret has no {name}")
     return value.strip()

@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rotator.instant import format_instant, instant_at
+from rotator.instant import MAXIMUM_AHEAD, format_instant, instant_at
 from rotator.model import RotationRequest
 from rotator.rotation import Outcome, Result
 from rotator.telemetry import Metric, Telemetry
@@ -27,6 +28,9 @@ METRICS = {
 # A request that has come back for half a day ends with its reason. Deliveries do not count: behind a rate limit, the
 # last of some thousand requests is delivered hundreds of times before its turn comes.
 MAXIMUM_WAIT_SECONDS = 12 * 3600
+
+# Of a request that makes no sense, the beginning is kept: a report must fit into a message as large as the request's.
+MAXIMUM_KEPT_LENGTH = 16_000
 
 # Messages that were received this recently stay invisible for longer than the function may run.
 FRESH_SECONDS = 60
@@ -116,7 +120,7 @@ class Worker:
         started = self._clock.monotonic()
         request: RotationRequest | None = None
         try:
-            request = _request(delivery)
+            request = _request(delivery, latest=instant_at(self._clock.time()) + MAXIMUM_AHEAD)
         except ValueError as error:
             outcome = Outcome(Result.REFUSED, "InvalidRequest", str(error))
         else:
@@ -146,7 +150,9 @@ class Worker:
         failed_at = format_instant(instant_at(self._clock.time()))
         try:
             self._failed.send(
-                delivery.message_id, delivery.group, {**report, "failed_at": failed_at, "request": delivery.body}
+                delivery.message_id,
+                delivery.group,
+                {**report, "failed_at": failed_at, "request": delivery.body[:MAXIMUM_KEPT_LENGTH]},
             )
         except Exception:
             self._telemetry.logger.exception("the report could not be kept in FailedRotations.fifo", **report)
@@ -194,8 +200,10 @@ class Worker:
                 self._telemetry.logger.exception("the visibility time-out could not be changed")
 
 
-def _request(delivery: Delivery) -> RotationRequest:
+def _request(delivery: Delivery, latest: datetime) -> RotationRequest:
     request = RotationRequest.from_message(delivery.body)
+    if request.occurred_at > latest:  # each delivery until then would rotate
+        raise ValueError(f"occurredAt must not lie ahead of now, as {format_instant(request.occurred_at)} does")
     if request.rotation.id != delivery.group:
         raise ValueError(f"the message group {delivery.group!r:.60} is not the rotation {request.rotation.id}")
     return request

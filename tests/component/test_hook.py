@@ -2,13 +2,14 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from hook import Hook
 from rotator.errors import InfisicalError
@@ -19,10 +20,10 @@ from rotator.model import AccessKey, RotationRequest
 from rotator.proof import KeyNotAcceptedError
 from rotator.rotation import Result
 from rotator.rotation_map import UnmappedSecretError
-from rotator.telemetry import Telemetry
 from tests.component.secrets_manager import ARN, FakeSecretsManager, run_steps
 from tests.component.world import MINIMUM_INTERVAL, START, World
 from tests.sandbox.standin.faults import Fails, Point
+from tests.unit.fakes import Observed
 
 HOOK_SECONDS = 295.0
 
@@ -106,11 +107,18 @@ class Stage:
     def rotate(self, token: str | None = None) -> str:
         """A whole rotation, or the same once more."""
         token = self.secrets.begin(token) if token is None else token
-        run_steps(lambda event: self.hook(event, HOOK_SECONDS), ARN, token)
+        run_steps(self.invoke, ARN, token)
         return token
 
     def step(self, name: str, token: str) -> None:
-        self.hook({"Step": name, "SecretId": ARN, "ClientRequestToken": token}, HOOK_SECONDS)
+        self.invoke({"Step": name, "SecretId": ARN, "ClientRequestToken": token})
+
+    def invoke(self, event: object) -> None:
+        self.hook(event, HOOK_SECONDS)
+
+    def exchange(self, **parts: Any) -> None:  # noqa: ANN401 - whatever the hook is made of
+        kept = {name: getattr(self.hook, name) for name in Hook.__slots__ if name not in parts}
+        self.hook = Hook(**kept, **parts)
 
     @property
     def mirrored(self) -> dict[str, str]:
@@ -125,20 +133,19 @@ def stage(
     world = World()
     reader = world.server.add_identity({"read", "read-generated-credentials"})
     secrets = FakeSecretsManager((value or in_step)(world))
-    queue, fuse, logs = Queue(world), Fuse(), io.StringIO()
-    telemetry = Telemetry("hook", "INFO", logs)
+    queue, fuse, observed = Queue(world), Fuse(), Observed()
     infisical: Infisical = fuse.around(world.connected_as(reader))
     rotation_map = json.dumps({"triggers": {}, "mirrors": {ARN: mirror(world)}})
     hook = Hook(
         read_map=lambda: rotation_map,
         secrets=fuse.around(secrets),
         infisical=infisical,
-        fresh_keys=FreshKeys(infisical, fuse.around(queue), MINIMUM_INTERVAL, telemetry.logger),
+        fresh_keys=FreshKeys(infisical, fuse.around(queue), MINIMUM_INTERVAL, observed.telemetry.logger),
         ask=(ask or owner_of)(world),
-        telemetry=telemetry,
+        telemetry=observed.telemetry,
         clock=world.clock,
     )
-    return Stage(world, secrets, queue, fuse, hook, logs)
+    return Stage(world, secrets, queue, fuse, hook, observed.stream)
 
 
 def in_step(world: World) -> str:
@@ -195,10 +202,7 @@ def test_field_names_are_the_maps() -> None:
 
     here = stage(value)
     rotation_map = json.dumps({"triggers": {}, "mirrors": {ARN: {"id": world_id["id"], **names}}})
-    here.hook = Hook(
-        read_map=lambda: rotation_map,
-        **{name: getattr(here.hook, name) for name in Hook.__slots__ if name != "read_map"},
-    )
+    here.exchange(read_map=lambda: rotation_map)
 
     here.rotate()
 
@@ -353,12 +357,9 @@ def test_two_secrets_that_mirror_one_rotation_cost_one_rotation() -> None:
     here = stage()
     here.rotate()
     lagging = FakeSecretsManager(here.secrets.values[next(iter(here.secrets.values))])
-    here.hook = Hook(
-        secrets=lagging,  # type: ignore[arg-type] # a fake
-        **{name: getattr(here.hook, name) for name in Hook.__slots__ if name != "secrets"},
-    )
+    here.exchange(secrets=lagging)
 
-    run_steps(lambda event: here.hook(event, HOOK_SECONDS), ARN, lagging.begin())
+    run_steps(here.invoke, ARN, lagging.begin())
 
     assert here.world.posts == 1
     assert json.loads(lagging.current or "")["accessKeyId"] == here.world.published_key
@@ -453,13 +454,10 @@ def test_the_guard_refuses_what_secrets_manager_is_not_rotating() -> None:
 
 def test_a_secret_that_the_map_does_not_know_is_refused() -> None:
     here = stage()
-    unmapped = Hook(
-        read_map=lambda: '{"triggers": {}, "mirrors": {}}',
-        **{name: getattr(here.hook, name) for name in Hook.__slots__ if name != "read_map"},
-    )
+    here.exchange(read_map=lambda: '{"triggers": {}, "mirrors": {}}')
 
     with pytest.raises(UnmappedSecretError, match="mirrors do not have"):
-        run_steps(lambda event: unmapped(event, HOOK_SECONDS), ARN, here.secrets.begin())
+        here.rotate()
 
 
 @pytest.mark.parametrize("value", ["plain text", "[]", '"text"'])
@@ -509,10 +507,211 @@ def test_failures_are_counted_and_nothing_that_is_told_holds_key_material() -> N
 def test_a_network_that_hides_infisical_fails_the_step_readably() -> None:
     here = stage()
     here.world.use_transport(httpx.MockTransport(lambda _: httpx.Response(502, text="<html>")))
-    unreachable = Hook(
-        infisical=here.world.infisical,
-        **{name: getattr(here.hook, name) for name in Hook.__slots__ if name != "infisical"},
-    )
+    here.exchange(infisical=here.world.infisical)
 
     with pytest.raises(InfisicalError, match="502"):
-        run_steps(lambda event: unreachable(event, HOOK_SECONDS), ARN, here.secrets.begin())
+        here.rotate()
+
+
+# ---- dry runs --------------------------------------------------------------------------------------------------------
+
+DRY_RUN = {"dryRun": True, "SecretId": ARN}
+ROTATION = {
+    "RotationEnabled": True,
+    "RotationLambdaARN": "arn:aws:lambda:us-east-1:123456789012:function:hook",
+    "RotationRules": {"ScheduleExpression": "rate(30 days)"},
+}
+
+WEEKLY = ROTATION | {"RotationRules": {"AutomaticallyAfterDays": 7}}
+
+
+class Attached(FakeSecretsManager):
+    """A secret as Secrets Manager describes it, or fails to."""
+
+    def __init__(self, value: str | None, rotation: dict[str, object], failures: Mapping[str, Exception]) -> None:
+        super().__init__(value)
+        self.rotation = rotation
+        self.failures = failures
+
+    def describe_secret(self, SecretId: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
+        if "describe" in self.failures:
+            raise self.failures["describe"]
+        described = super().describe_secret(SecretId)
+        del described["RotationEnabled"]
+        return described | self.rotation
+
+    def get_secret_value(self, SecretId: str, VersionId: str = "", VersionStage: str = "") -> dict[str, Any]:  # noqa: N803 - boto3's names
+        if "get" in self.failures:
+            raise self.failures["get"]
+        return super().get_secret_value(SecretId, VersionId, VersionStage)
+
+
+def dry(
+    value: Callable[[World], str | None] | None = None,
+    rotation: dict[str, object] = ROTATION,
+    failures: Mapping[str, Exception] = {},
+) -> Stage:
+    here = stage(value)
+    here.secrets = Attached(here.secrets.current, rotation, failures)
+    here.exchange(secrets=here.secrets)
+    return here
+
+
+def preview(here: Stage) -> dict[str, Any]:
+    """A dry run, which is an answer that Lambda can write, changes nothing and tells nothing that is secret."""
+    values, labels = dict(here.secrets.values), {version: set(names) for version, names in here.secrets.labels.items()}
+
+    answer = here.hook(DRY_RUN, HOOK_SECONDS)
+
+    assert answer is not None
+    assert json.loads(json.dumps(answer)) == answer
+    assert (here.secrets.values, here.secrets.labels) == (values, labels)
+    assert (here.queue.outcomes, here.queue.waiting, here.world.posts) == ([], [], 0)
+    told = json.dumps(answer) + here.logs.getvalue()
+    secrets = {*here.world.server.secrets, *(value for value in here.secrets.values.values() if len(value) > 2)}
+    assert [secret for secret in secrets if secret in told] == []
+    return answer
+
+
+def refused(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "you may not"}}, "DescribeSecret")
+
+
+def another_key(world: World) -> str:
+    """The published key's id, with another secret: pasted by hand, for instance."""
+    slot = world.rotation.slots[world.rotation.active_index]
+    return json.dumps({"accessKeyId": slot["accessKeyId"], "secretAccessKey": "pasted-wrongly"})
+
+
+@pytest.mark.parametrize(
+    ("value", "state"),
+    [
+        (in_step, "in step"),
+        (lambda _: '{"accessKeyId": "AKIAOLD", "secretAccessKey": "old-secret"}', "lags"),
+        (another_key, "lags"),
+        (lambda _: "{}", "lags"),
+        (lambda _: None, "no value yet"),
+        (lambda _: "plain-text", "no JSON object"),
+        (lambda _: '["a-list"]', "no JSON object"),
+    ],
+    ids=["in step", "another key", "another secret", "no key", "no value", "plain text", "a list"],
+)
+def test_a_dry_run_tells_whether_the_secret_is_in_step(value: Callable[[World], str | None], state: str) -> None:
+    here = dry(value)
+
+    answer = preview(here)
+
+    assert (answer["state"], answer["unreadable"]) == (state, [])
+    assert (answer["secret"], answer["rotation_id"]) == (ARN, here.world.rotation.id)
+
+
+@pytest.mark.parametrize(
+    ("rotation", "told"),
+    [
+        (ROTATION, (True, ROTATION["RotationLambdaARN"], "rate(30 days)")),
+        (ROTATION | {"RotationEnabled": False}, (False, ROTATION["RotationLambdaARN"], "rate(30 days)")),
+        (
+            ROTATION | {"RotationRules": {"AutomaticallyAfterDays": 7}},
+            (True, ROTATION["RotationLambdaARN"], "rate(7 days)"),
+        ),
+        ({}, (False, None, None)),
+    ],
+    ids=["attached", "switched off", "every seven days", "never attached"],
+)
+def test_a_dry_run_tells_who_rotates_the_secret_and_when(
+    rotation: dict[str, object], told: tuple[bool, str | None, str | None]
+) -> None:
+    answer = preview(dry(rotation=rotation))
+
+    assert (answer["rotation_enabled"], answer["rotation_function"], answer["rotation_schedule"]) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "state"),
+    [(in_step, "unknown"), (lambda _: None, "no value yet"), (lambda _: "plain-text", "no JSON object")],
+)
+def test_an_identity_that_may_not_read_the_key_is_told_beside_what_is_known_of_the_secret(
+    value: Callable[[World], str | None], state: str
+) -> None:
+    here = dry(value)
+    here.exchange(infisical=here.world.connected_as(here.world.server.add_identity({"read"})))
+
+    answer = preview(here)
+
+    (side,) = answer["unreadable"]
+    assert (side["what"], side["reason"]) == ("credentials", "PermissionDenied")
+    assert "read-generated-credentials" in side["explanation"]
+    assert (answer["state"], answer["rotation_enabled"]) == (state, True)
+
+
+def test_an_identity_that_is_not_let_in_is_told() -> None:
+    here = dry()
+    here.world.client_secret = "renewed-since"
+    here.exchange(infisical=here.world.infisical)
+
+    assert [(side["what"], side["reason"]) for side in preview(here)["unreadable"]] == [("credentials", "LoginRefused")]
+
+
+@pytest.mark.parametrize("call", ["describe", "get"])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (refused("AccessDeniedException"), "AccessDeniedException"),
+        (EndpointConnectionError(endpoint_url="https://secretsmanager"), "EndpointConnectionError"),
+    ],
+    ids=["denied", "unreachable"],
+)
+def test_a_secret_that_cannot_be_read_is_told(call: str, error: Exception, reason: str) -> None:
+    answer = preview(dry(failures={call: error}))
+
+    (side,) = answer["unreadable"]
+    assert (side["what"], side["reason"], side["explanation"]) == ("secret", reason, str(error))
+    assert answer["state"] == "unknown"
+
+
+def test_both_sides_that_cannot_be_read_are_told_at_once() -> None:
+    here = dry(failures={"describe": refused("ResourceNotFoundException")})
+    here.exchange(infisical=here.world.connected_as(here.world.server.add_identity({"read"})))
+
+    assert [side["what"] for side in preview(here)["unreadable"]] == ["credentials", "secret"]
+
+
+def test_a_dry_run_is_told_as_one_and_counts_no_step() -> None:
+    here = dry()
+
+    preview(here)
+
+    (line,) = map(json.loads, here.logs.getvalue().splitlines())
+    assert line.items() >= {"message": "mirror previewed", "secret": ARN, "state": "in step"}.items()
+
+
+def test_a_dry_run_of_a_secret_that_the_map_does_not_know_is_refused() -> None:
+    here = dry()
+    here.exchange(read_map=lambda: '{"triggers": {}, "mirrors": {}}')
+
+    with pytest.raises(UnmappedSecretError):
+        here.hook(DRY_RUN, HOOK_SECONDS)
+
+    assert here.logs.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"dryRun": True, "SecretId": ARN, "Step": "createSecret", "ClientRequestToken": "token"},
+        {"dryRun": False, "SecretId": ARN, "Step": "createSecret", "ClientRequestToken": "token"},
+        {"dryRun": "yes", "SecretId": ARN},
+        {"dryRun": 1, "SecretId": ARN},
+        {"dryRun": True, "SecretId": ""},
+        {"dryRun": True},
+    ],
+    ids=["a step too", "a step too, not dry", "yes", "1", "empty", "no secret"],
+)
+def test_what_is_half_a_dry_run_is_refused_and_does_nothing(event: dict[str, object]) -> None:
+    here = stage()
+    here.secrets.begin("token")
+
+    with pytest.raises(MirrorError, match="a dry run is"):
+        here.hook(event, HOOK_SECONDS)
+
+    assert (here.world.posts, here.secrets.values.get("token")) == (0, None)

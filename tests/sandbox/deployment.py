@@ -16,12 +16,14 @@ from samcli.yamlhelper import yaml_dump, yaml_parse
 from tests.sandbox.embedded_aws import REGION, ROOT, EmbeddedAws
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_ssm import SSMClient
 
 T = TypeVar("T")
 
@@ -46,19 +48,7 @@ def deploy(aws: EmbeddedAws, stack: str = STACK, **parameters: str) -> "Deployme
 
     Raises RuntimeError with what `sam` said.
     """
-    overrides = [f"{name}={value}" for name, value in parameters.items()]
-    arguments = [
-        "deploy",
-        "--template-file",
-        str(_without_gaps()),
-        "--stack-name",
-        stack,
-        "--region",
-        REGION,
-        "--parameter-overrides",
-        *overrides,
-    ]
-    _sam(arguments, aws.environment)
+    _sam(_deploying(stack, BUILT_TEMPLATE, parameters), aws.environment)
     cloudformation = aws.client("cloudformation")
     outputs = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
     deployment = Deployment(aws, stack, {output["OutputKey"]: output["OutputValue"] for output in outputs})
@@ -66,12 +56,58 @@ def deploy(aws: EmbeddedAws, stack: str = STACK, **parameters: str) -> "Deployme
     return deployment
 
 
-def _without_gaps() -> Path:
-    """Write the built template without what the embedded AWS does not know: saved queries. Return where."""
-    template = yaml_parse(BUILT_TEMPLATE.read_text())
+def prepare_update(deployment: "Deployment", built: Path, **parameters: str) -> Callable[[], None]:
+    """Prepare an update of a stack to a built template; return what executes it, in a moment.
+
+    Parameters that are not given stay.
+
+    Raises RuntimeError with what `sam` said.
+    """
+    _sam([*_deploying(deployment.stack, built, parameters), "--no-execute-changeset"], deployment.aws.environment)
+    cloudformation = deployment.cloudformation
+    changes = cloudformation.list_change_sets(StackName=deployment.stack)["Summaries"]
+    (prepared,) = (each["ChangeSetId"] for each in changes if each["ExecutionStatus"] == "AVAILABLE")
+
+    def execute() -> None:
+        cloudformation.execute_change_set(ChangeSetName=prepared)
+        done = cloudformation.get_waiter("stack_update_complete")
+        done.wait(StackName=deployment.stack, WaiterConfig={"Delay": 1, "MaxAttempts": WAIT_SECONDS})
+        _allow_batches(deployment)
+
+    return execute
+
+
+def delete(deployment: "Deployment") -> None:
+    """Delete a stack, and its artifacts, which `sam` keeps in a bucket.
+
+    Raises RuntimeError with what `sam` said.
+    """
+    arguments = ["delete", "--no-prompts", "--stack-name", deployment.stack, "--region", REGION]
+    _sam(arguments, deployment.aws.environment)
+
+
+def _deploying(stack: str, built: Path, parameters: Mapping[str, str]) -> list[str]:
+    return [
+        "deploy",
+        "--template-file",
+        str(_without_gaps(built)),
+        "--stack-name",
+        stack,
+        "--s3-prefix",  # as `make deploy` has it, which asks: two stacks share no artifact
+        stack,
+        "--region",
+        REGION,
+        "--parameter-overrides",
+        *(f"{name}={value}" for name, value in parameters.items()),
+    ]
+
+
+def _without_gaps(built: Path) -> Path:
+    """Write a built template without what the embedded AWS does not know: saved queries. Return where."""
+    template = yaml_parse(built.read_text())
     resources = template["Resources"]
     template["Resources"] = {name: each for name, each in resources.items() if each["Type"] not in UNKNOWN_TYPES}
-    path = BUILT_TEMPLATE.with_name("sandbox.yaml")
+    path = built.with_name("sandbox.yaml")
     path.write_text(yaml_dump(template))
     return path
 
@@ -118,6 +154,14 @@ class Deployment:
         return self.aws.session().client("lambda", endpoint_url=self.aws.endpoint)
 
     @cached_property
+    def cloudformation(self) -> "CloudFormationClient":
+        return self.aws.session().client("cloudformation", endpoint_url=self.aws.endpoint)
+
+    @cached_property
+    def ssm(self) -> "SSMClient":
+        return self.aws.session().client("ssm", endpoint_url=self.aws.endpoint)
+
+    @cached_property
     def sqs(self) -> "SQSClient":
         return self.aws.session().client("sqs", endpoint_url=self.aws.endpoint)
 
@@ -139,8 +183,7 @@ class Deployment:
 
     def resources(self, kind: str) -> dict[str, str]:
         """The logical → physical ids of the stack's resources of a type."""
-        cloudformation = self.aws.client("cloudformation")
-        resources = cloudformation.describe_stack_resources(StackName=self.stack)["StackResources"]
+        resources = self.cloudformation.describe_stack_resources(StackName=self.stack)["StackResources"]
         return {
             each["LogicalResourceId"]: each["PhysicalResourceId"] for each in resources if each["ResourceType"] == kind
         }
@@ -181,8 +224,7 @@ class Deployment:
     def put_map(self, rotation_map: object) -> None:
         """Write the rotation map, and let the functions forget the one they have cached; a text is written as it is."""
         text = rotation_map if isinstance(rotation_map, str) else json.dumps(rotation_map)
-        ssm = self.aws.client("ssm")
-        ssm.put_parameter(Name=self.outputs["RotationMapParameterName"], Value=text, Type="String", Overwrite=True)
+        self.ssm.put_parameter(Name=self.outputs["RotationMapParameterName"], Value=text, Type="String", Overwrite=True)
         for function in {"DispatchFunction", "HookFunction"} & self.resources("AWS::Lambda::Function").keys():
             self.restart(function)
 

@@ -16,6 +16,7 @@ from rotator import policy
 from rotator.errors import InvalidAnswerError, RejectedError
 from rotator.model import DEFAULT_TYPE, RotationRequest, RotationState
 from rotator.policy import Decide, Decision, Verdict
+from rotator.preview import Preview
 from rotator.queues import RequestQueue, UndeliveredRequestsError
 from rotator.rotation_map import RotationMapError, UnmappedTriggerError
 from rotator.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, UnmappedRotationError
@@ -37,6 +38,7 @@ class Stage:
         self,
         *,
         triggers: object = None,
+        mirrors: object = None,
         text: str | None = None,
         refused: Collection[str] = (),
         down: bool = False,
@@ -46,11 +48,12 @@ class Stage:
         self.sqs = FakeSqs(refused, down=down)
         self.observed = Observed()
         self.infisical = infisical or FakeInfisical()
-        self.text = json.dumps({"triggers": MAP if triggers is None else triggers}) if text is None else text
+        rotation_map = {"triggers": MAP if triggers is None else triggers, "mirrors": mirrors or {}}
+        self.text = json.dumps(rotation_map) if text is None else text
         self.dispatch = Dispatch(
             read_map=lambda: self.text,
             infisical=self.infisical.client,
-            decide=decide,
+            preview=Preview(decide, HOUR, timedelta(hours=6)),
             requests=RequestQueue(self.sqs.client, "https://sqs.example.com/RotationRequests.fifo"),
             telemetry=self.observed.telemetry,
             clock=VirtualClock(),
@@ -382,6 +385,62 @@ def test_a_dry_run_asks_iam_about_ten_rotations_at_the_same_time() -> None:
     assert [each["rotation_id"] for each in rotations] == [rotation_id(number) for number in range(10)]
 
 
+# ---- mirrors ---------------------------------------------------------------------------------------------------------
+
+MIRROR = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror/deployer-AbCdEf"
+MIRRORED = {"id": C, "keyGuard": {"gracePeriod": "2 days"}}
+
+
+def with_mirror() -> Stage:
+    return Stage(mirrors={MIRROR: MIRRORED}, infisical=FakeInfisical(described(0xC)))
+
+
+def test_a_dry_run_may_name_a_mirror_and_tells_of_its_rotation() -> None:
+    stage = with_mirror()
+
+    answer = stage.dispatch({"trigger": MIRROR, "dryRun": True}, "correlation")
+
+    assert answer["trigger"] == MIRROR
+    assert [(each["rotation_id"], each["grace_period_seconds"]) for each in answer["rotations"]] == [(C, 2 * 86_400)]
+    assert stage.sqs.batches == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"trigger": MIRROR},
+        {"trigger": MIRROR, "dryRun": False},
+        {"trigger": MIRROR, "force": True, "occurredAt": "2026-11-22T04:00:00Z"},
+        {"trigger": MIRROR, "scheduledTime": "2026-11-22T04:00:00Z"},
+        {
+            "source": "aws.secretsmanager",
+            "detail-type": "Secret Label Updated",
+            "time": "2026-11-22T04:00:00Z",
+            "resources": [MIRROR],
+        },
+    ],
+    ids=["direct", "not dry", "forced", "scheduled", "the secret's own change"],
+)
+def test_whatever_is_no_dry_run_finds_no_trigger_in_a_mirror(event: dict[str, Any]) -> None:
+    stage = with_mirror()
+
+    with pytest.raises(UnmappedTriggerError):
+        stage.dispatch(event, "correlation")
+
+    assert stage.sqs.batches == []
+
+
+@pytest.mark.parametrize("name", ["mirror/deployer", MIRROR[:-7]], ids=["the secret's name", "part of its ARN"])
+def test_a_mirror_is_named_by_its_full_arn_alone(name: str) -> None:
+    with pytest.raises(UnmappedTriggerError):
+        with_mirror().dispatch({"trigger": name, "dryRun": True}, "correlation")
+
+
+def test_a_dry_run_of_a_mirror_chooses_among_no_others_rotations() -> None:
+    with pytest.raises(UnmappedRotationError):
+        with_mirror().dispatch({"trigger": MIRROR, "only": [A], "dryRun": True}, "correlation")
+
+
 # ---- refused ---------------------------------------------------------------------------------------------------------
 
 UNSUPPORTED = (Stage, {"trigger": "weekly", "rotations": [A]}, UnsupportedEventError)
@@ -567,7 +626,7 @@ def test_lambdas_next_attempt_after_half_a_delivery_sends_duplicates_that_the_qu
 
 # ---- whoever may send events must not choose whose keys are rotated --------------------------------------------------
 
-NAMES = st.sampled_from(["weekly", "daily", "leaver", "yearly"])
+NAMES = st.sampled_from(["weekly", "daily", "leaver", "yearly", MIRROR])
 IDS = st.sampled_from([A, B, C, D, E])
 TIME = st.just("2026-11-22T04:00:00Z")
 RESOURCES = st.builds(
@@ -619,14 +678,15 @@ INVOCATIONS = st.fixed_dictionaries(
 EVENTS = st.builds(
     lambda event, smuggled: event | smuggled, SCHEDULES_AND_RULES | CUSTOM_EVENTS | INVOCATIONS, SMUGGLED | st.just({})
 )
-# What the map says, and Infisical of the selector in it. E is mapped nowhere.
+# What the map says, and Infisical of the selector in it. E is no trigger's: a mirror has it.
 MAPPED = {"weekly": [A, B], "daily": [C], "leaver": [D]}
 WITH_A_SELECTOR = MAP | {"leaver": {"project": "payments"}}
 
 
 @given(EVENTS)
 def test_no_event_brings_a_rotation_that_its_trigger_does_not_stand_for(event: dict[str, Any]) -> None:
-    stage = Stage(triggers=WITH_A_SELECTOR, infisical=FakeInfisical(described(0xD), described(0xE, projectId="other")))
+    infisical = FakeInfisical(described(0xD), described(0xE, projectId="other"))
+    stage = Stage(triggers=WITH_A_SELECTOR, mirrors={MIRROR: E}, infisical=infisical)
     expected: list[str] = []
 
     try:

@@ -10,14 +10,15 @@ import pytest
 
 from rotator.infisical import Infisical
 from rotator.model import GuardOptions, MappedRotation, RotationRequest, RotationState
-from rotator.policy import Decision, Verdict, decide
-from rotator.preview import preview
+from rotator.policy import CLOCK_MARGIN, Decide, Decision, Verdict, decide
+from rotator.preview import Preview
 from rotator.selection import Selected
 from rotator.states import CONCURRENT_READS, read_states
 from tests.unit.fakes import NOW, FakeInfisical, described, rotation_id
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+GRACE_PERIOD = timedelta(hours=6)
 # Nobody waits for as long unless the test fails.
 PATIENCE_SECONDS = 10
 
@@ -31,8 +32,12 @@ def previews(
     """A dry run as `dispatch` does it: what is not known is read."""
     selected = [Selected(each.rotation, known) for each, known in zip(requests, states, strict=True)]
     read = read_states(infisical, selected)
-    decide_as_due = partial(decide, minimum_interval=interval)
-    return [preview(each, state, decide_as_due) for each, state in zip(requests, read, strict=True)]
+    return list(map(due_after(interval), requests, read))
+
+
+def due_after(interval: timedelta, ask: Decide | None = None) -> Preview:
+    """Without `ask`, nobody looks at keys."""
+    return Preview(ask or partial(decide, minimum_interval=interval), interval, GRACE_PERIOD)
 
 
 def request(
@@ -43,7 +48,16 @@ def request(
 
 
 def state(number: int, *, rotated_at: timedelta = -7 * DAY, status: str = "success") -> RotationState:
-    return RotationState(rotation_id(number), f"rotation-{number}", status, NOW + rotated_at, NOW, "no such luck")
+    return RotationState(
+        id=rotation_id(number),
+        name=f"rotation-{number}",
+        status=status,
+        last_rotated_at=NOW + rotated_at,
+        last_attempted_at=NOW,
+        last_message="no such luck",
+        rotates_itself=True,
+        user_name="deployer",
+    )
 
 
 def of_known(wish: RotationRequest, known: RotationState) -> dict[str, Any]:
@@ -59,10 +73,14 @@ def test_a_report_says_which_rotation_what_would_happen_and_why() -> None:
         "rotation_id": rotation_id(1),
         "rotation_type": "aws-iam-user-secret",
         "rotation_name": "rotation-1",
+        "user_name": "deployer",
+        "rotates_itself": True,
         "last_rotated_at": "2026-11-15T05:00:00.000Z",
         "decision": "rotate",
         "reason": "Due",
         "explanation": "",
+        "minimum_interval_seconds": 3600,
+        "maximum_age_seconds": None,
         "key_guard": False,
     }
 
@@ -72,7 +90,7 @@ def orphan_key(_: RotationState, __: RotationRequest) -> Decision:
 
 
 def test_what_the_key_guard_refuses_is_reported_with_its_reason() -> None:
-    report = preview(request(1, guard=GuardOptions()), state(1), orphan_key)
+    report = due_after(HOUR, orphan_key)(request(1, guard=GuardOptions()), state(1))
 
     assert (
         report.items()
@@ -94,7 +112,7 @@ def test_what_the_key_guard_refuses_is_reported_with_its_reason() -> None:
     ids=["guarded", "switched off", "another type"],
 )
 def test_a_report_says_whether_the_key_guard_has_looked(rotation: MappedRotation, guarded: bool) -> None:  # noqa: FBT001 - a parameter
-    report = preview(RotationRequest(rotation, "weekly", NOW, "c"), state(1), partial(decide, minimum_interval=HOUR))
+    report = due_after(HOUR)(RotationRequest(rotation, "weekly", NOW, "c"), state(1))
 
     assert report["key_guard"] is guarded
 
@@ -131,6 +149,99 @@ def test_a_report_is_json_as_it_is() -> None:
     report = of_known(request(1), state(1))
 
     assert json.loads(json.dumps(report)) == report
+
+
+def of_rotation(known: RotationState = state(1), **fields: Any) -> dict[str, Any]:  # noqa: ANN401, B008 - a value
+    """The report of what the map says of a rotation; no key guard has anything against it."""
+    wish = RotationRequest(MappedRotation(rotation_id(1), **fields), "weekly", NOW, "c")
+    return due_after(HOUR)(wish, known)
+
+
+@pytest.mark.parametrize(
+    ("own", "seconds"),
+    [(None, 3600), (6 * DAY, 6 * 86_400), (timedelta(minutes=1), CLOCK_MARGIN.total_seconds())],
+    ids=["the stack's", "the map's", "never less than five minutes"],
+)
+def test_a_report_says_the_interval_that_counts(own: timedelta | None, seconds: int) -> None:
+    assert of_rotation(minimum_interval=own)["minimum_interval_seconds"] == seconds
+
+
+@pytest.mark.parametrize(
+    ("own", "seconds"), [(None, 6 * 3600), (2 * DAY, 2 * 86_400)], ids=["the stack's", "the map's"]
+)
+def test_a_report_says_the_grace_period_that_counts(own: timedelta | None, seconds: int) -> None:
+    assert of_rotation(guard=GuardOptions(grace_period=own))["grace_period_seconds"] == seconds
+
+
+def test_a_report_says_how_old_the_map_lets_a_rotation_become() -> None:
+    assert of_rotation(maximum_age=8 * DAY)["maximum_age_seconds"] == 8 * 86_400
+
+
+# ---- what the key guard says -----------------------------------------------------------------------------------------
+
+
+def orphan_once_due(known: RotationState, wish: RotationRequest) -> Decision:
+    """As the key guard decides: IAM is asked only where the rotation is due."""
+    decision = decide(known, wish, HOUR)
+    return orphan_key(known, wish) if decision.verdict is Verdict.ROTATE else decision
+
+
+@pytest.mark.parametrize(
+    ("rotated_at", "forced"),
+    [(HOUR, False), (-HOUR / 2, False), (-HOUR, False), (HOUR, True), (-CLOCK_MARGIN, True)],
+    ids=["rotated since", "rotated shortly before", "only just", "forced, rotated since", "forced, only just"],
+)
+def test_what_the_key_guard_would_refuse_is_told_before_anything_is_due(
+    rotated_at: timedelta,
+    forced: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    known = state(1, rotated_at=rotated_at)
+
+    report = due_after(HOUR, orphan_once_due)(request(1, forced=forced, guard=GuardOptions()), known)
+
+    assert report["decision"] == "skip"
+    assert (report["key_guard_refusal"], report["key_guard_explanation"]) == (
+        "OrphanKey",
+        "AKIAORPHAN may be nobody's",
+    )
+
+
+def test_what_the_key_guard_refuses_now_is_asked_once() -> None:
+    asked: list[RotationRequest] = []
+
+    def ask(known: RotationState, wish: RotationRequest) -> Decision:
+        asked.append(wish)
+        return orphan_key(known, wish)
+
+    report = due_after(HOUR, ask)(request(1, guard=GuardOptions()), state(1))
+
+    assert (report["reason"], report["key_guard_refusal"]) == ("OrphanKey", "OrphanKey")
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("known", [state(1), state(1, rotated_at=HOUR)], ids=["due", "not due"])
+def test_what_the_key_guard_has_nothing_against_is_no_refusal(known: RotationState) -> None:
+    report = due_after(HOUR)(request(1, guard=GuardOptions()), known)
+
+    assert (report["key_guard_refusal"], report["key_guard_explanation"]) == (None, "")
+
+
+@pytest.mark.parametrize(
+    "rotation",
+    [MappedRotation(rotation_id(1), guard=None), MappedRotation(rotation_id(1), "mysql-credentials")],
+    ids=["switched off", "another type"],
+)
+def test_where_the_key_guard_is_off_it_is_not_asked(rotation: MappedRotation) -> None:
+    asked: list[RotationRequest] = []
+
+    def ask(known: RotationState, wish: RotationRequest) -> Decision:
+        asked.append(wish)
+        return decide(known, wish, HOUR)
+
+    report = due_after(HOUR, ask)(RotationRequest(rotation, "weekly", NOW, "c"), state(1, rotated_at=HOUR))
+
+    assert len(asked) == 1
+    assert "key_guard_refusal" not in report
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------

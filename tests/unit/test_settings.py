@@ -234,7 +234,6 @@ NO_BASE_URL = [
     "https://us.infisical.com?token=hidden",
     "https://us.infisical.com/?token=hidden",
     "https://us.infisical.com#hidden",
-    "https://us.infisical.com/\x00hidden",
 ]
 
 

@@ -56,7 +56,7 @@ EACH_COMING_BACK = pytest.mark.parametrize("outcome", COMING_BACK, ids=lambda ou
 
 def body(group: str, number: int = 1) -> str:
     """The request of the `number`th occurrence."""
-    occurred_at = NOW + timedelta(hours=number)
+    occurred_at = NOW - timedelta(days=1) + timedelta(hours=number)
     return RotationRequest(MappedRotation(group), "weekly", occurred_at, f"correlation-{number}").to_message()
 
 
@@ -470,7 +470,7 @@ def test_what_a_person_has_to_look_at_is_kept_with_all_that_is_known(outcome: Ou
             "rotation_id": A,
             "rotation_type": "aws-iam-user-secret",
             "trigger": "weekly",
-            "occurred_at": "2026-11-22T06:00:00.000Z",
+            "occurred_at": "2026-11-21T06:00:00.000Z",
             "failed_at": "2026-11-22T05:00:00.000Z",
             "request": body(A),
         }
@@ -923,7 +923,7 @@ def test_every_end_is_logged_in_one_line_that_leads_back_to_its_event(
         "rotation_name": outcome.name,
         "rotation_type": "aws-iam-user-secret",
         "trigger": "weekly",
-        "occurred_at": "2026-11-22T06:00:00.000Z",
+        "occurred_at": "2026-11-21T06:00:00.000Z",
         "receive_count": 1,
     }
     assert line.items() >= expected.items()

@@ -1,0 +1,82 @@
+"""A dry run of the hook: whether it could keep a mirror, and whether the mirror is in step. It only reads."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rotator.errors import MAXIMUM_TEXT_LENGTH, InfisicalError
+from rotator.infisical import Infisical
+from rotator.mirror import MirrorError, key_in
+from rotator.model import AccessKey, Mirror
+from rotator.rotation import READ_TIMEOUT_SECONDS
+from rotator.staging import CURRENT
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
+
+
+class MirrorState(StrEnum):
+    """What a secret holds, compared with what Infisical publishes."""
+
+    IN_STEP = "in step"
+    LAGS = "lags"
+    NO_VALUE = "no value yet"
+    NO_JSON = "no JSON object"
+    UNKNOWN = "unknown"
+
+
+def preview_mirror(
+    secrets: "SecretsManagerClient", infisical: Infisical, secret_arn: str, mirror: Mirror
+) -> dict[str, Any]:
+    """Report of both sides what can be read, and of what cannot, why. Nothing of it is key material."""
+    unreadable: list[dict[str, str]] = []
+    report: dict[str, Any] = {"secret": secret_arn, "rotation_id": mirror.rotation.id, "dry_run": True}
+    published: AccessKey | None = None
+    try:
+        published = infisical.credentials(mirror.rotation, READ_TIMEOUT_SECONDS).published
+    except InfisicalError as error:
+        unreadable.append({"what": "credentials", "reason": error.reason, "explanation": str(error)})
+    state = MirrorState.UNKNOWN
+    try:
+        report |= _attachment(secrets.describe_secret(SecretId=secret_arn))
+        state = _state(_value(secrets, secret_arn), mirror, published)
+    except (BotoCoreError, ClientError) as error:
+        explanation = str(error)[:MAXIMUM_TEXT_LENGTH]
+        unreadable.append({"what": "secret", "reason": _code(error), "explanation": explanation})
+    return report | {"state": state, "unreadable": unreadable}
+
+
+def _attachment(secret: "DescribeSecretResponseTypeDef") -> dict[str, Any]:
+    """Which function rotates the secret, if rotation is switched on, and when."""
+    rules = secret.get("RotationRules", {})
+    days = rules.get("AutomaticallyAfterDays")
+    return {
+        "rotation_enabled": secret.get("RotationEnabled", False),
+        "rotation_function": secret.get("RotationLambdaARN"),
+        "rotation_schedule": rules.get("ScheduleExpression") or (f"rate({days} days)" if days else None),
+    }
+
+
+def _value(secrets: "SecretsManagerClient", secret_arn: str) -> str | None:
+    try:
+        return secrets.get_secret_value(SecretId=secret_arn, VersionStage=CURRENT).get("SecretString", "")
+    except secrets.exceptions.ResourceNotFoundException:
+        return None
+
+
+def _state(value: str | None, mirror: Mirror, published: AccessKey | None) -> MirrorState:
+    if value is None:
+        return MirrorState.NO_VALUE
+    try:
+        held = key_in(value, mirror)
+    except MirrorError:
+        return MirrorState.NO_JSON
+    if published is None:
+        return MirrorState.UNKNOWN
+    return MirrorState.IN_STEP if held == published else MirrorState.LAGS
+
+
+def _code(error: BotoCoreError | ClientError) -> str:
+    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__

@@ -1,0 +1,424 @@
+"""`tools/preflight.py` as a person runs it, against the deployed stack: what is well, what is not, and what is next."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
+
+from rotator.telemetry import Metric
+from tests.e2e.looks import delta, posts_for
+from tests.sandbox.accounts import OTHER_ACCOUNT
+from tests.sandbox.deployment import STACK
+from tests.sandbox.embedded_aws import ROOT
+from tests.sandbox.sandbox import LONG_AGO, Sandbox
+from tests.sandbox.standin.rotations import Rotation
+
+NewRotation = Callable[..., Rotation]
+
+UNKNOWN = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00ff"
+EMPTY_PROJECT = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0005"
+
+
+class Run(NamedTuple):
+    status: int
+    lines: list[str]
+    errors: str
+
+    def problems(self, subject: str) -> list[str]:
+        """The lines about something that has to be seen to."""
+        return [line for line in self.lines if line.startswith("✗ ") and subject in line]
+
+
+def preflight(deployed: Sandbox, *, stack: str = STACK, credentials: Mapping[str, str] | None = None) -> Run:
+    """What `make preflight STACK=…` runs; AWS_ENDPOINT_URL leads it to the embedded AWS."""
+    run = subprocess.run(
+        [sys.executable, "tools/preflight.py", "--stack", stack],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            **deployed.stack.aws.environment,
+            **(credentials or {}),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}functions",
+            "COLUMNS": "200",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Run(run.returncode, run.stdout.splitlines(), run.stderr)
+
+
+def published(rotation: Rotation) -> dict[str, str]:
+    return {name: rotation.published[name] for name in ("accessKeyId", "secretAccessKey")}
+
+
+# ---- all is well -----------------------------------------------------------------------------------------------------
+
+
+def test_where_all_is_well_it_says_so_and_changes_nothing(deployed: Sandbox, new_rotation: NewRotation) -> None:
+    due = new_rotation(is_auto_rotation_enabled=False)
+    fresh = new_rotation(is_auto_rotation_enabled=False, last_rotated_at=datetime.now(UTC))
+    secret = deployed.hook.add_secret(due.name, published(due))
+    rotation_map = {"triggers": {"weekly": [due.id, fresh.id], "by/hand": fresh.id}, "mirrors": {secret: due.id}}
+    deployed.stack.put_map(rotation_map)
+    labels, value, metrics = (
+        deployed.hook.rotations.labels(secret),
+        deployed.hook.value(secret),
+        deployed.stack.metrics(),
+    )
+    keys = deployed.valid_keys(due.name)
+
+    run = preflight(deployed)
+
+    assert (run.status, run.errors) == (0, "")
+    assert run.lines[0] == "The schedule names weekly: cron(0 5 ? * MON *), UTC, at least 7 d apart. It is off."
+    rows = [line.split() for line in run.lines if line.startswith(" ✓")]
+    moment = ["2026-01-05", "05:00"]
+    assert rows[0] == ["✓", due.name, *moment, "rotate", "in", "order", "off"]
+    assert [row[:2] + row[4:6] for row in rows[1:3]] == [["✓", fresh.name, "skip:", "TooSoon"]] * 2
+    assert rows[3][:2] == ["✓", due.name]
+    assert [line.split() for line in run.lines if "mirror:" in line] == [
+        [f"mirror/{due.name}", "mirror:", "in", "step"]
+    ]
+    assert "✓ Nothing stands in the way." in run.lines
+    assert any("ScheduleState=ENABLED" in line for line in run.lines)
+
+    assert {posts_for(deployed, each) for each in (due, fresh)} == {0}
+    assert (deployed.hook.rotations.labels(secret), deployed.hook.value(secret)) == (labels, value)
+    assert deployed.valid_keys(due.name) == keys
+    assert deployed.stack.depth("RotationRequestsUrl") == 0
+    after = deployed.stack.metrics()
+    assert [metric for metric in Metric if delta(metrics, after, metric)] == []
+
+
+def test_a_map_that_was_changed_a_moment_ago_is_the_one_that_counts(
+    deployed: Sandbox, new_rotation: NewRotation
+) -> None:
+    first, second = (new_rotation(is_auto_rotation_enabled=False) for _ in range(2))
+    deployed.stack.put_map({"triggers": {"weekly": first.id}})
+    ssm, name = deployed.stack.aws.client("ssm"), deployed.stack.outputs["RotationMapParameterName"]
+    changed = json.dumps({"triggers": {"weekly": second.id}})
+    deployed.stack.invoke({"trigger": "weekly", "dryRun": True})  # which keeps the map for some seconds
+
+    ssm.put_parameter(Name=name, Value=changed, Type="String", Overwrite=True)
+    run = preflight(deployed)
+
+    assert run.status == 0
+    assert any(second.name in line for line in run.lines)
+    assert not any(first.name in line for line in run.lines)
+
+
+# ---- what is wrong ---------------------------------------------------------------------------------------------------
+
+
+class Wrong(NamedTuple):
+    """A run over a map in which each thing is wrong in its own way, under the name of a trigger or a mirror."""
+
+    run: Run
+    rotations: dict[str, Rotation]
+    secrets: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def wrong(deployed: Sandbox) -> Wrong:
+    fields: dict[str, dict[str, Any]] = {
+        "fine": {},
+        "itself": {"is_auto_rotation_enabled": True},
+        "orphan": {},
+        "orphan-soon": {"last_rotated_at": datetime.now(UTC) - timedelta(minutes=20)},
+        "used": {},
+        "elsewhere": {"account": OTHER_ACCOUNT},
+        "database": {"rotation_type": "postgres-credentials"},
+        "slug": {},
+        "interval": {},
+        "grace": {},
+        "age": {},
+        "unlimited": {},
+    }
+    rotations = {
+        name: deployed.add_rotation(f"preflight-{name}", **{"is_auto_rotation_enabled": False, **own})
+        for name, own in fields.items()
+    }
+    ids = {name: rotation.id for name, rotation in rotations.items()}
+    for name in ("orphan", "orphan-soon"):
+        deployed.iam.create_access_key(UserName=rotations[name].name)
+    previous = deployed.iam.create_access_key(UserName=rotations["used"].name)["AccessKey"]["AccessKeyId"]
+    deployed.iam_front.date(previous, LONG_AGO - timedelta(days=7))
+    deployed.use_key(previous, datetime.now(UTC) - timedelta(hours=1), service="dynamodb")
+
+    fine, hook = published(rotations["fine"]), deployed.hook
+    secrets: dict[str, str] = {
+        "lagging": hook.add_secret("preflight-lagging", {**fine, "accessKeyId": "AKIAOLD"}),
+        "empty": hook.add_secret("preflight-empty"),
+        "detached": hook.secrets.create_secret(Name="mirror/preflight-detached", SecretString=json.dumps(fine))["ARN"],
+        "plain": hook.secrets.create_secret(Name="mirror/preflight-plain", SecretString="as it was")["ARN"],
+        "off": hook.add_secret("preflight-off", fine),
+        "foreign": hook.secrets.create_secret(Name="elsewhere/preflight", SecretString=json.dumps(fine))["ARN"],
+        "in-step": hook.add_secret("preflight-in-step", fine),
+    }
+    hook.rotations.attach(secrets["plain"], hook.function_name)
+    hook.rotations.cancel(secrets["off"])
+    deployed.stack.put_map(
+        {
+            "triggers": {
+                "empty": {"project": EMPTY_PROJECT},  # fails as a whole, before all others
+                "weekly": [
+                    *(
+                        ids[name]
+                        for name in ("fine", "itself", "orphan", "orphan-soon", "used", "elsewhere", "database")
+                    ),
+                    UNKNOWN,
+                    {"id": ids["slug"], "type": "nope"},
+                    {"id": ids["interval"], "minimumInterval": "8 days"},
+                    {"id": ids["grace"], "keyGuard": {"gracePeriod": "7 days"}},
+                    {"id": ids["age"], "maximumAge": "7 days"},
+                ],
+                "by/hand": {"id": ids["unlimited"], "minimumInterval": "8 days", "maximumAge": "1 day"},
+            },
+            "mirrors": dict.fromkeys(secrets.values(), ids["fine"]),
+        }
+    )
+    return Wrong(preflight(deployed), rotations, secrets)
+
+
+def test_what_has_to_be_seen_to_is_an_exit_status(wrong: Wrong) -> None:
+    assert (wrong.run.status, wrong.run.errors) == (1, "")
+    count = len(wrong.run.problems("✗"))
+    assert f"{count} to see to. Then run this again." in wrong.run.lines
+    assert all(". Next: " in line for line in wrong.run.problems("✗"))
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "step"),
+    [
+        ("itself", "Infisical rotates it by itself", "auto-rotation off"),
+        ("orphan", "refused now (OrphanKey): the IAM user preflight-orphan has", "docs/runbook.md#orphankey"),
+        ("orphan-soon", "refused once it is due (OrphanKey)", "docs/runbook.md#orphankey"),
+        ("used", "refused now (KeyInUse): the access key", "docs/runbook.md#keyinuse"),
+        ("elsewhere", "refused now (KeysUnreadable): ", "docs/runbook.md#keysunreadable"),
+        ("interval", "minimum interval of 8 d is too near to the schedule's period of 7 d", "lower minimumInterval"),
+        ("grace", "grace period of 7 d is too near to the schedule's period of 7 d", "lower gracePeriod"),
+        ("age", "maximum age of 7 d is not above the schedule's period of 7 d", "raise maximumAge"),
+    ],
+)
+def test_what_stands_in_a_rotations_way_is_told_with_the_next_step(
+    wrong: Wrong, name: str, told: str, step: str
+) -> None:
+    (line,) = wrong.run.problems(f"✗ weekly: preflight-{name}: ")
+
+    assert told in line
+    assert step in line.partition(". Next: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("rotation_id", "told", "step"),
+    [
+        ("database", "it cannot be read (BadRequest): ", "correct the type"),
+        ("slug", "it cannot be read (Rejected): ", "correct the type"),
+        (UNKNOWN, "it cannot be read (NotFound): ", "correct the id"),
+    ],
+)
+def test_what_cannot_be_read_is_told_by_its_id(wrong: Wrong, rotation_id: str, told: str, step: str) -> None:
+    rotation = wrong.rotations.get(rotation_id)
+
+    (line,) = wrong.run.problems(f"weekly: {rotation.id if rotation else rotation_id}: ")
+
+    assert told in line
+    assert step in line.partition(". Next: ")[2]
+
+
+@pytest.mark.parametrize("name", ["fine", "unlimited"])
+def test_what_is_as_it_should_be_is_told_beside_it(wrong: Wrong, name: str) -> None:
+    """No schedule of the stack names the other trigger, so that nothing there is compared with a period."""
+    assert any(line.split()[:2] == ["✓", f"preflight-{name}"] for line in wrong.run.lines)
+    assert wrong.run.problems(f"✗ weekly: preflight-{name}") + wrong.run.problems(f"✗ by/hand: preflight-{name}") == []
+
+
+def test_a_trigger_that_stands_for_nothing_is_told_and_the_others_are_asked(wrong: Wrong) -> None:
+    (line,) = wrong.run.problems("✗ empty: ")
+
+    assert "the dry run failed (" in line  # the embedded AWS does not tell the error's type
+    assert EMPTY_PROJECT in line
+    assert "correct the rotation map" in line
+    assert wrong.run.problems("✗ weekly: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "step"),
+    [
+        ("lagging", "it holds another key than Infisical publishes", "aws secretsmanager rotate-secret --secret-id"),
+        ("empty", "it holds no value yet", "aws secretsmanager rotate-secret --secret-id"),
+        ("detached", "no function rotates the secret", "--rotation-lambda-arn arn:aws:lambda:"),
+        ("plain", "its value is no JSON object", "aws secretsmanager put-secret-value"),
+        ("off", "its rotation is switched off", "aws secretsmanager rotate-secret --secret-id"),
+        ("foreign", "the hook cannot read the secret (AccessDeniedException): ", "MirroredSecretArns"),
+    ],
+)
+def test_what_stands_in_a_mirrors_way_is_told_with_the_next_step(wrong: Wrong, name: str, told: str, step: str) -> None:
+    subject = "✗ elsewhere/preflight: " if name == "foreign" else f"✗ mirror/preflight-{name}: "
+
+    (line,) = wrong.run.problems(subject)
+
+    assert told in line
+    assert step in line.partition(". Next: ")[2]
+    assert name == "foreign" or wrong.secrets[name] in line
+
+
+def test_a_mirror_in_step_is_told_beside_them(wrong: Wrong) -> None:
+    assert ["mirror/preflight-in-step", "mirror:", "in", "step"] in [line.split() for line in wrong.run.lines]
+    assert wrong.run.problems("preflight-in-step") == []
+
+
+def test_whatever_is_wrong_nothing_is_rotated_and_nothing_secret_is_told(deployed: Sandbox, wrong: Wrong) -> None:
+    assert {posts_for(deployed, rotation) for rotation in wrong.rotations.values()} == {0}
+    assert deployed.hook.value(wrong.secrets["lagging"])["accessKeyId"] == "AKIAOLD"
+    told = "\n".join(wrong.run.lines) + deployed.stack.raw_logs()
+    assert [secret for secret in deployed.infisical.secrets if secret in told] == []
+
+
+@contextmanager
+def not_let_in(deployed: Sandbox) -> Iterator[None]:
+    """Neither machine identity allows the roles of the functions that dry runs ask."""
+    identities = (deployed.identity, deployed.hook_identity)
+    allowed = [identity.allowed_principals for identity in identities]
+    try:
+        for identity in identities:
+            identity.allowed_principals = [deployed.stack.outputs["AuditRoleArn"]]
+        _restart(deployed)
+        yield
+    finally:
+        for identity, principals in zip(identities, allowed, strict=True):
+            identity.allowed_principals = principals
+        _restart(deployed)
+
+
+def _restart(deployed: Sandbox) -> None:
+    """Forget tokens, and refusals."""
+    for function in ("DispatchFunction", "HookFunction"):
+        deployed.stack.restart(function)
+
+
+def test_functions_that_infisical_does_not_let_in_are_told_with_the_role_to_allow(
+    deployed: Sandbox, new_rotation: NewRotation
+) -> None:
+    rotations = [new_rotation(is_auto_rotation_enabled=False) for _ in range(3)]
+    ids, secret = [each.id for each in rotations], deployed.hook.add_secret(rotations[0].name, published(rotations[0]))
+    deployed.stack.put_map({"triggers": {"weekly": ids}, "mirrors": {secret: ids[0]}})
+
+    with not_let_in(deployed):
+        run = preflight(deployed)
+
+    assert run.status == 1
+    refused, hooks = run.problems("LoginRefused")
+    assert all(each in refused for each in ids), "told once for all of them"
+    assert f"allow {deployed.stack.outputs['DispatchRoleArn']} as a principal" in refused
+    assert f"allow {deployed.stack.outputs['HookRoleArn']} as a principal" in hooks
+    assert preflight(deployed).status == 0
+
+
+# ---- the map and the schedule ----------------------------------------------------------------------------------------
+
+
+def test_a_map_that_is_not_there_is_told_with_the_command_that_makes_it(deployed: Sandbox) -> None:
+    name = deployed.stack.outputs["RotationMapParameterName"]
+    deployed.stack.put_map({"triggers": {}})
+    deployed.stack.aws.client("ssm").delete_parameter(Name=name)
+
+    run = preflight(deployed)
+
+    assert run.status == 1
+    (line,) = run.problems("✗ the rotation map: there is no rotation map in the SSM parameter")
+    assert f"aws ssm put-parameter --name {name} " in line
+
+
+@pytest.mark.parametrize(
+    ("rotation_map", "told"),
+    [
+        ('{"triggers": {"weekly": "payments"}}', "triggers.weekly"),
+        ("{", "no JSON"),
+        ('{"triggers": {}}', "it stands for nothing"),
+    ],
+)
+def test_a_map_that_is_wrong_is_told(deployed: Sandbox, rotation_map: str, told: str) -> None:
+    deployed.stack.put_map(rotation_map)
+
+    run = preflight(deployed)
+
+    assert run.status == 1
+    (line,) = run.problems("✗ the rotation map: ")
+    assert told in line
+
+
+@contextmanager
+def scheduled(deployed: Sandbox, **fields: str) -> Iterator[None]:
+    """The stack's schedule as if it had been deployed otherwise."""
+    scheduler, name = deployed.stack.scheduler, deployed.stack.outputs["ScheduleName"]
+    names = ("ScheduleExpression", "ScheduleExpressionTimezone", "State", "FlexibleTimeWindow", "Target")
+    before: dict[str, Any] = {key: value for key, value in scheduler.get_schedule(Name=name).items() if key in names}
+    scheduler.update_schedule(Name=name, **{**before, **fields})
+    try:
+        yield
+    finally:
+        scheduler.update_schedule(Name=name, **before)
+
+
+def test_a_schedule_that_names_a_trigger_that_is_not_mapped_is_told(
+    deployed: Sandbox, new_rotation: NewRotation
+) -> None:
+    rotation = new_rotation(is_auto_rotation_enabled=False)
+    deployed.stack.put_map({"triggers": {"daily": rotation.id}})
+
+    with scheduled(deployed, ScheduleExpression="rate(36 hours)", State="ENABLED"):
+        run = preflight(deployed)
+
+    assert run.status == 1
+    assert run.lines[0] == "The schedule names weekly: rate(36 hours), UTC, at least 36 h apart. It is on."
+    (line,) = run.problems("✗ ")
+    assert "it has no trigger weekly, which the schedule names; it has: daily. Next: " in line
+
+
+# ---- who cannot ask --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stack", ["nobody-has-deployed-me", "aws-sam-cli-managed-default"])
+def test_a_stack_that_is_not_there_or_not_of_this_application_is_told(deployed: Sandbox, stack: str) -> None:
+    run = preflight(deployed, stack=stack)
+
+    assert (run.status, run.lines) == (2, [])
+    assert stack in run.errors
+
+
+STATEMENTS = {
+    "cloudformation:DescribeStacks": "*",
+    "scheduler:GetSchedule": "*",
+    "ssm:GetParameter": "arn:aws:ssm:*:*:parameter/infisical-rotation/map",
+    "lambda:InvokeFunction": "*",
+}
+
+
+def test_who_may_do_these_four_things_may_ask_and_nobody_with_less(
+    deployed: Sandbox, new_rotation: NewRotation
+) -> None:
+    deployed.stack.put_map({"triggers": {"weekly": new_rotation(is_auto_rotation_enabled=False).id}})
+    deployed.stack.iam.create_user(UserName="preflight")
+    key = deployed.stack.iam.create_access_key(UserName="preflight")["AccessKey"]
+    credentials = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+    def allow(*actions: str) -> None:
+        statements = [{"Effect": "Allow", "Action": action, "Resource": STATEMENTS[action]} for action in actions]
+        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        deployed.stack.iam.put_user_policy(UserName="preflight", PolicyName="ask", PolicyDocument=policy)
+
+    allow(*STATEMENTS)
+    assert preflight(deployed, credentials=credentials).status == 0
+    for missing in STATEMENTS:
+        allow(*(action for action in STATEMENTS if action != missing))
+        run = preflight(deployed, credentials=credentials)
+        assert (run.status, run.lines) == (2, [])
+        assert missing in run.errors

@@ -1,0 +1,127 @@
+"""Each function does all that its role is for. What it answers and logs meanwhile tells what it was denied."""
+
+import itertools
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rotator.model import GuardOptions, MappedRotation, RotationRequest
+from tests.e2e.looks import outcomes_of, scheduled
+from tests.sandbox.accounts import GUARD_ROLE, OTHER_ACCOUNT
+from tests.sandbox.grants import denials
+from tests.sandbox.sandbox import LONG_AGO, Sandbox
+from tests.sandbox.standin.limits import rate_limited
+from tests.sandbox.standin.rotations import Rotation
+from tests.sandbox.widest import GUARDED_USERS
+
+PROJECT = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00aa"
+UNKNOWN = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00fe"
+MIRRORS = 12  # each is used once
+
+
+class Uses:
+    """Everything is there from the beginning, and in the map, so that functions need not start anew for each use.
+
+    Some rotations are never rotated, so that they can be used again.
+    """
+
+    def __init__(self, stage: Sandbox) -> None:
+        self._stage = stage
+        self._numbers = itertools.count()
+        self._in_use = self._rotation_whose_previous_key_is_in_use()
+        self._elsewhere = self._rotation_elsewhere_with_an_orphan()
+        self._guard_role = stage.add_guard_role(f"{GUARD_ROLE}-uses")
+        self._limited = self._rotation()
+        self._fresh = self._rotation(last_rotated_at=datetime.now(UTC), project_id=PROJECT)
+        mirrors = dict(self._mirror() for _ in range(MIRRORS))
+        self._mirrors = iter(mirrors)
+        guarded_elsewhere = {"id": self._elsewhere.id, "keyGuard": {"role": self._guard_role}}
+        stage.stack.put_map(
+            {
+                "triggers": {"keys": [self._in_use.id, guarded_elsewhere], "weekly": {"project": PROJECT}},
+                "mirrors": mirrors,
+            }
+        )
+
+    def of(self, role: str) -> str:
+        """Use the function of a role, by its logical id; return what is to be looked through."""
+        use: dict[str, Callable[[], str]] = {
+            "DispatchRole": self.dispatch,
+            "RotateRole": self._rotate,
+            "HookRole": self._hook,
+            "AuditRole": self._audit,
+        }
+        return use[role]()
+
+    def dispatch(self) -> str:
+        """A dry run, which looks at keys, and where that is denied nothing, a trigger whose request ends at once."""
+        previewed = json.dumps(self._stage.stack.invoke({"trigger": "keys", "dryRun": True}))
+        if denials(previewed):
+            return previewed
+        dispatched = self._stage.stack.invoke(scheduled())
+        if "requests" in dispatched:
+            outcomes_of(self._stage, self._fresh)
+        return json.dumps(dispatched)
+
+    def _rotate(self) -> str:
+        """Keys are looked at here and elsewhere, a request has to wait, and one is for a person to look at."""
+        self._stage.infisical.faults.add(self._limited.id, rate_limited(1))
+        records = [
+            self._record(MappedRotation(self._in_use.id)),
+            self._record(MappedRotation(self._elsewhere.id, guard=GuardOptions(self._guard_role))),
+            self._record(MappedRotation(self._limited.id)),
+            self._record(MappedRotation(UNKNOWN)),
+        ]
+        return self._invoked("RotateFunction", {"Records": records}, self._stage.stack.rotate_logs)
+
+    def _hook(self) -> str:
+        """A secret without a key adopts the published one; in step, it gets another one."""
+        secret = next(self._mirrors)
+        adopted = self._stage.hook.rotations.rotate(secret).error
+        return adopted or self._stage.hook.rotations.rotate(secret).error or ""
+
+    def _audit(self) -> str:
+        return self._invoked("AuditFunction", {}, self._stage.stack.audit_logs)
+
+    def _invoked(self, function: str, event: object, lines: Callable[[], list[dict[str, Any]]]) -> str:
+        """What a function, by its logical id, answers and logs."""
+        before = len(lines())
+        name = self._stage.stack.resources("AWS::Lambda::Function")[function]
+        answer = self._stage.stack.lambda_.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+        return answer["Payload"].read().decode() + json.dumps(lines()[before:])
+
+    def _record(self, rotation: MappedRotation) -> dict[str, Any]:
+        """A request as Lambda delivers it; no message waits for it to be worked."""
+        now, number = datetime.now(UTC), str(next(self._numbers))
+        milliseconds = str(int(now.timestamp() * 1000))
+        return {
+            "messageId": number,
+            "receiptHandle": number,
+            "body": RotationRequest(rotation, "weekly", now, correlation_id=number).to_message(),
+            "attributes": {
+                "MessageGroupId": rotation.id,
+                "ApproximateReceiveCount": "1",
+                "ApproximateFirstReceiveTimestamp": milliseconds,
+                "SentTimestamp": milliseconds,
+            },
+        }
+
+    def _rotation(self, **fields: Any) -> Rotation:  # noqa: ANN401 - the sandbox's
+        return self._stage.add_rotation(f"{GUARDED_USERS}{next(self._numbers)}", **fields)
+
+    def _rotation_whose_previous_key_is_in_use(self) -> Rotation:
+        rotation = self._rotation()
+        previous = self._stage.iam.create_access_key(UserName=rotation.name)["AccessKey"]["AccessKeyId"]
+        self._stage.iam_front.date(previous, LONG_AGO - timedelta(days=7))
+        self._stage.use_key(previous, datetime.now(UTC))
+        return rotation
+
+    def _rotation_elsewhere_with_an_orphan(self) -> Rotation:
+        rotation = self._rotation(account=OTHER_ACCOUNT)
+        self._stage.connections.create_access_key(rotation.name)
+        return rotation
+
+    def _mirror(self) -> tuple[str, str]:
+        rotation = self._rotation()
+        return self._stage.hook.add_secret(rotation.name, {}), rotation.id

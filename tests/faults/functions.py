@@ -1,0 +1,257 @@
+"""Lambda: warm processes and cold starts, time-outs, retries; and what invokes the functions."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from dispatch import Dispatch
+from hook import Hook
+from rotate import Rotate
+from tests.component.secrets_manager import ARN, STEPS, FakeSecretsManager
+from tests.faults.disturbances import Disturbances, Trace
+from tests.faults.fifo import Fifo, NotInFlightError
+from tests.faults.ledger import Ledger
+from tests.faults.program import Parts
+from tests.faults.truth import Occurrence, Truth
+from tests.faults.turns import Killed, Process, Turns
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+MESSAGES_A_BATCH = 10
+RETRIES_AFTER_SECONDS = (60, 120)
+LATE_SECONDS = (30, 70, 600, 1000, 1050, 1200)
+
+
+@dataclass
+class _Instance(Generic[P]):
+    process: Process
+    program: P
+
+
+class Function(Generic[P]):
+    """One Lambda function. What `cold_start` makes is a process's own, and is used again until the process ends."""
+
+    def __init__(
+        self, turns: Turns, trace: Trace, name: str, timeout_seconds: float, cold_start: Callable[[], P]
+    ) -> None:
+        self._turns = turns
+        self._trace = trace
+        self._name = name
+        self._timeout_seconds = timeout_seconds
+        self._cold_start = cold_start
+        self._processes = 0
+        self._idle: list[_Instance[P]] = []
+
+    def invoke(self, works: Sequence[Callable[[P, float], R]], done: Callable[[list[R] | None], None]) -> None:
+        """Do all works at the same time in one process, each given the program and the seconds that remain.
+
+        `done` hears what they return, or None as soon as the process is killed, or where one of them raised.
+        """
+        instance = self._idle.pop() if self._idle else self._start()
+        process, ends_at = instance.process, self._turns.now + self._timeout_seconds
+        process.dies_at = ends_at
+        ended: list[R | Exception] = []
+
+        def do(work: Callable[[P, float], R]) -> None:
+            try:
+                ended.append(work(instance.program, self._timeout_seconds))
+            except Killed:
+                if not process.mourned:
+                    process.mourned = True
+                    self._trace.add("is killed")
+                    done(None)
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever the program raises
+                ended.append(error)
+            if len(ended) == len(works):
+                if process.dies_at == ends_at:
+                    self._idle.append(instance)
+                answers = [each for each in ended if not isinstance(each, Exception)]
+                done(answers if len(answers) == len(works) else None)
+
+        self._trace.add(f"{process.name} is invoked")
+        for work in works:
+            self._turns.start(process, partial(do, work))
+
+    def _start(self) -> _Instance[P]:
+        self._processes += 1
+        return _Instance(Process(f"{self._name} {self._processes}"), self._cold_start())
+
+
+class Requests:
+    """RotationRequests.fifo as the event source of rotate.
+
+    A batch is handed to the program one rotation at a time, on threads that take turns; the program itself works the
+    rotations of a batch on threads of its own, of which nobody could say who is next.
+    """
+
+    def __init__(
+        self,
+        turns: Turns,
+        queue: Fifo,
+        rotate: Function[Rotate],
+        disturbances: Disturbances,
+        *,
+        ledger: Ledger,
+        parts: Parts,
+    ) -> None:
+        self._turns = turns
+        self._queue = queue
+        self._rotate = rotate
+        self._disturbances = disturbances
+        self._ledger = ledger
+        self._parts = parts
+        self._invocations = 0
+        self._polls_at = float("inf")
+        queue.changed = self._plan
+
+    def _plan(self) -> None:
+        """Look again when there may be something to receive."""
+        due_at = self._queue.due_at()
+        if due_at is None:
+            return
+        polls_at = max(self._turns.now, due_at) + self._disturbances.random.uniform(0.01, 0.2)
+        if polls_at < self._polls_at:
+            self._polls_at = polls_at
+            self._turns.later(polls_at - self._turns.now, partial(self._poll, polls_at))
+
+    def _poll(self, planned_at: float) -> None:
+        if planned_at != self._polls_at:  # since then, it was planned for an earlier moment
+            return
+        self._polls_at = float("inf")
+        random = self._disturbances.random
+        groups = list(self._queue.available().values())
+        random.shuffle(groups)
+        batch = [each for group in groups[: random.randint(1, 3)] for each in group[: random.choice((1, 2, 10, 10))]]
+        received = self._queue.receive(batch[:MESSAGES_A_BATCH])
+        if received:
+            seconds = random.uniform(0.01, 0.3)
+            if self._disturbances.strikes():
+                seconds = random.choice(LATE_SECONDS)
+                self._disturbances.note("rotate", "invoked late")
+            self._turns.later(seconds, partial(self._invoke, [each.record() for each in received]))
+        self._plan()
+
+    def _invoke(self, records: list[dict[str, Any]]) -> None:
+        self._invocations += 1
+        request_id = f"invocation-{self._invocations}"
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for record in records:
+            alone = record["messageId"] if not self._queue.exclusive else ""
+            groups.setdefault(record["attributes"]["MessageGroupId"] + alone, []).append(record)
+
+        def work(group: list[dict[str, Any]], rotate: Rotate, remaining_seconds: float) -> dict[str, Any]:
+            records = [self._parts.delivered(record, self._turns.now) for record in group]
+            answer = rotate({"Records": records}, request_id, remaining_seconds)
+            for record in records:
+                self._ledger.worked(record)
+            return self._parts.answered(answer)
+
+        self._rotate.invoke([partial(work, group) for group in groups.values()], partial(self._answered, records))
+
+    def _answered(self, records: Sequence[dict[str, Any]], answers: list[dict[str, Any]] | None) -> None:
+        """Delete what ended. The rest returns when its visibility time-out is over: all of it where none answered."""
+        if answers is None:
+            return
+        returned = {failure["itemIdentifier"] for answer in answers for failure in answer["batchItemFailures"]}
+        for record in records:
+            if record["messageId"] in returned:
+                continue
+            if self._disturbances.strikes(0.5):
+                self._disturbances.note("rotate", "acknowledgement lost")
+                continue
+            with suppress(NotInFlightError):  # too late: it is or will be delivered again
+                self._ledger.acknowledged(self._queue.delete(record["receiptHandle"]))
+
+
+class Triggers:
+    """Events on their way to dispatch. What Lambda could not deliver in three attempts is `undelivered`."""
+
+    def __init__(
+        self,
+        turns: Turns,
+        truth: Truth,
+        dispatch: Function[Dispatch],
+        accepted: Callable[[dict[str, Any], dict[str, Any]], None],
+    ) -> None:
+        self._turns = turns
+        self._truth = truth
+        self._dispatch = dispatch
+        self._accepted = accepted
+        self._deliveries = 0
+        self.pending = 0
+        self.undelivered: list[dict[str, Any]] = []
+
+    def deliver(self, event: dict[str, Any]) -> None:
+        """Invoke dispatch asynchronously, as rules and schedules do."""
+        self.pending += 1
+        self._deliveries += 1
+        self._attempt(event, f"delivery-{self._deliveries}", RETRIES_AFTER_SECONDS)
+
+    def _attempt(self, event: dict[str, Any], request_id: str, retries: Sequence[float]) -> None:
+        def done(summary: dict[str, Any] | None) -> None:
+            if summary is None and retries:
+                self._turns.later(retries[0], partial(self._attempt, event, request_id, retries[1:]))
+                return
+            self.pending -= 1
+            if summary is None:
+                self.undelivered.append(event)
+
+        self.invoke(event, request_id, done)
+
+    def invoke(self, event: dict[str, Any], request_id: str, done: Callable[[dict[str, Any] | None], None]) -> None:
+        """Invoke dispatch once, and hear what it answers, or None where it failed."""
+
+        self._truth.occurs(request_id, Occurrence.of_event(event, request_id))
+
+        def answered(summaries: list[dict[str, Any]] | None) -> None:
+            if summaries is not None:
+                self._accepted(event, summaries[0])
+            done(summaries[0] if summaries is not None else None)
+
+        self._dispatch.invoke([lambda dispatch, _: dispatch(event, request_id)], answered)
+
+
+class SecretRotation:
+    """Secrets Manager rotates the secret: step by step, and all again with the same token where one failed."""
+
+    def __init__(
+        self,
+        turns: Turns,
+        truth: Truth,
+        secrets: FakeSecretsManager,
+        hook: Function[Hook],
+        retries: Sequence[float],
+        *,
+        ledger: Ledger,
+    ) -> None:
+        self._turns = turns
+        self._truth = truth
+        self._ledger = ledger
+        self._secrets = secrets
+        self._hook = hook
+        self._retries = retries
+        self._before: str | None = None
+
+    def begin(self, token: str) -> None:
+        self._truth.occurs(token, Occurrence(ARN, token))
+        self._secrets.begin(token)
+        self._before = self._secrets.current
+        self._step(token, 0, self._retries)
+
+    def _step(self, token: str, number: int, retries: Sequence[float]) -> None:
+        if number == len(STEPS):
+            self._ledger.check_mirror(self._before, self._secrets.current)
+            return
+        event = {"Step": STEPS[number], "SecretId": ARN, "ClientRequestToken": token}
+
+        def done(answers: list[object] | None) -> None:
+            if answers is not None:
+                self._step(token, number + 1, retries)
+            elif retries:
+                self._turns.later(retries[0], partial(self._step, token, 0, retries[1:]))
+
+        self._hook.invoke([lambda hook, remaining_seconds: hook(event, remaining_seconds)], done)

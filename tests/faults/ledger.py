@@ -1,0 +1,242 @@
+"""What the functions tell, and whether it is true: every trigger ends, with a reason, and the reason has a cause."""
+
+import io
+import json
+import logging
+import math
+from collections import Counter, defaultdict, deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from rotator.instant import instant_at
+from rotator.model import RotationRequest
+from rotator.telemetry import Telemetry
+from tests.component.iam import FakeIam
+from tests.faults.disturbances import Disturbances, Trace
+from tests.faults.edges import CLEAR_NO
+from tests.faults.fifo import Message
+from tests.faults.truth import CLOCKS_DIFFER_SECONDS, History, Kind, Rule, Truth, margin_seconds
+from tests.faults.turns import Task, Turns
+
+GIVEN_UP_SECONDS = 12 * 3600
+DRAINED_SECONDS = 13 * 3600
+GRACE_PERIOD = timedelta(hours=6)
+
+METRICS = {
+    "rotation rotated": "RotationSucceeded",
+    "rotation skipped": "RotationSkipped",
+    "rotation refused": "RotationRefused",
+    "rotation failed": "RotationFailed",
+    "rotation unconfirmed": "RotationUnconfirmed",
+    "rotation deferred": "RotationDeferred",
+    "hook step failed": "HookStepFailed",
+    "hook step done": "HookStepSucceeded",
+}
+Key = tuple[str, str, str]
+
+FAILURES = ("refused", "failed", "unconfirmed")
+
+# All that may keep dispatch, or a step of the hook, from its work. Anything else is a bug.
+DISTURBED = frozenset({"Unreachable", "Uncertain", "RateLimited", "InvalidAnswer", "UndeliveredRequests"})
+REASONS = {"trigger refused": DISTURBED, "hook step failed": DISTURBED | {"Mirror", "Client", "EndpointConnection"}}
+
+
+class Told(io.StringIO):
+    """The standard output of all functions. Loggers of one name keep their stream, so only the reader changes."""
+
+    ledger: "Ledger"
+
+    def write(self, text: str) -> int:
+        self.ledger.read(text)
+        return len(text)
+
+
+TOLD = Told()
+TELEMETRY = Telemetry("faults", "INFO", TOLD)
+logging.getLogger("faults").propagate = False  # pytest would keep some hundred thousand lines
+
+
+@dataclass(frozen=True)
+class Report:
+    """How one delivery ended, and whether there was a cause for that at this moment."""
+
+    outcome: str
+    reason: str
+    comes_back: bool
+    has_cause: bool
+
+
+class Ledger:
+    """`ends` counts how requests ended for good, by the kind of their rotation; `texts` is everything that was told.
+
+    `kept` holds the ids of the requests that FailedRotations.fifo has a report of. `indistinct` counts refusals without
+    need, because clocks differ and rotations followed one another closely.
+    """
+
+    def __init__(self, turns: Turns, truth: Truth, disturbances: Disturbances, trace: Trace, iam: FakeIam) -> None:
+        TOLD.ledger = self
+        self.texts: list[str] = []
+        self.ends: Counter[tuple[Kind, str]] = Counter()
+        self.kept: set[str] = set()
+        self.indistinct = 0
+        self._turns = turns
+        self._truth = truth
+        self._disturbances = disturbances
+        self._trace = trace
+        self._iam = iam
+        self._counted: Counter[str] = Counter()
+        self._reports: defaultdict[tuple[Task, Key], deque[Report]] = defaultdict(deque)
+        self._ends: dict[str, Report] = {}
+        self._not_kept: set[Key] = set()
+
+    def read(self, text: str) -> None:
+        """Read a line of a log, or of metrics. What goes wrong here is the model's own, and no function's."""
+        try:
+            self.texts.append(text)
+            line = json.loads(text)
+            if "_aws" in line:
+                (directive,) = line["_aws"]["CloudWatchMetrics"]
+                self._counted.update(metric["Name"] for metric in directive["Metrics"])
+            else:
+                self._read_log(line)
+        except Exception as error:  # noqa: BLE001 - loggers print and forget what their stream raises
+            self._turns.fail(error)
+
+    def worked(self, record: dict[str, Any]) -> None:
+        """A delivery was worked: what this task has told of the request is what became of it."""
+        reports = self._reports[self._turns.current, _key(json.loads(record["body"]))]
+        if reports:
+            self._ends[record["receiptHandle"]] = reports.popleft()
+
+    def acknowledged(self, message: Message) -> None:
+        """A request is deleted from its queue: it has to have ended, and truly so."""
+        request = RotationRequest.from_message(message.body)
+        history, report = self._truth.histories[request.rotation.id], self._ends.get(message.receipt)
+        if report is None or report.comes_back:
+            self._truth.blame(Rule.TOLD, history, f"{message.id} was acknowledged, and no end of it was told")
+            return
+        self.ends[history.kind, report.outcome] += 1
+        if report.outcome in FAILURES:
+            self._check_failure(history, message, report)
+        else:
+            self._check_done(history, request, report)
+        self.check_drained(message)
+
+    def accepted(self, summary: dict[str, Any], rotation_ids: Collection[str], messages: Sequence[Message]) -> None:
+        """Dispatch says that it is done: there has to be a request for each of these."""
+        bodies = [json.loads(message.body) for message in messages]
+        sent = {(body["rotationId"], body["trigger"], body["occurredAt"]) for body in bodies}
+        for rotation_id in rotation_ids:
+            if (rotation_id, summary["trigger"], summary["occurred_at"]) not in sent:
+                self._truth.blame(
+                    Rule.TOLD, self._truth.histories[rotation_id], f"no request for it was sent: {summary}"
+                )
+
+    def check_drained(self, message: Message) -> None:
+        """At the end of a request, or at the end of all days."""
+        seconds = self._turns.now - max(self._disturbances.calm_at, message.sent_at)
+        if seconds > DRAINED_SECONDS:
+            history, text = self._truth.histories[message.group], f"was there {seconds / 3600:.1f} h after all was calm"
+            self._truth.blame(Rule.DRAINED, history, f"{message.id} {text}")
+
+    def check_delivered(self, pending: int) -> None:
+        if pending:
+            self._truth.blame(Rule.TOLD, self._truth.first, f"{pending} events neither arrived nor were kept")
+
+    def dead(self, message: Message) -> None:
+        """SQS moves a request to FailedRotations.fifo by itself, silently."""
+        history = self._truth.histories[message.group]
+        self._truth.blame(Rule.TOLD, history, f"{message.id} went to the dead-letter queue without a reason")
+
+    def check_metrics(self) -> None:
+        """Whatever was logged as an end was counted too."""
+        for message, metric in METRICS.items():
+            logged = sum(f'"message":"{message}"' in text for text in self.texts)
+            if logged != self._counted[metric]:
+                self._truth.blame(
+                    Rule.TOLD, self._truth.first, f"{logged} times {message!r}, {self._counted[metric]} {metric}"
+                )
+
+    def check_secrecy(self, secrets: Collection[str], others: Collection[str]) -> None:
+        told = "\n".join((*self.texts, *others))
+        if any(secret in told for secret in secrets):
+            self._truth.blame(Rule.SECRET, self._truth.first, "a token, client secret or secret access key was told")
+
+    def check_mirror(self, before: str | None, after: str | None) -> None:
+        """Secrets Manager has rotated the secret: it holds another key than before, one that AWS accepts."""
+        old, new = (json.loads(value or "{}").get("accessKeyId") for value in (before, after))
+        if new == old or not self._truth.is_valid(self._truth.first, new):
+            self._truth.blame(Rule.DONE, self._truth.first, f"the secret's rotation ended with {new} instead of {old}")
+
+    def _read_log(self, line: dict[str, Any]) -> None:
+        message, reason = str(line["message"]), str(line.get("reason", ""))
+        self._trace.add(f"> {message} {reason} {line.get('explanation', '')}".rstrip())
+        if "rotation_id" in line:
+            history, key, outcome = self._truth.histories[line["rotation_id"]], _key(line), line["outcome"]
+            if message.startswith("the report could not be kept"):
+                self._not_kept.add(key)
+            else:
+                has_cause = self._has_cause(history, outcome, reason)
+                report = Report(outcome, reason, line["comes_back"], has_cause)
+                self._reports[self._turns.current, key].append(report)
+        elif message in REASONS and reason not in REASONS[message] and not self._tokens_are_refused(reason):
+            self._truth.blame(Rule.CAUSE, self._truth.first, f"{message}: {reason}")
+        elif message == "unexpected error":
+            self._truth.blame(Rule.CAUSE, self._truth.first, line["exception"])
+
+    def _check_failure(self, history: History, message: Message, report: Report) -> None:
+        """It is reported, and has a cause, or has been tried for half a day.
+
+        Only what may have rotated is better acknowledged without a report than tried again.
+        """
+        is_logged = report.outcome == "unconfirmed" and _key(json.loads(message.body)) in self._not_kept
+        if message.id not in self.kept and not is_logged:
+            self._truth.blame(Rule.TOLD, history, f"{message.id} {report.outcome}, and no report of it was kept")
+        waited = self._turns.now - message.sent_at > GIVEN_UP_SECONDS
+        if not report.has_cause and not waited:
+            self._truth.blame(Rule.CAUSE, history, f"{message.id} {report.outcome}: {report.reason}")
+
+    def _has_cause(self, history: History, outcome: str, reason: str) -> bool:
+        """Whether a request may end like this at once. Where there is a key guard, attempts are tried again."""
+        match outcome, reason:
+            case "refused", "OrphanKey":
+                found = bool(self._truth.untracked(history))
+                if not found and history.kind is Kind.GUARDED and self._truth.is_indistinct(history):
+                    self.indistinct += 1
+                    found = True
+            case "refused", "PublishedKeyMissing":
+                found = not self._truth.is_valid(history, history.published)
+            case "refused", "KeyInUse":
+                now = instant_at(self._turns.now)
+                found = any(now - used < GRACE_PERIOD * 1.1 for used in self._iam.last_used.values())
+            case "refused", "KeysUnreadable":
+                found = self._disturbances.met("iam ")
+            case ("refused", "PreviousAttemptFailed") | ("failed", "AttemptFailed"):
+                found = history.kind is Kind.UNGUARDED and self._truth.failed_since_the_last_commit(history)
+            case "unconfirmed", _:
+                found = history.kind is Kind.UNGUARDED and self._disturbances.met("rotate-secrets", but=CLEAR_NO)
+            case "failed", "BadRequest":
+                found = self._disturbances.met("rotate-secrets")
+            case _:
+                found = self._tokens_are_refused(reason)
+        return found
+
+    def _tokens_are_refused(self, reason: str) -> bool:
+        """A token that is not accepted is renewed, once a request."""
+        lately, ever = (self._disturbances.lately("token", seconds) for seconds in (300, math.inf))
+        return reason in ("UnauthorizedError", "TokenError") and lately > 0 and ever > 1
+
+    def _check_done(self, history: History, request: RotationRequest, report: Report) -> None:
+        since = history.rotation.last_rotated_at - request.occurred_at.timestamp()
+        margin = margin_seconds(history, request)
+        if since < (-CLOCKS_DIFFER_SECONDS if report.outcome == "rotated" else -margin):
+            self._truth.blame(Rule.DONE, history, f"{report.outcome} {report.reason}, {-since:.0f} s before T")
+
+
+def _key(fields: dict[str, Any]) -> Key:
+    """What a request is known by, in its message and in what is told of it. T is what it may not be mistaken in."""
+    if "rotationId" in fields:
+        return (fields["rotationId"], fields["correlationId"], fields["trigger"])
+    return (fields["rotation_id"], fields["correlation_id"], fields["trigger"])

@@ -1,0 +1,76 @@
+"""Somebody who hears of failures and does what the runbook says, some time later."""
+
+import json
+import re
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import Any
+
+from rotator.instant import format_instant, instant_at
+from tests.faults.fifo import Message
+from tests.faults.functions import Triggers
+from tests.faults.truth import History, Truth
+from tests.faults.turns import Turns
+
+LOOKS = 6  # then it is left alone: not every failure finds somebody
+HOURS_UNTIL_A_LOOK = (0.2, 8.0)
+HOURS_UNTIL_A_REDRIVE = (0.5, 72.0)
+HOURS_UNTIL_A_KEY_IS_LET_GO = 7.0
+AGAIN_SECONDS = 600.0
+
+LOOK_AT_KEYS = frozenset({"PreviousAttemptFailed", "AttemptFailed", "Uncertain"})
+TWO_KEYS = re.compile(r"may not know, (?P<suspect>\w+), created .* beside (?P<other>\w+), created")
+
+
+class Person:
+    """`trigger` stands for every rotation."""
+
+    def __init__(self, turns: Turns, random: Random, truth: Truth, triggers: Triggers, trigger: str) -> None:
+        self._turns = turns
+        self._random = random
+        self._truth = truth
+        self._triggers = triggers
+        self._trigger = trigger
+        self.looks_left = LOOKS
+        self._invocations = 0
+        self._busy: set[str] = set()
+
+    def hear(self, message: Message) -> None:
+        """A message in FailedRotations.fifo raises an alarm."""
+        if self.looks_left == 0 or message.group in self._busy:
+            return
+        self.looks_left -= 1
+        self._busy.add(message.group)
+        report = json.loads(message.body)
+        hours = self._random.uniform(*HOURS_UNTIL_A_LOOK)
+        if report["reason"] == "KeyInUse":
+            hours += HOURS_UNTIL_A_KEY_IS_LET_GO
+        self._turns.later(hours * 3600, partial(self._cure, self._truth.histories[message.group], report))
+
+    def redrive(self) -> None:
+        """Replay what waits in UndeliveredTriggers, each as the occurrence that it was."""
+        waiting, self._triggers.undelivered = self._triggers.undelivered, []
+        for event in waiting:
+            self._invoke(event, partial(self._triggers.undelivered.append, event))
+
+    def _cure(self, history: History, report: dict[str, Any]) -> None:
+        self._busy.discard(history.rotation.id)
+        event: dict[str, Any] = {"trigger": self._trigger, "only": [history.rotation.id]}
+        if keys := TWO_KEYS.search(report["explanation"]):
+            self._truth.delete_by_hand(history, *(key for key in keys.groups() if key != history.published))
+        elif report["reason"] in LOOK_AT_KEYS:
+            self._truth.delete_by_hand(history, *self._truth.newer_and_untracked(history))
+            event |= {"force": True, "occurredAt": format_instant(instant_at(self._turns.now))}
+        self._send(event)
+
+    def _send(self, event: dict[str, Any]) -> None:
+        self._invoke(event, lambda: self._turns.later(AGAIN_SECONDS, partial(self._send, event)))
+
+    def _invoke(self, event: dict[str, Any], failed: Callable[[], None]) -> None:
+        def answered(answer: dict[str, Any] | None) -> None:
+            if answer is None:
+                failed()
+
+        self._invocations += 1
+        self._triggers.invoke(event, f"person-{self._invocations}", answered)

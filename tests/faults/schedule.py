@@ -1,0 +1,219 @@
+"""One random schedule: what happens to how many rotations, what goes wrong meanwhile, and whether the promise held.
+
+It is the same each time for the same seed. Days of it cost milliseconds.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from rotator.instant import format_instant, instant_at
+from tests.faults.disturbances import Spell
+from tests.faults.edges import CALLS_OF_INFISICAL, PROXY_PAGE
+from tests.faults.people import HOURS_UNTIL_A_REDRIVE
+from tests.faults.program import Parts
+from tests.faults.truth import History, Kind, Violation
+from tests.faults.world import DAY, HOURLY, INTERVALS, WEEKLY, Setting, World
+from tests.sandbox.standin.attempts import Pace
+from tests.sandbox.standin.faults import Dies, Fails, Point
+
+START = datetime(2026, 11, 16, 5, tzinfo=UTC).timestamp()
+MINUTE, HOUR = 60.0, 3600.0
+
+# Long enough for people to look, for what they do then, and for the queue to drain.
+AFTERMATH = 5 * DAY
+
+KINDS = (*[Kind.GUARDED] * 6, *[Kind.UNGUARDED] * 3, Kind.FOREIGN)
+
+# Infisical's clock and IAM's, ahead of AWS's. No two differ by more than two minutes.
+CLOCKS = ((120, 0), (-120, 0), (0, 120), (0, -120), (120, 120), (-120, -120), (60, -60))
+
+OUTAGES: tuple[tuple[tuple[str, ...], object], ...] = (
+    (CALLS_OF_INFISICAL, "no connection"),
+    (("login",), "server error"),
+    (("state",), PROXY_PAGE),
+    (("rotate-secrets",), Fails(Point.BEFORE)),
+    (("rotate-secrets",), Dies(Point.BEFORE)),
+    (("rotate-secrets",), "limited"),
+    (("rotate-secrets",), "request lost"),
+    (("iam",), "refused"),
+    (("sqs send_message",), "refused"),
+    (("sqs change_message_visibility",), "refused"),
+)
+OUTAGES_FOR_GOOD: tuple[tuple[tuple[str, ...], object], ...] = (
+    (("rotate-secrets",), Fails(Point.BEFORE)),
+    (("rotate-secrets",), "no connection"),
+    (("login",), "no connection"),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """`faults` are by their kind, `ends` are those of requests; `indistinct` are refusals because clocks differ."""
+
+    seed: int
+    faults: Counter[str]
+    violations: list[Violation]
+    rotations: Counter[Kind]
+    ends: Counter[tuple[Kind, str]]
+    indistinct: int
+    trace: str
+
+
+def run(seed: int, parts: Parts | None = None) -> Result:
+    """Draw a schedule, and let it happen."""
+    return Schedule(seed, parts or Parts()).run()
+
+
+class Schedule:
+    def __init__(self, seed: int, parts: Parts) -> None:
+        self._seed = seed
+        self._random = Random(seed)  # noqa: S311 - a schedule is no secret
+        self._world = World(START, self._random, self._draw_setting(), parts)
+        self._last = START
+
+    def run(self) -> Result:
+        world = self._world
+        self._draw_events()
+        world.run(world.disturbances.calm_at + AFTERMATH)
+        return Result(
+            seed=self._seed,
+            faults=world.disturbances.struck,
+            violations=world.truth.violations,
+            rotations=Counter(history.kind for history in world.truth.histories.values()),
+            ends=world.ledger.ends,
+            indistinct=world.ledger.indistinct,
+            trace=str(world.trace),
+        )
+
+    def _draw_setting(self) -> Setting:
+        random = self._random
+        count = random.choice((1, 1, 1, 2, 2, 3))
+        rotations = [(random.choice(KINDS), random.choice(list(INTERVALS))) for _ in range(count)]
+        close = random.uniform(-2, 2), random.uniform(-2, 2)
+        infisical_ahead, iam_ahead = random.choice(CLOCKS) if random.random() < 0.4 else close
+        return Setting(
+            rotations=rotations,
+            selector=count == 1 and random.random() < 0.3,
+            infisical_ahead=infisical_ahead,
+            iam_ahead=iam_ahead,
+            pace=Pace(random.choice((0.005, 0.05)), random.choice((0.03, 0.3, 2.0))),
+            closes_after_seconds=random.choice((30, 30, 90)),
+            new_keys_work_after_seconds=random.choice((0, 0, 10)),
+            secret_is_retried_after=[random.choice((20, 90, 600, HOUR, 5 * HOUR)) for _ in range(3)],
+        )
+
+    def _draw_events(self) -> None:
+        random, disturbances = self._random, self._world.disturbances
+        disturbances.rate = random.choice((0.01, 0.03, 0.1, 0.3))
+        disturbances.budget = random.choice((1, 2, 3, 6, 12, 25))
+        at = START
+        for _ in range(random.choice((1, 2, 2, 3, 4))):
+            self._draw_occurrence(at)
+            self._draw_company(at)
+            at += self._draw_gap()
+        if random.random() < 0.2:
+            self._draw_outage(at)
+        if random.random() < 0.01:
+            self._draw_end_of_all_rotations(at)
+        disturbances.calm_at = self._last + random.uniform(0, HOUR)
+        for _ in range(2):
+            self._at(disturbances.calm_at + random.uniform(*HOURS_UNTIL_A_REDRIVE) * HOUR, self._world.person.redrive)
+
+    def _draw_gap(self) -> float:
+        """To the next occurrence: the same moment, or too soon, or just not too soon any more, or long enough."""
+        random, interval = self._random, self._world.truth.first.interval_seconds
+        around = interval + random.uniform(-3 * MINUTE, 5 * MINUTE)
+        return random.choice((0.0, random.uniform(0, 10 * MINUTE), around, random.uniform(HOUR, 12 * HOUR), DAY))
+
+    def _draw_occurrence(self, at: float) -> None:
+        """Deliver one occurrence at least once, sooner or later."""
+        random = self._random
+        event = self._draw_event(format_instant(instant_at(at)))
+        soon = random.uniform(0, 0.2)
+        first = at + random.choice((soon, soon, random.uniform(0, 20 * MINUTE), 4 * HOUR))
+        self._deliver(event, first, is_fault=first > at + MINUTE)
+        for _ in range(random.choice((0, 0, 1, 1, 2))):
+            after = (0.0, random.uniform(0, 10), random.uniform(0, 30 * MINUTE), random.uniform(0, 6 * HOUR), 2 * DAY)
+            self._deliver(event, first + random.choice(after), is_fault=True)
+
+    def _deliver(self, event: dict[str, Any], at: float, *, is_fault: bool) -> None:
+        world = self._world
+
+        def deliver() -> None:
+            world.trace.add(f"occurs: {json.dumps(event)}")
+            if is_fault:
+                world.disturbances.note("event", "late or again")
+            world.triggers.deliver(event)
+
+        self._last = max(self._last, at)
+        self._at(at, deliver)
+
+    def _draw_event(self, moment: str) -> dict[str, Any]:
+        random = self._random
+        trigger = random.choice((WEEKLY, WEEKLY, HOURLY))
+        match random.choice(("schedule", "schedule", "rule", "custom", "forced")):
+            case "rule":
+                rule = {"source": "aws.events", "detail-type": "Scheduled Event", "time": moment, "detail": {}}
+                return rule | {"resources": [f"arn:aws:events:us-east-1:123456789012:rule/{trigger}"]}
+            case "custom":
+                detail = {"trigger": trigger}
+                return {"source": "rotations", "detail-type": "Rotation Requested", "time": moment, "detail": detail}
+            case "forced":
+                only = random.sample(self._world.rotations_of[trigger], 1)
+                return {"trigger": trigger, "only": only, "force": True, "occurredAt": moment}
+        return {"trigger": trigger, "scheduledTime": moment}
+
+    def _draw_company(self, at: float) -> None:
+        """What else happens around an occurrence: the secret is rotated, a key is used, others rotate."""
+        random = self._random
+        if random.random() < 0.15:
+            self._at(at + random.uniform(-MINUTE, HOUR), self._rotate_secret)
+        if random.random() < 0.05:
+            self._at(at + random.uniform(0, HOUR), self._use_old_keys)
+        for history in self._world.truth.histories.values():
+            if history.kind is Kind.FOREIGN and random.random() < 0.3:
+                self._at(at + random.uniform(-MINUTE, MINUTE), partial(self._rotate_by_others, history))
+
+    def _draw_outage(self, last: float) -> None:
+        random = self._random
+        calls, fault = random.choice(OUTAGES)
+        begins = random.uniform(START - 5 * MINUTE, last)
+        ends = begins + random.choice((5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR))
+        self._world.disturbances.spells.append(Spell(calls, fault, begins, ends))
+        self._last = max(self._last, ends)
+
+    def _draw_end_of_all_rotations(self, last: float) -> None:
+        """What nobody cures, or not before everything has ended."""
+        begins = self._random.uniform(START - 5 * MINUTE, last)
+        calls, fault = self._random.choice(OUTAGES_FOR_GOOD)
+        self._world.disturbances.spells.append(Spell(calls, fault, begins, math.inf))
+        self._world.person.looks_left = 0
+
+    def _at(self, moment: float, action: Callable[[], None]) -> None:
+        self._world.turns.later(max(0.0, moment - START), action)
+
+    def _rotate_secret(self) -> None:
+        """Secrets Manager begins no rotation while another one is pending."""
+        labels = self._world.secrets.labels
+        if all("AWSPENDING" not in each or "AWSCURRENT" in each for each in labels.values()):
+            self._world.secret_rotation.begin(str(UUID(int=len(labels))))
+
+    def _use_old_keys(self) -> None:
+        world = self._world
+        world.server.settle()
+        for history in world.truth.histories.values():
+            for key in world.keys.list_access_keys(history.user):
+                if key.id != history.published:
+                    world.trace.add(f"a consumer uses an old key of {history.user}")
+                    world.iam.last_used[key.id] = instant_at(world.server.clock.time())
+
+    def _rotate_by_others(self, history: History) -> None:
+        self._world.server.start_rotation(history.rotation.id, self._random.choice((0.03, 2.0, 20.0)))

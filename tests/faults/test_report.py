@@ -1,0 +1,38 @@
+"""What `make faults` prints, and how it exits."""
+
+import re
+from collections import Counter
+
+import pytest
+
+from tests.faults.__main__ import Totals, main, show
+from tests.faults.schedule import Result
+from tests.faults.truth import Kind, Rule, Violation
+
+
+def test_the_last_line_sums_up(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--schedules", "3", "--seed", "7"]) == 0
+
+    assert re.fullmatch(r"schedules 3, faults \d+, violations 0", capsys.readouterr().out.splitlines()[-1])
+
+
+def test_one_schedule_is_shown_step_by_step(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--schedules", "1", "--seed", "7"])
+
+    assert "rotate 1 is invoked" in capsys.readouterr().out
+
+
+def test_a_violation_is_told_with_its_seed_and_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    held, broken = Violation(Rule.PUBLISHED, Kind.UNGUARDED, "a figure"), Violation(Rule.ONCE, Kind.UNGUARDED, "twice")
+    result = Result(42, Counter({"killed": 2}), [held, broken], Counter(), Counter(), 0, "step by step")
+    totals = Totals()
+
+    show(result, totals, in_full=False)
+
+    told = capsys.readouterr().out
+    assert "step by step" in told
+    assert "seed 42: one occurrence, one rotation. twice" in told
+    assert "make faults SCHEDULES=1 SEED=42" in told
+    assert "a figure" not in told
+    assert (totals.violations, totals.faults.total()) == (1, 2)
+    assert totals.figures[Kind.UNGUARDED, Rule.PUBLISHED] == 1

@@ -1,0 +1,42 @@
+"""The promise against everything that can go wrong, thousands of times, each time the same."""
+
+import re
+
+import pytest
+
+from tests.faults.__main__ import Totals
+from tests.faults.schedule import run
+from tests.faults.truth import Kind, Rule
+
+SCHEDULES, SCHEDULES_A_TEST = 2000, 100
+
+KEY_ID = re.compile(r"AKIA\w{16}")  # drawn by the stand-in, and different each time
+
+
+@pytest.mark.parametrize("first", range(0, SCHEDULES, SCHEDULES_A_TEST))
+def test_the_promise_holds_whatever_goes_wrong(first: int) -> None:
+    totals = Totals()
+    for seed in range(first, first + SCHEDULES_A_TEST):
+        result = run(seed)
+        totals.add(result)
+        assert totals.violations == 0, f"make faults SCHEDULES=1 SEED={seed}\n{result.trace}"
+
+    # Where little happens, nothing is proven.
+    assert len(totals.faults) > 50
+    assert totals.ends[Kind.GUARDED, "rotated"] > 50
+    assert totals.ends[Kind.GUARDED, "refused"] > 0
+
+
+def test_without_the_key_guard_published_keys_are_deleted() -> None:
+    """The figure that the guard brings down to nothing. Were it nothing without a guard, nothing would be tested."""
+    assert any(
+        violation.kind is Kind.UNGUARDED and violation.rule is Rule.PUBLISHED
+        for seed in range(SCHEDULES)
+        for violation in run(seed).violations
+    )
+
+
+def test_a_schedule_is_the_same_each_time_it_is_run() -> None:
+    for seed in range(30):
+        one, other = (KEY_ID.sub("AKIA", run(seed).trace) for _ in range(2))
+        assert one == other

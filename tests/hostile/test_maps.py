@@ -1,0 +1,160 @@
+"""Maps that began as good ones: each is refused whole, with a text that names the entry, or is one that makes sense."""
+
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.model import MAXIMUM_INTERVAL, GuardOptions, MappedRotation, parse_rotation_id
+from rotator.rotation_map import Entry, RotationMapError, parse_rotation_map
+from tests.hostile.readable import readable, refused_readably
+from tests.hostile.spoiling import (
+    FUZZED,
+    HALF_A_CHARACTER,
+    HUGE,
+    Json,
+    Path,
+    damaged_at,
+    disturbed,
+    paths_of,
+    spoiled,
+    with_a_double,
+    written,
+    written_out,
+)
+from tests.unit.fakes import rotation_id
+from tests.unit.test_dispatch import Stage
+
+A, B, C, D = (rotation_id(number) for number in (0xA, 0xB, 0xC, 0xD))
+ROLE = "arn:aws:iam::210987654321:role/infisical-key-guard"
+MIRROR = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror/{}-AbCdEf"
+VALID: Json = {
+    "$schema": "functions/rotator/rotation-map.schema.json",
+    "triggers": {
+        "weekly": {"project": "payments", "environment": "prod", "path": "/", "keyGuard": {"gracePeriod": "2 days"}},
+        "monthly": [
+            A,
+            {"id": B, "type": "postgres-credentials", "minimumInterval": "6 days", "maximumAge": "40 days"},
+            {"id": C, "keyGuard": {"role": ROLE}},
+            {"project": "payments", "type": "mysql-credentials"},
+        ],
+        "daily": {"id": D, "keyGuard": False},
+    },
+    "mirrors": {
+        MIRROR.format("deployer"): A,
+        MIRROR.format("uploader"): {
+            "id": B,
+            "accessKeyIdField": "AWS_ACCESS_KEY_ID",
+            "secretAccessKeyField": "AWS_SECRET_ACCESS_KEY",
+            "maximumAge": "8 days",
+            "keyGuard": {"role": ROLE},
+        },
+    },
+}
+TEXT = json.dumps(VALID)
+SPOILED = spoiled(VALID).map(json.dumps) | disturbed(TEXT)
+
+
+def makes_sense(entry: Entry) -> bool:
+    guard = entry.guard or GuardOptions()
+    durations = [entry.minimum_interval, entry.maximum_age, guard.grace_period]
+    return (
+        all(each is None or timedelta() < each <= MAXIMUM_INTERVAL for each in durations)
+        and (guard.role is None or ":role/" in guard.role)
+        and re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", entry.type) is not None
+        and (parse_rotation_id(entry.id, "") == entry.id if isinstance(entry, MappedRotation) else entry.project != "")
+    )
+
+
+def is_refused_or_makes_sense(text: str) -> None:
+    with refused_readably() as refusal:
+        rotation_map = parse_rotation_map(text)
+    if refusal.text:
+        assert refusal.text.startswith("the rotation map is ")
+    else:
+        assert [entry for entry in rotation_map.entries() if not makes_sense(entry)] == []
+
+
+@pytest.mark.parametrize("path", paths_of(VALID), ids=written_out)
+def test_a_map_with_one_part_damaged_is_refused_readably_or_makes_sense(path: Path) -> None:
+    for damaged in damaged_at(VALID, path):
+        is_refused_or_makes_sense(json.dumps(damaged))
+
+
+@FUZZED
+@given(SPOILED)
+def test_a_spoiled_map_is_refused_readably_or_makes_sense(text: str) -> None:
+    is_refused_or_makes_sense(text)
+
+
+@FUZZED
+@given(SPOILED)
+def test_nothing_is_sent_by_a_map_that_is_refused_and_a_corrected_one_counts_at_once(text: str) -> None:
+    here = Stage(text=text)
+
+    with refused_readably() as refusal:
+        here.dispatch({"trigger": "daily"}, "correlation")
+
+    sent = here.requested
+    here.text = TEXT
+    here.dispatch({"trigger": "daily"}, "correlation")
+    assert sent == [] if refusal.text else sent != []
+    assert here.requested == [*sent, D]
+
+
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("name", ["triggers", "monthly", "id", "type", "keyGuard", "mirrors"])
+def test_a_name_that_occurs_twice_is_refused_wherever_it_is(name: str, last: bool) -> None:  # noqa: FBT001 - a parameter
+    with pytest.raises(RotationMapError, match=f"'{name}' occurs twice in one object"):
+        parse_rotation_map(with_a_double(TEXT, name, B, last=last))
+
+
+@pytest.mark.parametrize(
+    "triggers",
+    [
+        {"weekly": {"id": A, "type": HUGE, "keyGuard": {}}},
+        {"weekly": {"id": A, "type": "x" * 2000, "keyGuard": False}},
+        {"weekly": [A, A], "x" * 256: A},
+        {HALF_A_CHARACTER: [A, A]},
+        {HALF_A_CHARACTER: {"id": "x"}},
+        {HALF_A_CHARACTER: {"id": A, "type": "mysql-credentials", "keyGuard": {}}},
+    ],
+    ids=["huge type", "long type", "twice", "half a name, twice", "half a name, wrong", "half a name, no keys"],
+)
+def test_whatever_is_wrong_the_refusal_is_short_and_can_be_written(triggers: Json) -> None:
+    with pytest.raises(RotationMapError) as refused:
+        parse_rotation_map(json.dumps({"triggers": triggers}))
+
+    readable(str(refused.value))
+
+
+def test_an_unmapped_trigger_is_refused_in_a_text_that_can_be_written_whatever_the_others_are_called() -> None:
+    here = Stage(triggers={HALF_A_CHARACTER: A})
+
+    with refused_readably() as refusal:
+        here.dispatch({"trigger": "weekly"}, "correlation")
+
+    assert refusal.text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_a_map_that_was_saved_in_another_encoding_is_refused_readably(encoding: str) -> None:
+    text = json.dumps({**VALID, "$schema": "Schlüssel"}, ensure_ascii=False).encode(encoding).decode("utf-8", "replace")
+
+    with refused_readably() as refusal:
+        parse_rotation_map(text)
+
+    assert refusal.text.startswith("the rotation map is no JSON: ") or encoding == "latin-1"
+
+
+@FUZZED
+@given(st.recursive(st.none() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=3), max_leaves=5))
+def test_json_that_is_no_map_at_all_is_refused_readably(value: Any) -> None:  # noqa: ANN401 - JSON
+    with pytest.raises(RotationMapError) as refused:
+        parse_rotation_map(written(value).decode())
+
+    readable(str(refused.value))

@@ -1,0 +1,197 @@
+"""Messages that began as good ones: what is no request rotates nothing, and is kept for a person with its reason."""
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rotator.instant import format_instant
+from rotator.model import MAXIMUM_INTERVAL, GuardOptions, MappedRotation, RotationRequest
+from rotator.queues import FailedQueue, RequestQueue
+from rotator.rotation import Outcome, Result
+from rotator.worker import Delivery, Worker
+from tests.component.world import START, World
+from tests.hostile.readable import readable, refused_readably
+from tests.hostile.spoiling import (
+    FUZZED,
+    HALF_A_CHARACTER,
+    HUGE,
+    SOMEBODY_ELSES_ID,
+    Json,
+    damaged_at,
+    disturbed,
+    nested,
+    paths_of,
+    spoiled,
+    with_a_double,
+)
+from tests.unit.fakes import NOW, FakeSqs, Observed, VirtualClock, rotation_id
+from tests.unit.test_worker import delivery
+
+A = rotation_id(0xA)
+LARGEST_MESSAGE = 262_144  # bytes, of a queue that says nothing else
+GUARDS = [GuardOptions(), GuardOptions("arn:aws:iam::210987654321:role/key-guard", timedelta(hours=6)), None]
+VALID: list[Json] = [
+    json.loads(
+        RotationRequest(
+            MappedRotation(A, minimum_interval=timedelta(hours=2), guard=guard),
+            "weekly",
+            NOW - timedelta(hours=1),
+            "correlation",
+            forced=guard is not None,
+        ).to_message()
+    )
+    for guard in GUARDS
+]
+TEXT = json.dumps(VALID[1])
+
+
+class StrictSqs(FakeSqs):
+    """Takes no message that is larger than SQS allows."""
+
+    def send_message(self, **call: Any) -> None:  # noqa: ANN401 - as boto3 has it
+        if len(call["MessageBody"].encode()) > LARGEST_MESSAGE:
+            raise ClientError({"Error": {"Code": "InvalidParameterValue", "Message": "too long"}}, "SendMessage")
+        super().send_message(**call)
+
+
+class Stage:
+    """A Worker, and the requests that it would have had ensured."""
+
+    def __init__(self) -> None:
+        self.failed, self.observed = StrictSqs(), Observed()
+        self.ensured: list[RotationRequest] = []
+        self._worker = Worker(
+            requests=RequestQueue(FakeSqs().client, "https://sqs.example.com/RotationRequests.fifo"),
+            failed=FailedQueue(self.failed.client, "https://sqs.example.com/FailedRotations.fifo"),
+            telemetry=self.observed.telemetry,
+            clock=VirtualClock(),
+        )
+
+    def work(self, texts: Iterable[str]) -> list[str]:
+        """Work messages of one rotation, in order; return those that come back."""
+        deliveries: list[Delivery] = [delivery(A, number, text=text) for number, text in enumerate(texts, 1)]
+        return self._worker.work(deliveries, self._ensure)
+
+    def _ensure(self, request: RotationRequest) -> Outcome:
+        self.ensured.append(request)
+        return Outcome(Result.ROTATED, "Rotated", name="payments")
+
+
+def says(request: RotationRequest, text: str) -> bool:
+    """Whether a request is what its message says, in so many words."""
+    fields = json.loads(text)
+    guard = fields.get("keyGuard", {})
+    rotation, options = request.rotation, request.rotation.guard or GuardOptions()
+    return (
+        (rotation.id, request.trigger, request.correlation_id) == (A, fields["trigger"], fields["correlationId"])
+        and request.forced is fields.get("forced", False)
+        and request.occurred_at == datetime.fromisoformat(fields["occurredAt"])
+        and re.fullmatch("[a-z0-9-]+", rotation.type) is not None
+        and (rotation.guard is None) is (guard is False)
+        and is_seconds(rotation.minimum_interval, fields.get("minimumIntervalSeconds"))
+        and (guard is False or is_seconds(options.grace_period, guard.get("gracePeriodSeconds")))
+        and (guard is False or options.role == guard.get("role"))
+    )
+
+
+def is_seconds(duration: timedelta | None, said: object) -> bool:
+    if duration is None:
+        return said is None
+    return type(said) is int and timedelta() < duration == timedelta(seconds=said) <= MAXIMUM_INTERVAL
+
+
+@pytest.mark.parametrize("valid", VALID, ids=["plain", "with a role", "unguarded"])
+def test_a_message_with_one_part_damaged_is_refused_readably_or_says_what_is_asked_for(valid: Json) -> None:
+    for path in paths_of(valid):
+        for text in map(json.dumps, damaged_at(valid, path)):
+            with refused_readably(ValueError) as refusal:
+                request = RotationRequest.from_message(text)
+            assert refusal.text or request.rotation.id != A or says(request, text), text
+
+
+@FUZZED
+@given(
+    st.sampled_from(VALID).flatmap(spoiled).map(json.dumps)
+    | disturbed(TEXT)
+    | st.builds(with_a_double, st.just(TEXT), st.sampled_from(sorted(VALID[1])), spoiled("x"), last=st.booleans())
+)
+def test_a_spoiled_message_is_a_request_that_makes_sense_or_is_kept_with_its_reason(text: str) -> None:
+    here = Stage()
+
+    returned = here.work([text, TEXT])
+
+    *spoiled_requests, good = here.ensured
+    assert good == RotationRequest.from_message(TEXT)
+    assert returned == []
+    assert [each for each in spoiled_requests if not says(each, text)] == []
+    if not spoiled_requests:
+        (report,) = here.failed.reports
+        assert (report["outcome"], report["reason"], report["request"]) == ("refused", "InvalidRequest", text)
+        readable(report["explanation"])
+    assert [log for log in here.observed.logs if log["message"] == "unexpected error"] == []
+
+
+def test_a_message_about_a_rotation_of_another_group_is_no_request() -> None:
+    here = Stage()
+
+    here.work([json.dumps({**VALID[0], "rotationId": SOMEBODY_ELSES_ID})])
+
+    assert (here.ensured, [each["reason"] for each in here.failed.reports]) == ([], ["InvalidRequest"])
+
+
+@pytest.mark.parametrize("field", sorted(VALID[1]))
+@pytest.mark.parametrize(
+    "hostile",
+    [nested(900), HALF_A_CHARACTER, HUGE, 10**400, float("nan")],
+    ids=["nested", "half a character", "huge", "a number beyond all floats", "NaN"],
+)
+def test_no_value_of_any_field_is_told_at_length(field: str, hostile: Json) -> None:
+    here = Stage()
+
+    here.work([json.dumps({**VALID[1], field: hostile})])
+
+    for line in here.observed.logs:
+        assert len(json.dumps(line)) < 10_000
+    for report in here.failed.reports:
+        readable(report["explanation"])
+
+
+@pytest.mark.parametrize("character", ["x", '"', "\t", "é"], ids=ascii)
+def test_an_invalid_message_as_large_as_they_come_is_kept_and_does_not_come_back(character: str) -> None:
+    body = character * (LARGEST_MESSAGE // len(character.encode()))
+    here = Stage()
+
+    returned = here.work([body, TEXT])
+
+    (report,) = here.failed.reports
+    assert body.startswith(report["request"][:1000])
+    assert (returned, len(here.ensured)) == ([], 1)
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "unguarded"])
+def test_a_message_from_the_future_rotates_at_most_once_however_often_it_is_delivered(
+    guarded: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    world = World(guarded=guarded)
+    request = world.request(START + timedelta(days=3650))
+    worker = Worker(
+        requests=RequestQueue(FakeSqs().client, "https://sqs.example.com/RotationRequests.fifo"),
+        failed=FailedQueue(FakeSqs().client, "https://sqs.example.com/FailedRotations.fifo"),
+        telemetry=Observed().telemetry,
+        clock=world.clock,
+    )
+
+    for _ in range(3):
+        now = world.clock.time()
+        message = Delivery("message", "receipt", request.to_message(), request.rotation.id, 1, now, now)
+        worker.work([message], world.ensure)
+        world.clock.sleep(60)
+
+    assert world.posts <= 1, f"occurred at {format_instant(request.occurred_at)}"

@@ -1,0 +1,347 @@
+"""What `make preflight` makes of an answer."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.fakes import rotation_id
+from tools import judgement
+from tools.dry_runs import Failure
+from tools.judgement import Problem, spoken
+
+ROOT = Path(__file__).parents[2]
+HOUR = timedelta(hours=1)
+WEEK = timedelta(weeks=1)
+MAXIMUM_AGE = timedelta(days=35)
+ROLE = "arn:aws:iam::123456789012:role/stack-DispatchRole"
+HOOK = "arn:aws:lambda:us-east-1:123456789012:function:stack-HookFunction"
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror/deployer-AbCdEf"
+
+
+def report(**fields: object) -> dict[str, Any]:
+    """What `dispatch` says of a rotation that is due and in order."""
+    return {
+        "rotation_id": rotation_id(1),
+        "rotation_type": "aws-iam-user-secret",
+        "rotation_name": "payments",
+        "user_name": "deployer",
+        "rotates_itself": False,
+        "last_rotated_at": "2026-11-15T05:00:00.000Z",
+        "decision": "rotate",
+        "reason": "Due",
+        "explanation": "",
+        "minimum_interval_seconds": 3600,
+        "maximum_age_seconds": None,
+        "key_guard": True,
+        "key_guard_refusal": None,
+        "key_guard_explanation": "",
+        "grace_period_seconds": 6 * 3600,
+    } | fields
+
+
+def unreadable(reason: str, explanation: str = "Infisical's words") -> dict[str, Any]:
+    return {
+        "rotation_id": rotation_id(1),
+        "rotation_type": "aws-iam-user-secret",
+        "decision": "unreadable",
+        "reason": reason,
+        "explanation": explanation,
+    }
+
+
+def judged(
+    answer: dict[str, Any], period: timedelta | None = WEEK, maximum_age: timedelta = MAXIMUM_AGE
+) -> list[Problem]:
+    return judgement.of_rotation(answer, period, maximum_age, ROLE)
+
+
+# ---- rotations -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"decision": "skip", "reason": "TooSoon"},
+        {"decision": "skip", "reason": "AlreadyRotated"},
+        {"decision": "skip", "reason": "TooSoon", "key_guard_refusal": "KeyInUse", "key_guard_explanation": "used"},
+    ],
+    ids=["due", "too soon", "rotated", "too soon, while consumers pick the new key up"],
+)
+def test_what_is_as_it_should_be_is_no_problem(fields: dict[str, object]) -> None:
+    assert judged(report(**fields)) == []
+
+
+REFUSALS = ("OrphanKey", "KeyInUse", "PublishedKeyMissing", "KeysUnreadable", "PreviousAttemptFailed")
+
+
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_what_would_be_refused_is_told_with_its_reason(reason: str) -> None:
+    fields = {"decision": "refuse", "reason": reason, "explanation": "AKIA1", "key_guard_refusal": reason}
+
+    (problem,) = judged(report(**fields))
+
+    assert problem.what == f"it would be refused now ({reason}): AKIA1"
+    assert problem.next_step.startswith("see docs/runbook.md#")
+
+
+@pytest.mark.parametrize("reason", ["OrphanKey", "PublishedKeyMissing", "KeysUnreadable"])
+def test_what_the_key_guard_will_refuse_is_told_before_the_rotation_is_due(reason: str) -> None:
+    fields = {"decision": "skip", "reason": "TooSoon", "key_guard_refusal": reason, "key_guard_explanation": "AKIA1"}
+
+    (problem,) = judged(report(**fields))
+
+    assert problem.what == f"it would be refused once it is due ({reason}): AKIA1"
+    assert problem.next_step == f"see docs/runbook.md#{reason.lower()}"
+
+
+def test_a_rotation_that_rotates_itself_is_told() -> None:
+    (problem,) = judged(report(rotates_itself=True))
+
+    assert "by itself" in problem.what
+    assert "auto-rotation off" in problem.next_step
+
+
+def test_everything_that_is_wrong_with_one_rotation_is_told_at_once() -> None:
+    wrong = report(decision="refuse", reason="OrphanKey", rotates_itself=True, minimum_interval_seconds=30 * 86_400)
+
+    assert len(judged(wrong)) == 3
+
+
+@pytest.mark.parametrize(
+    ("reason", "step"),
+    [
+        ("NotFound", "correct the id"),
+        ("BadRequest", "correct the type"),
+        ("PermissionDenied", "read Secret Rotations"),
+        ("Rejected", "add the machine identity to the project"),
+        ("Rejected", "correct the type"),
+        ("LoginRefused", f"allow {ROLE} as a principal"),
+        ("Unreachable", "InfisicalUrl"),
+        ("Redirect", "correct InfisicalUrl"),
+        ("SomethingNew", "docs/runbook.md"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_what_to_do(reason: str, step: str) -> None:
+    (problem,) = judged(unreadable(reason))
+
+    assert problem.what == f"it cannot be read ({reason}): Infisical's words"
+    assert step in problem.next_step
+
+
+# ---- beside the schedule ---------------------------------------------------------------------------------------------
+
+NEARLY_A_WEEK = int(0.9 * WEEK.total_seconds())
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [("minimum_interval_seconds", "its minimum interval of"), ("grace_period_seconds", "its grace period of")],
+)
+def test_an_interval_that_is_not_well_below_the_period_is_told(field: str, told: str) -> None:
+    (at_the_edge,) = judged(report(**{field: NEARLY_A_WEEK}))
+    (above,) = judged(report(**{field: 8 * 86_400}))
+
+    assert judged(report(**{field: NEARLY_A_WEEK - 1})) == []
+    assert at_the_edge.what.startswith(told)
+    assert above.what.startswith(f"{told} 8 d is too near to the schedule's period of 7 d")
+
+
+@pytest.mark.parametrize(("own", "stacks"), [(None, WEEK), (7 * 86_400, MAXIMUM_AGE)], ids=["the stack's", "the map's"])
+def test_a_maximum_age_that_ends_before_the_next_occurrence_is_told(own: int | None, stacks: timedelta) -> None:
+    (problem,) = judged(report(maximum_age_seconds=own), maximum_age=stacks)
+
+    assert problem.what.startswith("its maximum age of 7 d is not above the schedule's period of 7 d")
+
+
+@pytest.mark.parametrize(
+    ("own", "stacks"), [(None, WEEK + HOUR), (7 * 86_400 + 1, WEEK)], ids=["the stack's", "the map's"]
+)
+def test_a_maximum_age_above_the_period_is_none(own: int | None, stacks: timedelta) -> None:
+    assert judged(report(maximum_age_seconds=own), maximum_age=stacks) == []
+
+
+def test_without_a_period_nothing_is_compared_with_it() -> None:
+    slow = report(minimum_interval_seconds=10**9, grace_period_seconds=10**9, maximum_age_seconds=1)
+
+    assert judged(slow, period=None) == []
+    assert len(judged(slow)) == 3
+
+
+def test_where_no_key_guard_looks_no_grace_period_counts() -> None:
+    unguarded = report(key_guard=False)
+    for name in ("key_guard_refusal", "key_guard_explanation", "grace_period_seconds"):
+        del unguarded[name]
+
+    assert judged(unguarded, period=HOUR * 2) == []
+
+
+# ---- mirrors ---------------------------------------------------------------------------------------------------------
+
+
+def mirror(**fields: object) -> dict[str, Any]:
+    """What the hook says of a mirror in step."""
+    return {
+        "secret": SECRET,
+        "rotation_id": rotation_id(1),
+        "dry_run": True,
+        "rotation_enabled": True,
+        "rotation_function": HOOK,
+        "rotation_schedule": "rate(30 days)",
+        "state": "in step",
+        "unreadable": [],
+    } | fields
+
+
+def of_mirror(**fields: object) -> list[Problem]:
+    return judgement.of_mirror(mirror(**fields), HOOK, ROLE)
+
+
+@pytest.mark.parametrize("function", [HOOK, f"{HOOK}:live", "stack-HookFunction"], ids=["ARN", "alias", "name"])
+def test_a_mirror_in_step_that_the_hook_rotates_is_no_problem(function: str) -> None:
+    assert of_mirror(rotation_function=function) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "told"), [("lags", "another key than Infisical publishes"), ("no value yet", "no value yet")]
+)
+def test_a_mirror_that_lags_is_cured_by_a_rotation_of_the_secret(state: str, told: str) -> None:
+    (problem,) = of_mirror(state=state)
+
+    assert told in problem.what
+    assert problem.next_step.startswith(f"aws secretsmanager rotate-secret --secret-id {SECRET} ")
+
+
+def test_a_mirror_without_json_says_how_to_make_it_so() -> None:
+    (problem,) = of_mirror(state="no JSON object")
+
+    assert problem.next_step.startswith(
+        f"aws secretsmanager put-secret-value --secret-id {SECRET} --secret-string '{{}}'"
+    )
+
+
+@pytest.mark.parametrize("function", [None, f"{HOOK}Two", HOOK.removesuffix("Function")])
+def test_a_mirror_that_something_else_rotates_is_told_once(function: str | None) -> None:
+    (problem,) = of_mirror(rotation_function=function, rotation_enabled=False)
+
+    assert problem.what.startswith(function or "no function")
+    assert f'--rotation-lambda-arn {HOOK} --rotation-rules \'{{"ScheduleExpression": ' in problem.next_step
+
+
+def test_a_rotation_that_is_switched_off_is_told() -> None:
+    (problem,) = of_mirror(rotation_enabled=False)
+
+    assert "switched off" in problem.what
+
+
+def test_of_a_secret_that_cannot_be_read_nothing_more_is_guessed() -> None:
+    answer = mirror(
+        state="unknown", unreadable=[{"what": "secret", "reason": "AccessDeniedException", "explanation": "no"}]
+    )
+    for name in ("rotation_enabled", "rotation_function", "rotation_schedule"):
+        del answer[name]
+
+    (problem,) = judgement.of_mirror(answer, HOOK, ROLE)
+
+    assert problem.what == "the hook cannot read the secret (AccessDeniedException): no"
+    assert "MirroredSecretArns" in problem.next_step
+
+
+@pytest.mark.parametrize(
+    ("reason", "step"),
+    [
+        ("PermissionDenied", "their generated credentials"),
+        ("Rejected", "their generated credentials"),
+        ("LoginRefused", f"allow {ROLE} as a principal"),
+        ("BadRequest", "correct the type"),
+    ],
+)
+def test_a_key_that_the_hook_cannot_read_is_told(reason: str, step: str) -> None:
+    side = {"what": "credentials", "reason": reason, "explanation": "no"}
+
+    (problem,) = of_mirror(state="unknown", unreadable=[side])
+
+    assert problem.what == f"the hook cannot read the published key ({reason}): no"
+    assert step in problem.next_step
+
+
+# ---- the map ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("triggers", "mirrors", "enabled"),
+    [(["weekly"], [], True), (["weekly"], [], False), ([], [SECRET], False)],
+    ids=["scheduled", "to be scheduled", "mirrors alone"],
+)
+def test_a_map_that_has_what_the_schedule_names_is_no_problem(
+    triggers: list[str],
+    mirrors: list[str],
+    enabled: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    assert judgement.of_map(triggers, mirrors, "weekly", enabled=enabled) == []
+
+
+@pytest.mark.parametrize(
+    ("triggers", "mirrors", "enabled", "told"),
+    [
+        (["daily", "monthly"], [], False, "it has no trigger weekly, which the schedule names; it has: daily, monthly"),
+        (["daily"], [], True, "it has no trigger weekly"),
+        ([], [SECRET], True, "it has no trigger weekly, which the schedule names; it has: none"),
+        ([], [], True, "it has no trigger weekly"),
+        ([], [], False, "it stands for nothing"),
+    ],
+)
+def test_a_map_that_does_not_fit_the_schedule_is_told(
+    triggers: list[str],
+    mirrors: list[str],
+    enabled: bool,  # noqa: FBT001 - a parameter
+    told: str,
+) -> None:
+    (problem,) = judgement.of_map(triggers, mirrors, "weekly", enabled=enabled)
+
+    assert problem.what.startswith(told)
+    assert problem.next_step
+
+
+# ---- answers that are none -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "step"),
+    [
+        ("Sandbox.Timedout", '"only"'),
+        ("Function.ResponseSizeTooLarge", '"only"'),
+        ("ReadTimeoutError", '"only"'),
+        ("EmptySelection", "correct the rotation map"),
+        ("LoginRefused", f"allow {ROLE}"),
+        ("Settings", "deploy again"),
+        ("Runtime.ExitError", "log"),
+    ],
+)
+def test_a_dry_run_that_failed_says_what_to_do(reason: str, step: str) -> None:
+    problem = judgement.of_failure(Failure(reason, "its words"), ROLE)
+
+    assert problem.what == f"the dry run failed ({reason}): its words"
+    assert step in problem.next_step
+
+
+def test_every_section_of_the_runbook_that_is_named_is_there() -> None:
+    headings = re.findall(r"^##+ (.+)$", (ROOT / "docs" / "runbook.md").read_text("utf-8"), re.MULTILINE)
+    anchors = {heading.lower().replace(" ", "-") for heading in headings}
+    named = [
+        re.findall(r"docs/runbook\.md#([a-z-]+)", judgement.next_step(reason, ROLE))
+        for reason in (*REFUSALS, "SomethingNew")
+    ]
+
+    assert all(len(each) == 1 for each in named)
+    assert {anchor for each in named for anchor in each} - anchors == set()
+
+
+@pytest.mark.parametrize(
+    ("duration", "said"), [(WEEK, "7 d"), (HOUR * 36, "36 h"), (HOUR * 1.5, "90 min"), (HOUR / 48, "75 s")]
+)
+def test_a_duration_is_said_without_a_fraction(duration: timedelta, said: str) -> None:
+    assert spoken(duration) == said

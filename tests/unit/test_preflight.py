@@ -1,0 +1,365 @@
+"""`make preflight` beside functions that answer as they like, or not at all."""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from io import StringIO
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from rich.console import Console
+from samcli.yamlhelper import yaml_parse
+
+from rotator.rotation_map import parse_rotation_map
+from tests.sandbox.embedded_aws import ROOT
+from tests.unit.fakes import NOW, rotation_id
+from tests.unit.test_judgement import HOOK, ROLE, SECRET, mirror, report, unreadable
+from tools.dry_runs import READ_TIMEOUT_SECONDS, DryRuns, OutdatedError
+from tools.judgement import Problem
+from tools.preflight import SUBJECTS, Schedule, read_schedule, show
+from tools.survey import Row, Stack, Survey
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
+
+A, B = rotation_id(0xA), rotation_id(0xB)
+DISPATCH = "stack-DispatchFunction"
+WEEK = timedelta(weeks=1)
+
+
+@dataclass
+class Failing:
+    """What Lambda answers where the function failed."""
+
+    payload: object
+
+
+@dataclass
+class FakeLambda:
+    """Answers by what is asked about; whatever has no answer of its own is a trigger whose one rotation is in order."""
+
+    answers: Mapping[str, object] = field(default_factory=dict)
+    invoked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803 - boto3's names
+        event = json.loads(Payload)
+        self.invoked.append((FunctionName, event))
+        name = event.get("trigger") or f"hook of {event['SecretId']}"
+        answer = self.answers.get(name, mirror() if FunctionName == HOOK else {"rotations": [report()]})
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, Failing):
+            return {"FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(answer.payload).encode())}
+        return {"Payload": io.BytesIO(json.dumps(answer).encode())}
+
+
+def refused(code: str, status: int) -> ClientError:
+    return ClientError(
+        {"Error": {"Code": code, "Message": "its words"}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item] # all that is read
+        "Invoke",
+    )
+
+
+def rows_of(
+    answers: Mapping[str, object],
+    triggers: Mapping[str, object] = {"weekly": A},
+    *,
+    mirrors: Mapping[str, object] = {},
+    hook: str | None = HOOK,
+    period: timedelta | None = WEEK,
+) -> tuple[list[Row], list[tuple[str, dict[str, Any]]]]:
+    """The rows of a map, and what was asked for them."""
+    functions = FakeLambda(answers)
+    stack = Stack(
+        dispatch=DISPATCH,
+        dispatch_role=ROLE,
+        hook=hook,
+        hook_role="hook-role",
+        map_parameter="/map",
+        schedule="schedule",
+        schedule_trigger="weekly",
+        maximum_age=timedelta(days=35),
+    )
+    dry_runs = DryRuns(cast("LambdaClient", functions), DISPATCH, hook)
+    rotation_map = parse_rotation_map(json.dumps({"triggers": triggers, "mirrors": mirrors}))
+    return list(Survey(stack, dry_runs, period, NOW).rows(rotation_map)), functions.invoked
+
+
+# ---- asking ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_trigger_and_every_mirror_is_asked_about_dry_and_nothing_else_is_asked() -> None:
+    rows, asked = rows_of({}, {"weekly": A, "mirror's/other": [A, B]}, mirrors={SECRET: B})
+
+    assert asked == [
+        (DISPATCH, {"trigger": "weekly", "dryRun": True}),
+        (DISPATCH, {"trigger": "mirror's/other", "dryRun": True}),
+        (HOOK, {"dryRun": True, "SecretId": SECRET}),
+        (DISPATCH, {"trigger": SECRET, "dryRun": True}),
+    ]
+    assert [row.of for row in rows] == ["weekly", "mirror's/other", "mirror/deployer"]
+    assert [row.problems for row in rows] == [[], [], []]
+
+
+def test_each_rotation_has_a_row_that_says_how_it_is() -> None:
+    itself = report(rotates_itself=True, rotation_name="reports", key_guard_refusal="OrphanKey", user_name="reports")
+    database = report(rotation_type="mysql-credentials", key_guard=False, user_name=None, decision="skip")
+    rows, _ = rows_of({"weekly": {"rotations": [report(), itself, database, unreadable("NotFound")]}})
+
+    assert [(row.rotation, row.kind, row.key_guard, row.auto_rotation, row.decision) for row in rows] == [
+        ("payments", "user deployer", "in order", "off", "rotate"),
+        ("reports", "", "OrphanKey", "on", "rotate"),
+        ("payments", "mysql-credentials", "off", "off", "skip"),
+        (rotation_id(1), "", "", "", "unreadable"),
+    ]
+    assert [len(row.problems) for row in rows] == [0, 2, 0, 1]
+
+
+TOO_LARGE = Failing({"errorType": "Function.ResponseSizeTooLarge", "errorMessage": "Response payload size exceeded"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Failing({"errorType": "EmptySelectionError", "errorMessage": "stands for no rotation"}), "EmptySelection"),
+        (Failing({"errorType": "Sandbox.Timedout", "errorMessage": "Task timed out after 60 s"}), "Sandbox.Timedout"),
+        (Failing({"errorMessage": "2026-11-22T05:00:00Z 1f2 Task timed out after 60.00 seconds"}), "Sandbox.Timedout"),
+        (TOO_LARGE, "Function.ResponseSizeTooLarge"),
+        (Failing({"errorMessage": "out of memory"}), "Unhandled"),
+        (Failing({}), "Unhandled"),
+        (refused("TooManyRequestsException", 429), "TooManyRequestsException"),
+        (refused("ServiceException", 500), "ServiceException"),
+        (ReadTimeoutError(endpoint_url="https://lambda"), "ReadTimeoutError"),
+        (EndpointConnectionError(endpoint_url="https://lambda"), "EndpointConnectionError"),
+    ],
+    ids=[
+        "refused",
+        "timed out",
+        "timed out, older",
+        "6 MB",
+        "died",
+        "silent",
+        "throttled",
+        "Lambda",
+        "lost",
+        "offline",
+    ],
+)
+def test_a_trigger_that_has_no_answer_is_told_and_keeps_no_other_from_being_asked(answer: object, reason: str) -> None:
+    (failed, fine), _ = rows_of({"weekly": answer}, {"weekly": A, "monthly": B})
+
+    assert (failed.of, failed.decision, failed.reason) == ("weekly", "unknown", reason)
+    (problem,) = failed.problems
+    assert problem.what.startswith(f"the dry run failed ({reason}): ")
+    assert (fine.of, fine.problems) == ("monthly", [])
+
+
+def test_what_the_caller_may_not_ends_everything() -> None:
+    with pytest.raises(ClientError):
+        rows_of({"weekly": refused("AccessDeniedException", 403)}, {"weekly": A, "monthly": B})
+
+
+def test_functions_that_are_older_than_this_program_are_not_judged() -> None:
+    old = report()
+    del old["minimum_interval_seconds"]
+
+    with pytest.raises(OutdatedError, match="deploy this version"):
+        rows_of({"weekly": {"rotations": [unreadable("NotFound"), old]}})
+
+
+def test_the_client_waits_longer_than_either_function_may_run() -> None:
+    functions = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
+    longest = max(functions[name]["Properties"]["Timeout"] for name in ("DispatchFunction", "HookFunction"))
+
+    assert longest < READ_TIMEOUT_SECONDS
+
+
+# ---- beside the schedule ---------------------------------------------------------------------------------------------
+
+
+def test_only_what_the_schedule_names_is_compared_with_its_period() -> None:
+    slow = {"rotations": [report(minimum_interval_seconds=8 * 86_400)]}
+
+    (weekly, monthly), _ = rows_of({"weekly": slow, "monthly": slow}, {"weekly": A, "monthly": B})
+
+    assert len(weekly.problems) == 1
+    assert monthly.problems == []
+
+
+@pytest.mark.parametrize(
+    ("schedule", "problems"),
+    [("rate(30 days)", 0), ("rate(4 hours)", 2), ("cron(0 8 1W * ? *)", 0), (None, 0)],
+    ids=["seldom", "often", "not understood", "none"],
+)
+def test_a_mirror_is_compared_with_its_own_schedule(schedule: str | None, problems: int) -> None:
+    answers = {
+        f"hook of {SECRET}": mirror(rotation_schedule=schedule),
+        SECRET: {"rotations": [report(minimum_interval_seconds=86_400)]},
+    }
+
+    (row,), _ = rows_of(answers, {}, mirrors={SECRET: A})
+
+    assert len(row.problems) == problems
+
+
+# ---- mirrors ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_two_functions_say_of_a_mirror_is_one_row() -> None:
+    answers = {
+        f"hook of {SECRET}": mirror(state="lags"),
+        SECRET: {"rotations": [report(decision="refuse", reason="KeyInUse", key_guard_refusal="KeyInUse")]},
+    }
+
+    (row,), _ = rows_of(answers, {}, mirrors={SECRET: A})
+
+    assert (row.mirror, row.decision, row.reason) == ("lags", "refuse", "KeyInUse")
+    assert [problem.what[:20] for problem in row.problems] == ["it holds another key", "it would be refused "]
+
+
+def test_a_hook_that_fails_is_told_beside_what_dispatch_says() -> None:
+    failed = Failing({"errorType": "LoginRefusedError", "errorMessage": "not let in"})
+
+    (row,), _ = rows_of({f"hook of {SECRET}": failed}, {}, mirrors={SECRET: A})
+
+    assert (row.mirror, row.decision, row.rotation) == ("unknown", "rotate", "payments")
+    (problem,) = row.problems
+    assert "allow hook-role as a principal" in problem.next_step
+
+
+def test_mirrors_of_a_stack_without_a_hook_are_told() -> None:
+    (row,), asked = rows_of({}, {}, mirrors={SECRET: A}, hook=None)
+
+    assert [function for function, _ in asked] == [DISPATCH]
+    (problem,) = row.problems
+    assert "MirroredSecretArns" in problem.next_step
+
+
+# ---- what is shown ---------------------------------------------------------------------------------------------------
+
+OFF = Schedule("cron(0 5 ? * MON *)", "UTC", enabled=False, period=WEEK, rhythm="at least 7 d apart")
+ON = Schedule("cron(0 5 ? * MON *)", "UTC", enabled=True, period=WEEK, rhythm="at least 7 d apart")
+
+
+def shown(
+    rows: list[Row], about_map: list[Problem] | None = None, schedule: Schedule = OFF, width: int = 200
+) -> tuple[int, list[str]]:
+    """The number of problems, and the lines."""
+    screen = Console(file=StringIO(), width=width, highlight=False)
+    count = show(screen, "weekly", schedule, rows, about_map or [])
+    return count, cast("StringIO", screen.file).getvalue().splitlines()
+
+
+FINE = Row("weekly", "rotate", "Due", "payments", "user deployer", "2026-11-15T05:00:00.000Z", "in order", "off")
+UNREAD = Problem("it cannot be read (NotFound): gone.", "correct the id")
+
+
+def test_where_all_is_well_the_next_step_is_to_switch_the_schedule_on() -> None:
+    count, lines = shown([FINE])
+
+    assert count == 0
+    assert lines[0] == "The schedule names weekly: cron(0 5 ? * MON *), UTC, at least 7 d apart. It is off."
+    (row,) = [line.split() for line in lines if "payments" in line]
+    assert row == ["✓", "payments", "2026-11-15", "05:00", "rotate", "in", "order", "off"]
+    assert any("user deployer" in line for line in lines)
+    assert lines[-3:-1] == [
+        "✓ Nothing stands in the way.",
+        "Next: switch the schedule on, by deploying with ScheduleState=ENABLED.",
+    ]
+
+
+def test_where_the_schedule_is_on_there_is_no_next_step() -> None:
+    count, lines = shown([FINE], schedule=ON)
+
+    assert (count, lines[0][-9:]) == (0, "It is on.")
+    assert not any("ENABLED" in line for line in lines)
+
+
+def test_a_problem_is_one_line_with_its_next_step() -> None:
+    count, lines = shown([FINE, Row("weekly", "unreadable", "NotFound", A, problems=[UNREAD])], width=80)
+
+    assert count == 1
+    assert f"✗ weekly: {A}: it cannot be read (NotFound): gone. Next: correct the id" in lines
+    assert "1 to see to. Then run this again." in lines
+
+
+def test_a_problem_that_many_share_is_told_once() -> None:
+    rows = [Row("weekly", "unreadable", "LoginRefused", f"r{number}", problems=[UNREAD]) for number in range(12)]
+
+    count, lines = shown(rows)
+
+    assert count == 1
+    (line,) = [line for line in lines if UNREAD.next_step in line]
+    assert line.startswith("✗ weekly: r0, weekly: r1, ")
+    assert f"weekly: r{SUBJECTS - 1}, {12 - SUBJECTS} more: it cannot be read" in line
+
+
+def test_what_is_wrong_with_the_map_is_told_without_a_table() -> None:
+    count, lines = shown([], [UNREAD])
+
+    assert count == 1
+    assert "✗ the rotation map: it cannot be read (NotFound): gone. Next: correct the id" in lines
+
+
+def test_a_mirror_has_its_state_beside_its_name() -> None:
+    _, lines = shown([Row("mirror/deployer", "rotate", "Due", "payments", mirror="in step")])
+
+    assert any(line.split() == ["mirror/deployer", "mirror:", "in", "step"] for line in lines)
+
+
+def test_names_from_outside_neither_move_the_cursor_nor_are_markup() -> None:
+    hostile = "\x1b[2J[red]x[/red]\n"
+    problem = Problem(f"what {hostile}", "see [bold]to it[/bold]")
+    row = Row(hostile, "unreadable", hostile, hostile, hostile, problems=[problem])
+
+    _, lines = shown([row])
+
+    text = "\n".join(lines)
+    assert "\x1b" not in text
+    assert text.count("[red]x[/red]") == 7
+    assert "see [bold]to it[/bold]" in text
+    assert len([line for line in lines if line.startswith("✗ ")]) == 1
+
+
+# ---- the schedule ----------------------------------------------------------------------------------------------------
+
+
+class FakeScheduler:
+    def __init__(self, expression: str, **fields: str) -> None:
+        self.schedule = {"ScheduleExpression": expression, "State": "DISABLED", **fields}
+
+    def get_schedule(self, Name: str) -> dict[str, str]:  # noqa: N803 - boto3's names
+        assert Name == "schedule"
+        return self.schedule
+
+
+def schedule_of(expression: str, **fields: str) -> Schedule:
+    return read_schedule(cast("EventBridgeSchedulerClient", FakeScheduler(expression, **fields)), "schedule", NOW)
+
+
+def test_the_schedule_says_whether_it_is_on_and_how_often_it_occurs() -> None:
+    off, on = schedule_of("rate(1 day)"), schedule_of("rate(1 day)", State="ENABLED")
+
+    assert (off.enabled, on.enabled) == (False, True)
+    assert (off.period, off.rhythm) == (timedelta(days=1), "at least 1 d apart")
+
+
+def test_the_schedules_time_zone_counts() -> None:
+    daily = schedule_of("cron(0 5 * * ? *)", ScheduleExpressionTimezone="Europe/Berlin")
+
+    assert (daily.timezone, daily.period) == ("Europe/Berlin", timedelta(hours=23))
+
+
+@pytest.mark.parametrize(
+    ("expression", "rhythm"),
+    [("at(2026-11-30T05:00:00)", "not again after that"), ("cron(0 5 15W * ? *)", "how often is not understood here")],
+)
+def test_a_schedule_without_a_known_period_says_so(expression: str, rhythm: str) -> None:
+    schedule = schedule_of(expression)
+
+    assert schedule.period is None
+    assert schedule.rhythm.startswith(rhythm)
