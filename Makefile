@@ -24,12 +24,16 @@ run: $(DEV) $(AWS) ## Deploy to an embedded AWS, send an event, show what was ro
 hook: $(DEV) $(AWS) ## Let Secrets Manager rotate a secret that mirrors a key, on an embedded AWS
 	@python -m tests.sandbox.show_hook
 
+.PHONY: preflight
+preflight: $(DEV) $(if $(STACK),,$(AWS)) ## Ask a deployed stack about every rotation of its map (STACK=name; without, on an embedded AWS)
+	@python $(if $(STACK),tools/preflight.py --stack "$(STACK)",-m tests.sandbox.show_preflight)
+
 .PHONY: test
 test: $(DEV) $(AWS) $(LAMBDA) $(CHECKS) ## Run every test
 	@pytest -n 2 --dist loadgroup $(ARGS)
 
 .PHONY: faults
-faults: $(DEV) ## Run the program through random schedules of crashes and faults (SCHEDULES=20000, SEED=0)
+faults: $(DEV) ## Run the program through random schedules of crashes and faults (SCHEDULES=5000, SEED=0)
 	@python -m tests.faults --schedules $(or $(SCHEDULES),5000) --seed $(or $(SEED),0)
 
 .PHONY: bench

@@ -1,5 +1,6 @@
 """Infisical's secret rotations: typed calls on one pool of connections. What they raise is in `errors`."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -14,11 +15,14 @@ from rotator.errors import (
     json_object,
     raise_for_error,
 )
-from rotator.instant import MAXIMUM_AHEAD, format_instant, instant_at
+from rotator.instant import format_instant, instant_at
 from rotator.model import GeneratedCredentials, ListedRotation, MappedRotation, RotationState
 from rotator.transport import MAXIMUM_ANSWER_BYTES, MAXIMUM_LIST_BYTES
 
 CONNECT_TIMEOUT_SECONDS = 5
+
+# A clock that is wrong by hours is Infisical's to correct; a date beyond that is no clock's.
+_MAXIMUM_AHEAD = timedelta(days=1)
 
 _PREFIX = "/api/v2/secret-rotations"
 
@@ -81,7 +85,7 @@ class Infisical:
 
     def _possible(self, state: RotationState) -> RotationState:
         """Refuse a rotation of the future: every trigger until then would find its wish fulfilled."""
-        if state.last_rotated_at > instant_at(self._clock.time()) + MAXIMUM_AHEAD:
+        if state.last_rotated_at > instant_at(self._clock.time()) + _MAXIMUM_AHEAD:
             ahead = format_instant(state.last_rotated_at)
             raise InvalidAnswerError(f"Infisical's answer is wrong: lastRotatedAt lies ahead of now, {ahead}")
         return state

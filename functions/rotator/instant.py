@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from rotator.shown import shown
 
-# Clocks differ by less. What occurred further ahead would count as not yet rotated for as long, and what was rotated
-# further ahead as rotated.
+# Clocks differ by less. What occurred further ahead would count as not yet rotated for as long.
 MAXIMUM_AHEAD = timedelta(minutes=5)
 
 

@@ -10,7 +10,7 @@ from samcli.yamlhelper import yaml_parse
 from rotator.telemetry import Metric
 
 ROOT = Path(__file__).parents[2]
-PARAMETERS, METRICS = (ROOT / "docs" / "reference.md").read_text("utf-8").split("## Metrics")
+PARAMETERS, METRICS, _ = (ROOT / "docs" / "reference.md").read_text("utf-8").split("\n## ")[1:]
 TEMPLATE: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text("utf-8"))
 OF_ALL = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
 FUNCTIONS = {
