@@ -10,6 +10,8 @@ from tests.sandbox.standin.core import SERVERS
 
 SHORTEST_REAL_SECRET = 20  # what is shorter was made up by a test, and may be a word
 
+LOOK_AT_FAULTS = {"test_deployed_stack", "test_faults", "test_key_guard", "test_observability"}
+
 _written: list[str] = []
 
 
@@ -19,10 +21,12 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Let the tests of a folder that share something running stay together, and what looks back at it run last."""
+    """Let tests that share something running stay together, and what looks back at it run last."""
     for item in items:
         if (folder := item.path.parent.name) in {"e2e", "runtime"}:
-            item.add_marker(pytest.mark.xdist_group(folder))
+            # Those that look at all faults at once are about half of the end-to-end tests' time.
+            group = "faults" if item.path.stem in LOOK_AT_FAULTS else folder
+            item.add_marker(pytest.mark.xdist_group(group))
     yield
     items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 

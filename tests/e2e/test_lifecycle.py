@@ -33,10 +33,10 @@ MAP_PARAMETER = "/second/map"
 NEXT_RELEASE = "this is the next release"
 
 # The attempt that an update meets takes so long, and its request would come back after that.
-ATTEMPT_SECONDS = 5
-BACK_SECONDS = 8
+ATTEMPT_SECONDS = 8
+BACK_SECONDS = 12
 
-# What of an account a stack must not touch, but for its own map.
+# What of an account no stack makes or deletes.
 OF_THE_USER = {"parameters", "secrets"}
 
 
