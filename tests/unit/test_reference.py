@@ -1,6 +1,7 @@
 """The tables of docs/reference.md against the template and the code."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,9 @@ def test_every_metric_is_there() -> None:
     named = {name for cell in cells for name in cell.split(", ")} - {"metric", "---"}
 
     assert named == set(Metric)
+
+
+def test_the_changelog_begins_with_the_version_that_is_released() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+
+    assert re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[0] == version
