@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from rotator.aws import parameter_reader
+from rotator.aws import parameter_reader, settled
 from rotator.connection import connect
 from rotator.errors import InfisicalError, reason_of
 from rotator.findings import Finding, examine, summarize
@@ -121,3 +121,4 @@ def handler(_event: object, context: "LambdaContext") -> dict[str, float]:
 
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # Lambda's init phase: what can be ready before the first event, is
     _audit()
+    settled()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from rotator.aws import CLIENT_CONFIG, parameter_reader
+from rotator.aws import CLIENT_CONFIG, parameter_reader, settled
 from rotator.connection import connect
 from rotator.errors import reason_of
 from rotator.infisical import Infisical
@@ -116,3 +116,4 @@ def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
 
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # Lambda's init phase: what can be ready before the first event, is
     _dispatch()
+    settled()

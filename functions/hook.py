@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from rotator.aws import CLIENT_CONFIG, parameter_reader
+from rotator.aws import CLIENT_CONFIG, parameter_reader, settled
 from rotator.clock import Deadline
 from rotator.connection import connect
 from rotator.errors import reason_of
@@ -181,3 +181,4 @@ def handler(event: object, context: "LambdaContext") -> dict[str, Any] | None:
 
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # Lambda's init phase: what can be ready before the first event, is
     _hook()
+    settled()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import client
+from rotator.aws import client, settled
 from rotator.clock import Deadline
 from rotator.connection import connect
 from rotator.infisical import Infisical
@@ -73,3 +73,4 @@ def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
 
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # Lambda's init phase: what can be ready before the first event, is
     _rotate()
+    settled()

@@ -1,5 +1,6 @@
 """How this application talks to AWS itself: one session of botocore, which starts sooner than boto3 on top of it."""
 
+import gc
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -30,6 +31,12 @@ def client(service: str, **credentials: Any) -> Any:  # noqa: ANN401 - one of ma
     """Make a client, with the function's own credentials unless told. Several threads may use it, and this."""
     with _making:
         return session().create_client(service, config=CLIENT_CONFIG, **credentials)
+
+
+def settled() -> None:
+    """Tell the garbage collector that the init phase is over: what there is now stays, what comes is looked at."""
+    gc.freeze()
+    gc.enable()
 
 
 def parameter_reader(name: str, source: str) -> Callable[[], str]:

@@ -90,6 +90,12 @@ class Infisical:
             raise InvalidAnswerError(f"Infisical's answer is wrong: lastRotatedAt lies ahead of now, {ahead}")
         return state
 
+    def raise_if_limited(self, method: str = "POST") -> None:
+        """Raise RateLimitedError while Infisical limits rotating, so that nothing is read in vain."""
+        limited_seconds = self._limited_until[method] - self._clock.monotonic()
+        if limited_seconds > 0:
+            raise RateLimitedError(limited_seconds)
+
     def _call(
         self,
         method: str,
@@ -98,9 +104,7 @@ class Infisical:
         query: dict[str, str] | None = None,
         maximum_bytes: int = MAXIMUM_ANSWER_BYTES,
     ) -> dict[str, Any]:
-        limited_seconds = self._limited_until[method] - self._clock.monotonic()
-        if limited_seconds > 0:
-            raise RateLimitedError(limited_seconds)
+        self.raise_if_limited(method)
         timeout = httpx.Timeout(timeout_seconds, connect=min(CONNECT_TIMEOUT_SECONDS, timeout_seconds))
         try:
             extensions = {"maximum_bytes": maximum_bytes}

@@ -87,6 +87,7 @@ def ensure_rotated(infisical: Infisical, decide: Decide, request: RotationReques
 def _attempt(infisical: Infisical, decide: Decide, request: RotationRequest, deadline: Deadline) -> Outcome:
     if (remaining := deadline.remaining_seconds()) <= 0:
         return _OUT_OF_TIME
+    infisical.raise_if_limited()
     try:
         before = infisical.state(request.rotation, min(READ_TIMEOUT_SECONDS, remaining))
         decision = decide(before, request)
