@@ -14,6 +14,7 @@ import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
 
+from rotator.aws import session
 from rotator.errors import MAXIMUM_TEXT_LENGTH
 from rotator.key_guard import ROLE_SECONDS, IamClients, KeyGuard
 from rotator.model import GuardOptions, MappedRotation, RotationRequest, RotationState, UserKey
@@ -371,6 +372,7 @@ def serving(aws: Aws) -> Iterator[str]:
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    session.cache_clear()  # which keeps the credentials of whoever asked first
     """What boto3 finds in Lambda's environment: credentials of the function's own role, and where AWS is."""
     aws = Aws()
     with serving(aws) as url, monkeypatch.context() as environment:
