@@ -30,8 +30,8 @@ preflight: $(DEV) $(if $(STACK),,$(AWS)) ## Ask a deployed stack about every rot
 
 .PHONY: test
 test: $(DEV) $(AWS) $(LAMBDA) $(CHECKS) ## Run every test
-	@# More processes than cores: the end-to-end tests mostly wait.
-	@pytest -n 4 --dist loadgroup $(ARGS)
+	@# More processes than cores: the end-to-end tests mostly wait. They are in order, the longest first.
+	@pytest -n 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 .PHONY: faults
 faults: $(DEV) ## Run the program through random schedules of crashes and faults (SCHEDULES=5000, SEED=0)

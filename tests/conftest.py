@@ -10,7 +10,12 @@ from tests.sandbox.standin.core import SERVERS
 
 SHORTEST_REAL_SECRET = 20  # what is shorter was made up by a test, and may be a word
 
-LOOK_AT_FAULTS = {"test_deployed_stack", "test_faults", "test_key_guard", "test_observability"}
+# Tests that share something running: each group is one process's, and the longest begin first.
+GROUPS = ("e2e", "faults", "load", "runtime", "contract")
+GROUP_OF = {
+    **dict.fromkeys(("test_deployed_stack", "test_faults", "test_key_guard", "test_observability"), "faults"),
+    **dict.fromkeys(("test_full_width", "test_kill_and_load", "test_rotation_hook"), "load"),
+}
 
 _written: list[str] = []
 
@@ -20,15 +25,27 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Let tests that share something running stay together, and what looks back at it run last."""
-    for item in items:
-        if (folder := item.path.parent.name) in {"e2e", "runtime"}:
-            # Those that look at all faults at once are about half of the end-to-end tests' time.
-            group = "faults" if item.path.stem in LOOK_AT_FAULTS else folder
+    groups = {item: _group(item) for item in items}
+    for item, group in groups.items():
+        if group:
             item.add_marker(pytest.mark.xdist_group(group))
     yield
-    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+    if config.getoption("loadgroup", default=False):
+        # Whoever is not kept together deploys a stack in every process: everything passes, in twice the time.
+        alone = [item.nodeid for item, group in groups.items() if group and "@" not in item.nodeid]
+        if alone:
+            raise pytest.UsageError(f"pytest-xdist does not keep {alone[0]} and {len(alone) - 1} more with their group")
+    order = {group: place for place, group in enumerate((*GROUPS, None))}
+    items.sort(key=lambda item: (order[groups[item]], item.get_closest_marker("last") is not None))
+
+
+def _group(item: pytest.Item) -> str | None:
+    folder = item.path.parent.name
+    if folder == "e2e":
+        return GROUP_OF.get(item.path.stem, folder)
+    return folder if folder in GROUPS else None
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

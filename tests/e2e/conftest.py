@@ -1,6 +1,7 @@
-"""One deployed stack for all end-to-end tests; each test brings rotations of its own."""
+"""One deployed stack for all end-to-end tests of a process; each test brings rotations of its own."""
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,16 @@ def deployed(artifacts: Path) -> Iterator[Sandbox]:
     assert artifacts.is_dir()
     with sandbox() as running:
         yield running
+        _look_for_secrets(running)
+
+
+def _look_for_secrets(running: Sandbox) -> None:
+    """Look at the end through all that the tests left in logs and queues."""
+    logs = running.stack.raw_logs() + running.stack.aws.log.read_text()
+    queued = json.dumps([running.stack.take(f"{queue}Url") for queue in ("FailedRotations", "UndeliveredTriggers")])
+    secrets = running.infisical.secrets
+    assert secrets, "whatever the tests did, functions logged in"
+    assert [secret for secret in secrets if secret in logs or secret in queued] == []
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ WORKER = "RotateFunction"
 
 # A kill strikes after so many requests to Infisical, somewhere in what follows the last one; or in a silence, because
 # a worker that watches asks more and more seldom.
-MOST_REQUESTS = 120
+MOST_REQUESTS = 90
 FOLLOWING_SECONDS = 0.2
 SILENT_SECONDS = 2.0
 

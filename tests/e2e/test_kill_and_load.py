@@ -33,7 +33,10 @@ WAIT_SECONDS = 240
 
 
 class Fault(NamedTuple):
-    """What happens to the first calls of `number` rotations, and how often rotate-secrets is sent because of it."""
+    """What happens to the first call of `number` rotations, and how it has to end in spite of all kills.
+
+    `posts` is how often rotate-secrets is sent. What is not `committed` waits for a person.
+    """
 
     on_rotate: RotateFault | None = None
     on_read: ReadFault | None = None

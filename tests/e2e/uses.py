@@ -11,7 +11,6 @@ from tests.e2e.looks import outcomes_of, scheduled
 from tests.sandbox.accounts import GUARD_ROLE, OTHER_ACCOUNT
 from tests.sandbox.grants import denials
 from tests.sandbox.sandbox import LONG_AGO, Sandbox
-from tests.sandbox.standin.limits import rate_limited
 from tests.sandbox.standin.rotations import Rotation
 from tests.sandbox.widest import GUARDED_USERS
 
@@ -32,7 +31,6 @@ class Uses:
         self._in_use = self._rotation_whose_previous_key_is_in_use()
         self._elsewhere = self._rotation_elsewhere_with_an_orphan()
         self._guard_role = stage.add_guard_role(f"{GUARD_ROLE}-uses")
-        self._limited = self._rotation()
         self._fresh = self._rotation(last_rotated_at=datetime.now(UTC), project_id=PROJECT)
         mirrors = dict(self._mirror() for _ in range(MIRRORS))
         self._mirrors = iter(mirrors)
@@ -65,12 +63,11 @@ class Uses:
         return json.dumps(dispatched)
 
     def _rotate(self) -> str:
-        """Keys are looked at here and elsewhere, a request has to wait, and one is for a person to look at."""
-        self._stage.infisical.faults.add(self._limited.id, rate_limited(1))
+        """Keys are looked at here and elsewhere, a request that came back is held, and one is for a person."""
         records = [
             self._record(MappedRotation(self._in_use.id)),
             self._record(MappedRotation(self._elsewhere.id, guard=GuardOptions(self._guard_role))),
-            self._record(MappedRotation(self._limited.id)),
+            self._record(MappedRotation(self._fresh.id), deliveries=2),
             self._record(MappedRotation(UNKNOWN)),
         ]
         return self._invoked("RotateFunction", {"Records": records}, self._stage.stack.rotate_logs)
@@ -91,7 +88,7 @@ class Uses:
         answer = self._stage.stack.lambda_.invoke(FunctionName=name, Payload=json.dumps(event).encode())
         return answer["Payload"].read().decode() + json.dumps(lines()[before:])
 
-    def _record(self, rotation: MappedRotation) -> dict[str, Any]:
+    def _record(self, rotation: MappedRotation, deliveries: int = 1) -> dict[str, Any]:
         """A request as Lambda delivers it; no message waits for it to be worked."""
         now, number = datetime.now(UTC), str(next(self._numbers))
         milliseconds = str(int(now.timestamp() * 1000))
@@ -101,7 +98,7 @@ class Uses:
             "body": RotationRequest(rotation, "weekly", now, correlation_id=number).to_message(),
             "attributes": {
                 "MessageGroupId": rotation.id,
-                "ApproximateReceiveCount": "1",
+                "ApproximateReceiveCount": str(deliveries),
                 "ApproximateFirstReceiveTimestamp": milliseconds,
                 "SentTimestamp": milliseconds,
             },

@@ -27,6 +27,9 @@ ARCHITECTURE = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_6
 EMULATOR = Path(samcli.__file__).parent / "local" / "rapid" / f"aws-lambda-rie-{ARCHITECTURE}"
 PROCESSES = Path("/proc")
 
+# Lambda's runtime sets it, and awslambdaric takes it for leave to write UTF-8 as it does there.
+EXECUTION_ENVIRONMENT = "AWS_Lambda_python3.13"
+
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 10
 GRACE_SECONDS = 30  # the emulator itself ends what takes longer than the function's time-out
@@ -139,6 +142,7 @@ def emulator(
                 "PATH": os.defpath,
                 "LAMBDA_TASK_ROOT": str(task),
                 "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_seconds),
+                "AWS_EXECUTION_ENV": EXECUTION_ENVIRONMENT,
                 **environment,
             },
             stdin=subprocess.DEVNULL,

@@ -6,21 +6,20 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
 from tests.sandbox.embedded_aws import REGION, ROOT, EmbeddedAws
+from tests.sandbox.log_group import LogGroup
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
@@ -148,38 +147,42 @@ class Deployment:
     aws: EmbeddedAws
     stack: str
     outputs: dict[str, str]
+    _logs: dict[str, LogGroup] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def lambda_(self) -> "LambdaClient":
-        return self.aws.session().client("lambda", endpoint_url=self.aws.endpoint)
+        client: LambdaClient = self.aws.client("lambda")
+        return client
 
-    @cached_property
+    @property
     def cloudformation(self) -> "CloudFormationClient":
-        return self.aws.session().client("cloudformation", endpoint_url=self.aws.endpoint)
+        client: CloudFormationClient = self.aws.client("cloudformation")
+        return client
 
-    @cached_property
+    @property
     def ssm(self) -> "SSMClient":
-        return self.aws.session().client("ssm", endpoint_url=self.aws.endpoint)
+        client: SSMClient = self.aws.client("ssm")
+        return client
 
-    @cached_property
+    @property
     def sqs(self) -> "SQSClient":
-        return self.aws.session().client("sqs", endpoint_url=self.aws.endpoint)
+        client: SQSClient = self.aws.client("sqs")
+        return client
 
-    @cached_property
-    def logs(self) -> "CloudWatchLogsClient":
-        return self.aws.session().client("logs", endpoint_url=self.aws.endpoint)
-
-    @cached_property
+    @property
     def scheduler(self) -> "EventBridgeSchedulerClient":
-        return self.aws.session().client("scheduler", endpoint_url=self.aws.endpoint)
+        client: EventBridgeSchedulerClient = self.aws.client("scheduler")
+        return client
 
-    @cached_property
+    @property
     def events(self) -> "EventBridgeClient":
-        return self.aws.session().client("events", endpoint_url=self.aws.endpoint)
+        client: EventBridgeClient = self.aws.client("events")
+        return client
 
-    @cached_property
+    @property
     def iam(self) -> "IAMClient":
-        return self.aws.session().client("iam", endpoint_url=self.aws.endpoint)
+        client: IAMClient = self.aws.client("iam")
+        return client
 
     def resources(self, kind: str) -> dict[str, str]:
         """The logical → physical ids of the stack's resources of a type."""
@@ -246,24 +249,24 @@ class Deployment:
 
     def dispatch_logs(self) -> list[dict[str, Any]]:
         """The structured lines of `dispatch`, metrics among them."""
-        return list(self._lines("DispatchLogGroupName"))
+        return self._log("DispatchLogGroupName").lines()
 
     def rotate_logs(self) -> list[dict[str, Any]]:
         """The structured lines of `rotate`, metrics among them."""
-        return list(self._lines("RotateLogGroupName"))
+        return self._log("RotateLogGroupName").lines()
 
     def audit_logs(self) -> list[dict[str, Any]]:
         """The structured lines of `audit`, metrics among them."""
-        return list(self._lines("AuditLogGroupName"))
+        return self._log("AuditLogGroupName").lines()
 
     def hook_logs(self) -> list[dict[str, Any]]:
         """The structured lines of `hook`, metrics among them; none where it is not deployed."""
-        return list(self._lines("HookLogGroupName")) if "HookLogGroupName" in self.outputs else []
+        return self._log("HookLogGroupName").lines() if "HookLogGroupName" in self.outputs else []
 
     def raw_logs(self) -> str:
         """Every line of all functions as CloudWatch Logs holds it."""
         groups = (name for name in self.outputs if name.endswith("LogGroupName"))
-        return "\n".join(message for group in groups for message in self._messages(group))
+        return "\n".join(message for group in groups for message in self._log(group).messages())
 
     def outcomes(self) -> list[dict[str, Any]]:
         """How requests ended so far, oldest first."""
@@ -299,16 +302,10 @@ class Deployment:
                 self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return bodies
 
-    def _lines(self, output: str) -> Iterator[dict[str, Any]]:
-        for message in self._messages(output):
-            if message.startswith("{"):
-                yield json.loads(message)
-
-    def _messages(self, output: str) -> Iterator[str]:
-        pages = self.logs.get_paginator("filter_log_events").paginate(logGroupName=self.outputs[output])
-        for page in pages:
-            for event in page["events"]:
-                yield event["message"]
+    def _log(self, output: str) -> LogGroup:
+        if output not in self._logs:
+            self._logs[output] = LogGroup(self.aws.client("logs"), self.outputs[output])
+        return self._logs[output]
 
 
 def embedded_metrics(line: dict[str, Any]) -> dict[str, float]:

@@ -5,10 +5,11 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ class EmbeddedAws:
 
     endpoint: str
     log: Path
+    _clients: dict[str, Any] = field(default_factory=dict)
+    _mutex: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -42,8 +45,11 @@ class EmbeddedAws:
         }
 
     def client(self, service: Any) -> Any:  # noqa: ANN401 - one of boto3's many
-        """A client with the account's root credentials."""
-        return self.session().client(service, endpoint_url=self.endpoint)
+        """A client with the account's root credentials, for everybody who asks; threads may share it."""
+        with self._mutex:
+            if service not in self._clients:
+                self._clients[service] = self.session().client(service, endpoint_url=self.endpoint)
+            return self._clients[service]
 
     def session(self, access_key_id: str = ACCOUNT, secret_access_key: str = ROOT_SECRET) -> boto3.Session:
         """A session whose clients need `endpoint_url=self.endpoint`."""
@@ -67,7 +73,7 @@ def embedded_aws() -> Iterator[EmbeddedAws]:
         aws = EmbeddedAws(f"http://127.0.0.1:{port}", Path(folder, "log.txt"))
         with aws.log.open("wb") as log:
             process = subprocess.Popen(
-                [ROOT / ".venv-aws/bin/ministack"],
+                [ROOT / ".venv-aws/bin/python", "-P", Path(__file__).with_name("start_ministack.py")],
                 # Nothing of the caller's environment: the functions would inherit it.
                 env={
                     "PATH": os.defpath,

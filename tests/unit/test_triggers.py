@@ -561,7 +561,7 @@ def is_supported_shape(event: Any) -> bool:  # noqa: ANN401 - JSON
     if event.get("detail-type") == "Scheduled Event" and event.get("source") in ("aws.events", "aws.scheduler"):
         kind = {"aws.events": "rule/", "aws.scheduler": "schedule/"}[event["source"]]
         return kind in event["resources"][0] and event["time"].endswith("Z")
-    if event.get("detail-type") == "Rotation Requested" and "trigger" not in event:
+    if event.get("detail-type") == "Rotation Requested":
         return list(event["detail"]) == ["trigger"] and not event["source"].startswith("aws.")
     if not isinstance(event["trigger"], str) or not event["trigger"]:
         return False
@@ -574,6 +574,7 @@ def is_supported_shape(event: Any) -> bool:  # noqa: ANN401 - JSON
 @example(notification("aws.events", RULE))
 @example(notification("aws.scheduler", SCHEDULE))
 @example(custom())
+@example(custom(trigger=""))
 def test_whatever_comes_is_a_supported_shape_or_refused(event: object) -> None:
     try:
         read_trigger(event, NOW)
