@@ -12,7 +12,7 @@ SHORTEST_REAL_SECRET = 20  # what is shorter was made up by a test, and may be a
 
 # Tests that share something running: each group is one process's, and the longest begin first.
 GROUPS = ("e2e", "faults", "load", "runtime", "contract")
-GROUP_OF = {
+END_TO_END = {
     **dict.fromkeys(("test_deployed_stack", "test_faults", "test_key_guard", "test_observability"), "faults"),
     **dict.fromkeys(("test_full_width", "test_kill_and_load", "test_rotation_hook"), "load"),
 }
@@ -27,25 +27,24 @@ def pytest_configure() -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Let tests that share something running stay together, and what looks back at it run last."""
-    groups = {item: _group(item) for item in items}
-    for item, group in groups.items():
-        if group:
+    for item in items:
+        folder = item.path.parent.name
+        if folder in GROUPS:
+            group = END_TO_END.get(item.path.stem, folder) if folder == "e2e" else folder
             item.add_marker(pytest.mark.xdist_group(group))
     yield
     if config.getoption("loadgroup", default=False):
         # Whoever is not kept together deploys a stack in every process: everything passes, in twice the time.
-        alone = [item.nodeid for item, group in groups.items() if group and "@" not in item.nodeid]
+        alone = [item.nodeid for item in items if _group(item) and "@" not in item.nodeid]
         if alone:
             raise pytest.UsageError(f"pytest-xdist does not keep {alone[0]} and {len(alone) - 1} more with their group")
-    order = {group: place for place, group in enumerate((*GROUPS, None))}
-    items.sort(key=lambda item: (order[groups[item]], item.get_closest_marker("last") is not None))
+    places = {group: place for place, group in enumerate((*GROUPS, None))}
+    items.sort(key=lambda item: (places[_group(item)], item.get_closest_marker("last") is not None))
 
 
 def _group(item: pytest.Item) -> str | None:
-    folder = item.path.parent.name
-    if folder == "e2e":
-        return GROUP_OF.get(item.path.stem, folder)
-    return folder if folder in GROUPS else None
+    mark = item.get_closest_marker("xdist_group")
+    return mark.args[0] if mark else None
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
