@@ -119,15 +119,13 @@ def test_a_slow_call_keeps_nobody_waiting_and_a_stop_cuts_it_off() -> None:
 
 
 def test_a_stop_leaves_nothing_behind(standin: StandIn) -> None:
+    before = set(threading.enumerate())  # servers of other tests may be among them
     with serve(standin) as url:
         port = int(url.rpartition(":")[2])
         httpx.get(url)
-        assert running()
+        started = set(threading.enumerate()) - before
+        assert started
 
-    assert not running()
+    assert started & set(threading.enumerate()) == set()
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port))
-
-
-def running() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith(("stand-in", "asyncio"))]
