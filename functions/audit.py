@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rotator.access_preview import preview_access
 from rotator.aws import parameter_reader, settled
 from rotator.connection import connect
 from rotator.errors import InfisicalError, reason_of
@@ -37,11 +38,14 @@ class Audit:
     telemetry: Telemetry
     clock: "Clock"
 
-    def __call__(self, correlation_id: str) -> dict[str, float]:
+    def __call__(self, event: object, correlation_id: str) -> dict[str, Any]:
         """Emit the metrics of all rotations and log one line for each that is remarkable; return the metrics.
 
+        Or answer a dry run, which a person asks for. Whatever else the event is, the audit is the same.
         Raises what keeps it from reading the map. What cannot be read of Infisical is counted.
         """
+        if report := preview_access(event, self.infisical):
+            return report
         self.telemetry.logger.append_keys(correlation_id=correlation_id)
         try:
             rotation_map = parse_rotation_map(self.read_map())
@@ -114,9 +118,9 @@ def _audit() -> Audit:
     )
 
 
-def handler(_event: object, context: "LambdaContext") -> dict[str, float]:
-    """Answer one invocation; whatever invokes it, the audit is the same."""
-    return _audit()(context.aws_request_id)
+def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
+    """Answer one invocation."""
+    return _audit()(event, context.aws_request_id)
 
 
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # Lambda's init phase: what can be ready before the first event, is

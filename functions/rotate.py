@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from rotator.access_preview import preview_access
 from rotator.aws import client, settled
 from rotator.clock import Deadline
 from rotator.connection import connect
@@ -38,7 +39,12 @@ class Rotate:
     clock: "Clock"
 
     def __call__(self, event: dict[str, Any], request_id: str, remaining_seconds: float) -> dict[str, Any]:
-        """Work the batch, and name the messages that have to come back, as `ReportBatchItemFailures` wants it."""
+        """Work the batch, and name the messages that have to come back, as `ReportBatchItemFailures` wants it.
+
+        Or answer a dry run, which a person asks for.
+        """
+        if report := preview_access(event, self.infisical):
+            return report
         self.telemetry.logger.append_keys(function_request_id=request_id)
         deadline = Deadline(self.clock.monotonic() + remaining_seconds - FINISH_SECONDS, self.clock)
         ensure = partial(ensure_rotated, self.infisical, self.decide, deadline=deadline)

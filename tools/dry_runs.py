@@ -17,6 +17,7 @@ CLIENT_CONFIG = Config(
 )
 
 TIMED_OUT = "Sandbox.Timedout"
+OUTDATED = "the deployed functions do not tell enough yet: deploy this version first"
 
 _THROTTLED = 429
 _SERVER_ERROR = 500
@@ -37,7 +38,7 @@ class Failure:
 
 
 class DryRuns:
-    """Asks `dispatch`, and the hook where the stack has one."""
+    """Asks the functions of a stack, of which the hook may be missing."""
 
     def __init__(self, lambda_: "LambdaClient", dispatch: str, hook: str | None) -> None:
         self._lambda = lambda_
@@ -54,12 +55,27 @@ class DryRuns:
             return answer
         reports: list[Report] = answer["rotations"]
         if any(each["decision"] != "unreadable" and "minimum_interval_seconds" not in each for each in reports):
-            raise OutdatedError("the deployed functions do not tell enough yet: deploy this version first")
+            raise OutdatedError(OUTDATED)
         return reports
 
     def of_mirror(self, secret_arn: str) -> Report | Failure | None:
         """Whether the hook could keep a mirror; None where there is no hook."""
         return self._ask(self._hook, {"dryRun": True, "SecretId": secret_arn}) if self._hook else None
+
+    def of_access(self, function: str, rotation_id: str, rotation_type: str) -> Report | Failure | None:
+        """Whether `rotate` or the audit can read a rotation; None where the caller may not invoke it.
+
+        Raises OutdatedError.
+        """
+        try:
+            answer = self._ask(function, {"dryRun": True, "rotationId": rotation_id, "type": rotation_type})
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "AccessDeniedException":
+                raise
+            return None
+        if not isinstance(answer, Failure) and "readable" not in answer:
+            raise OutdatedError(OUTDATED)
+        return answer
 
     def _ask(self, function: str, event: object) -> Report | Failure:
         """Invoke a function.

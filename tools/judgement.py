@@ -10,6 +10,8 @@ from tools.dry_runs import TIMED_OUT, Failure, Report
 # An interval this near to the schedule's period lets occurrences be skipped: rotations are made some time after them.
 NEARLY = 0.9
 
+UNREADABLE = "unreadable"  # what a report says in place of a decision
+
 _RUNBOOK = "see docs/runbook.md#"
 
 _INFISICAL_URL = "correct InfisicalUrl, or what stands between here and Infisical"
@@ -83,14 +85,20 @@ def of_failure(failure: Failure, role: str) -> Problem:
     return Problem(f"the dry run failed ({failure.reason}): {failure.explanation}", next_step(failure.reason, role))
 
 
+def of_unreadable(report: Report, role: str) -> Problem:
+    """A rotation that a function cannot read."""
+    reason = report["reason"]
+    return Problem(f"it cannot be read ({reason}): {report['explanation']}", next_step(reason, role))
+
+
 def of_rotation(report: Report, period: timedelta | None, maximum_age: timedelta, role: str) -> list[Problem]:
     """What is wrong with one rotation, by its report of a dry run of `dispatch`.
 
     `period` is that of the schedule, None where there is none or nobody knows it; `maximum_age` the stack's.
     """
     reason, explanation = report["reason"], report["explanation"]
-    if report["decision"] == "unreadable":
-        return [Problem(f"it cannot be read ({reason}): {explanation}", next_step(reason, role))]
+    if report["decision"] == UNREADABLE:
+        return [of_unreadable(report, role)]
     problems = []
     if report["decision"] == "refuse":
         problems.append(Problem(f"it would be refused now ({reason}): {explanation}", next_step(reason, role)))
@@ -139,7 +147,7 @@ def _beside_period(report: Report, period: timedelta, maximum_age: timedelta) ->
 
 def of_mirror(report: Report, hook: str, role: str) -> list[Problem]:
     """What is wrong with a secret that mirrors a key, by its report of a dry run of the hook, whose ARN is `hook`."""
-    problems = [_of_unreadable(each, role) for each in report["unreadable"]]
+    problems = [_of_unreadable_side(each, role) for each in report["unreadable"]]
     rotate = f"aws secretsmanager rotate-secret --secret-id {report['secret']}"
     if "rotation_enabled" in report:
         if not _same_function(report["rotation_function"], hook):
@@ -158,7 +166,7 @@ def of_mirror(report: Report, hook: str, role: str) -> list[Problem]:
     return problems
 
 
-def _of_unreadable(side: dict[str, str], role: str) -> Problem:
+def _of_unreadable_side(side: dict[str, str], role: str) -> Problem:
     reason, explanation = side["reason"], side["explanation"]
     if side["what"] == "secret":
         return Problem(f"the hook cannot read the secret ({reason}): {explanation}", next_step(reason, role))

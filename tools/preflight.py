@@ -6,7 +6,7 @@ It asks the deployed functions for dry runs, with the caller's own AWS credentia
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -25,7 +25,7 @@ from tools.dry_runs import CLIENT_CONFIG, DryRuns, OutdatedError
 from tools.judgement import Problem, of_map, spoken
 from tools.one_line import one_line
 from tools.schedule_period import UnknownPeriodError, shortest_period
-from tools.survey import Row, Stack, Survey
+from tools.survey import ASKED_ABOUT_ACCESS, Row, Stack, Survey
 
 if TYPE_CHECKING:
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
@@ -34,10 +34,14 @@ if TYPE_CHECKING:
 # A problem that many rotations share is told once, and names so many of them.
 SUBJECTS = 8
 
-NOT_ASKED = (
-    "Not asked: whether Infisical lets RotateRoleArn and AuditRoleArn in too, and lets the machine identity rotate. The"
-    " first rotation and the next audit tell."
-)
+# What the first rotation and the next audit tell.
+NOT_ASKED = "Not asked: {}whether the machine identity may rotate."
+NOT_LET_IN = "whether Infisical lets {} in (it takes a rotation to ask about, and the permission to invoke them); "
+
+
+THE_MAP = "the rotation map"
+
+Problems = Mapping[str, Sequence[Problem]]  # by what they are problems of
 
 
 class PreflightError(Exception):
@@ -67,6 +71,10 @@ def find(stack: str) -> Stack:
         return Stack(
             dispatch=outputs["DispatchFunctionName"],
             dispatch_role=outputs["DispatchRoleArn"],
+            rotate=outputs["RotateFunctionName"],
+            rotate_role=outputs["RotateRoleArn"],
+            audit=outputs["AuditFunctionName"],
+            audit_role=outputs["AuditRoleArn"],
             hook=outputs.get("HookFunctionArn"),
             hook_role=outputs.get("HookRoleArn", ""),
             map_parameter=outputs["RotationMapParameterName"],
@@ -75,7 +83,9 @@ def find(stack: str) -> Stack:
             maximum_age=timedelta(days=float(parameters["MaximumAgeDays"])),
         )
     except KeyError as missing:
-        raise PreflightError(f"the stack {stack} has no {missing}: is it one of this application?") from None
+        raise PreflightError(
+            f"the stack {stack} has no {missing}: is it one of this application, and of this version?"
+        ) from None
 
 
 def read_schedule(scheduler: "EventBridgeSchedulerClient", name: str, now: datetime) -> Schedule:
@@ -105,28 +115,31 @@ def read_map(ssm: "SSMClient", name: str) -> RotationMap | Problem:
     return rotation_map
 
 
-def survey(stack: Stack, schedule: Schedule, now: datetime) -> tuple[list[Row], list[Problem]]:
-    """Ask about everything; return the rows, and what is wrong with the map itself."""
+def survey(stack: Stack, schedule: Schedule, now: datetime) -> tuple[list[Row], Problems]:
+    """Ask about everything; return the rows, and what is wrong beside them."""
     rotation_map = read_map(boto3.client("ssm"), stack.map_parameter)
     if isinstance(rotation_map, Problem):
-        return [], [rotation_map]
+        return [], {THE_MAP: [rotation_map]}
     triggers, mirrors = rotation_map.triggers, rotation_map.mirrors
     problems = of_map(triggers, mirrors, stack.schedule_trigger, enabled=schedule.enabled)
     dry_runs = DryRuns(boto3.client("lambda", config=CLIENT_CONFIG), stack.dispatch, stack.hook)
-    return list(Survey(stack, dry_runs, schedule.period, now).rows(rotation_map)), problems
+    survey = Survey(stack, dry_runs, schedule.period, now)
+    rows = list(survey.rows(rotation_map))
+    return rows, {THE_MAP: problems, **survey.access(rows)}
 
 
-def show(console: Console, trigger: str, schedule: Schedule, rows: Sequence[Row], about_map: Sequence[Problem]) -> int:
+def show(console: Console, trigger: str, schedule: Schedule, rows: Sequence[Row], beside: Problems) -> int:
     """Print what was found; return how many problems there are."""
     state = "on" if schedule.enabled else "off"
     when = f"{schedule.expression}, {schedule.timezone}, {schedule.rhythm}"
     _line(console, f"The schedule names {trigger}: {when}. It is {state}.")
     if rows:
         console.print(_table(rows))
-    problems = {each: ["the rotation map"] for each in about_map}
-    for row in rows:
-        for each in row.problems:
-            problems.setdefault(each, []).append(f"{row.of}: {row.rotation}" if row.rotation else row.of)
+    problems: dict[Problem, list[str]] = {}
+    of_rows = ((f"{row.of}: {row.rotation}" if row.rotation else row.of, row.problems) for row in rows)
+    for subject, found in (*beside.items(), *of_rows):
+        for each in found:
+            problems.setdefault(each, []).append(subject)
     for problem, subjects in problems.items():
         more = [f"{len(subjects) - SUBJECTS} more"] if len(subjects) > SUBJECTS else []
         whose = ", ".join([*map(one_line, subjects[:SUBJECTS]), *more])
@@ -138,7 +151,8 @@ def show(console: Console, trigger: str, schedule: Schedule, rows: Sequence[Row]
         _line(console, "✓ Nothing stands in the way.", "green")
         if not schedule.enabled:
             _line(console, "Next: switch the schedule on, by deploying with ScheduleState=ENABLED.")
-    _line(console, NOT_ASKED, "dim")
+    unasked = " and ".join(name for name in ASKED_ABOUT_ACCESS if name not in beside)
+    _line(console, NOT_ASKED.format(NOT_LET_IN.format(unasked) if unasked else ""), "dim")
     return len(problems)
 
 
@@ -177,11 +191,11 @@ def main() -> int:
         with console.status("Asking the deployed functions"):
             stack = find(name)
             schedule = read_schedule(boto3.client("scheduler"), stack.schedule, now)
-            rows, about_map = survey(stack, schedule, now)
+            rows, beside = survey(stack, schedule, now)
     except (PreflightError, OutdatedError, BotoCoreError, ClientError) as error:
         print(one_line(str(error)), file=sys.stderr)
         return 2
-    return 1 if show(console, stack.schedule_trigger, schedule, rows, about_map) else 0
+    return 1 if show(console, stack.schedule_trigger, schedule, rows, beside) else 0
 
 
 if __name__ == "__main__":

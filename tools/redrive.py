@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from rotator.instant import format_instant, instant_at, parse_instant
 from rotator.triggers import Trigger, read_trigger
+from tools.one_line import one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -32,8 +33,6 @@ HOLD_SECONDS = 900
 
 # Longer than the function may run, so that its answer is heard; one that is not heard changes nothing.
 CLIENT_CONFIG = Config(read_timeout=70, retries={"mode": "standard", "total_max_attempts": 3})
-
-_MAXIMUM_LENGTH = 800
 
 
 class RedriveError(Exception):
@@ -87,7 +86,7 @@ class Replay:
 
     def __str__(self) -> str:
         """One line, whatever the texts hold."""
-        return _one_line(f"{self.what}  {self.result}")
+        return one_line(f"{self.what}  {self.result}")
 
 
 class Redrive:
@@ -189,7 +188,7 @@ def main() -> int:
         redrive = connect(arguments.stack)
         held = redrive.held_elsewhere()
     except (RedriveError, BotoCoreError, ClientError) as error:
-        print(_one_line(str(error)), file=sys.stderr)
+        print(one_line(str(error)), file=sys.stderr)
         return 2
     if held:
         print(f"held by another run, or by one that was killed: {held}; run it again in {HOLD_SECONDS // 60} minutes")
@@ -205,7 +204,7 @@ def _tell(redrive: Redrive, *, dry: bool) -> int:
                 print(replay, flush=True)
                 replays.append(replay)
         except (BotoCoreError, ClientError) as error:
-            print(_one_line(f"the run ended early, run it again: {error}"), file=sys.stderr)
+            print(one_line(f"the run ended early, run it again: {error}"), file=sys.stderr)
             return 1
     left = sum(not replay.done for replay in replays)
     print(f"{len(replays) - left} {'to replay' if dry else 'replayed'}, {left} left in UndeliveredTriggers")
@@ -221,12 +220,6 @@ def _error_message(message: "MessageTypeDef") -> str:
 def _message(payload: object) -> str:
     """What a function said when it failed, as Lambda passes it on."""
     return str(payload.get("errorMessage") or "") if isinstance(payload, dict) else ""
-
-
-def _one_line(text: str) -> str:
-    """Cut a text, and show what would move the cursor as an escape: it may come from outside."""
-    cut = text if len(text) <= _MAXIMUM_LENGTH else text[:_MAXIMUM_LENGTH] + "…"
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in cut)
 
 
 def _arguments() -> argparse.Namespace:

@@ -10,8 +10,11 @@ from rotator.rotation_map import RotationMap
 from rotator.secret_arn import secret_name
 from tools import judgement
 from tools.dry_runs import DryRuns, Failure, Report
-from tools.judgement import Problem
+from tools.judgement import UNREADABLE, Problem
 from tools.schedule_period import UnknownPeriodError, shortest_period
+
+# Nobody else invokes these by hand.
+ASKED_ABOUT_ACCESS = ("rotate", "audit")
 
 NO_HOOK = Problem(
     "the map has mirrors, and the stack has no hook that keeps them",
@@ -21,7 +24,10 @@ NO_HOOK = Problem(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One rotation of `of`, a trigger or a secret; or `of` itself, where a dry run had no answer. Texts are as told."""
+    """One rotation of `of`, a trigger or a secret; or `of` itself, where a dry run had no answer. Texts are as told.
+
+    `rotation` is its name, or its id where it cannot be read.
+    """
 
     of: str
     decision: str
@@ -33,6 +39,8 @@ class Row:
     auto_rotation: str = ""
     mirror: str = ""
     problems: Sequence[Problem] = ()
+    rotation_id: str = ""
+    rotation_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,10 @@ class Stack:
 
     dispatch: str
     dispatch_role: str
+    rotate: str
+    rotate_role: str
+    audit: str
+    audit_role: str
     hook: str | None
     hook_role: str
     map_parameter: str
@@ -65,6 +77,31 @@ class Survey:
             yield from self._rotations(trigger, trigger, period)
         for secret_arn in rotation_map.mirrors:
             yield from self._mirror(secret_arn)
+
+    def access(self, rows: Sequence[Row]) -> dict[str, list[Problem]]:
+        """What keeps `rotate` and the audit from a rotation, by their names, for those that could be asked.
+
+        They are asked about one that `dispatch` can read, if there is any.
+        """
+        known = [row for row in rows if row.rotation_id]
+        about = next((row for row in known if row.decision != UNREADABLE), known[0] if known else None)
+        if about is None:
+            return {}
+        functions = zip(
+            ASKED_ABOUT_ACCESS,
+            ((self.stack.rotate, self.stack.rotate_role), (self.stack.audit, self.stack.audit_role)),
+            strict=True,
+        )
+        answers = {name: self._access(*function, about) for name, function in functions}
+        return {name: problems for name, problems in answers.items() if problems is not None}
+
+    def _access(self, function: str, role: str, about: Row) -> list[Problem] | None:
+        answer = self.dry_runs.of_access(function, about.rotation_id, about.rotation_type)
+        if answer is None:
+            return None
+        if isinstance(answer, Failure):
+            return [judgement.of_failure(answer, role)]
+        return [] if answer["readable"] else [judgement.of_unreadable(answer, role)]
 
     def _rotations(self, name: str, trigger: str, period: timedelta | None) -> Iterator[Row]:
         reports = self.dry_runs.of_trigger(trigger)
@@ -98,8 +135,16 @@ class Survey:
 
 def _row(name: str, report: Report) -> Row:
     kind = report["rotation_type"] if report["rotation_type"] != DEFAULT_TYPE else ""
-    row = Row(name, report["decision"], report["reason"], report["rotation_id"], kind)
-    if report["decision"] == "unreadable":
+    row = Row(
+        name,
+        report["decision"],
+        report["reason"],
+        report["rotation_id"],
+        kind,
+        rotation_id=report["rotation_id"],
+        rotation_type=report["rotation_type"],
+    )
+    if report["decision"] == UNREADABLE:
         return row
     user, name = report["user_name"], report["rotation_name"]
     return replace(

@@ -59,6 +59,11 @@ class Selector:
     maximum_age: timedelta | None = None
     guard: GuardOptions | None = GuardOptions()
 
+    def __str__(self) -> str:
+        """What it selects by, as the rotation map says it."""
+        named = {"project": self.project, "environment": self.environment, "path": self.path, "type": self.type}
+        return json.dumps({name: value for name, value in named.items() if value not in (None, DEFAULT_TYPE)})
+
 
 @dataclass(frozen=True, slots=True)
 class RotationState:
@@ -202,7 +207,7 @@ class RotationRequest:
         return cls(
             rotation=MappedRotation(
                 id=parse_rotation_id(fields.get("rotationId"), "rotationId"),
-                type=_type(fields),
+                type=parse_type(fields),
                 minimum_interval=_interval(fields, "minimumIntervalSeconds"),
                 guard=_guard_from_message(fields.get("keyGuard", {})),
             ),
@@ -229,6 +234,17 @@ def parse_rotation_id(value: object, field: str) -> str:
         raise ValueError(f"{field} must be a rotation id (a UUID), not {shown(value)}") from None
 
 
+def parse_type(fields: dict[str, object]) -> str:
+    """Read a rotation's `type`, which becomes part of a path.
+
+    Raises ValueError.
+    """
+    value = _text(fields, "type")
+    if not _TYPE.fullmatch(value):
+        raise ValueError(f"type must be the slug of a rotation type, such as {DEFAULT_TYPE}, not {shown(value)}")
+    return value
+
+
 def _text(fields: dict[str, object], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= MAXIMUM_NAME_LENGTH:
@@ -240,14 +256,6 @@ def _flag(fields: dict[str, object], name: str) -> bool:
     value = fields.get(name, False)
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false, not {shown(value)}")
-    return value
-
-
-def _type(fields: dict[str, object]) -> str:
-    """Read a rotation type, which becomes part of a path."""
-    value = _text(fields, "type")
-    if not _TYPE.fullmatch(value):
-        raise ValueError(f"type must be the slug of a rotation type, such as {DEFAULT_TYPE}, not {shown(value)}")
     return value
 
 

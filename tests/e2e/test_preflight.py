@@ -23,6 +23,7 @@ NewRotation = Callable[..., Rotation]
 
 UNKNOWN = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00ff"
 EMPTY_PROJECT = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0005"
+SOMEBODY_ELSE = "arn:aws:iam::123456789012:role/somebody-else"
 
 
 class Run(NamedTuple):
@@ -283,13 +284,13 @@ def test_whatever_is_wrong_nothing_is_rotated_and_nothing_secret_is_told(deploye
 
 
 @contextmanager
-def not_let_in(deployed: Sandbox) -> Iterator[None]:
-    """Neither machine identity allows the roles of the functions that dry runs ask."""
+def not_let_in(deployed: Sandbox, *roles: str) -> Iterator[None]:
+    """The machine identities do not allow these roles."""
     identities = (deployed.identity, deployed.hook_identity)
     allowed = [identity.allowed_principals for identity in identities]
     try:
-        for identity in identities:
-            identity.allowed_principals = [deployed.stack.outputs["AuditRoleArn"]]
+        for identity, principals in zip(identities, allowed, strict=True):
+            identity.allowed_principals = [SOMEBODY_ELSE, *(set(principals or ()) - set(roles))]
         _restart(deployed)
         yield
     finally:
@@ -300,7 +301,7 @@ def not_let_in(deployed: Sandbox) -> Iterator[None]:
 
 def _restart(deployed: Sandbox) -> None:
     """Forget tokens, and refusals."""
-    for function in ("DispatchFunction", "HookFunction"):
+    for function in ("DispatchFunction", "RotateFunction", "HookFunction", "AuditFunction"):
         deployed.stack.restart(function)
 
 
@@ -311,15 +312,32 @@ def test_functions_that_infisical_does_not_let_in_are_told_with_the_role_to_allo
     ids, secret = [each.id for each in rotations], deployed.hook.add_secret(rotations[0].name, published(rotations[0]))
     deployed.stack.put_map({"triggers": {"weekly": ids}, "mirrors": {secret: ids[0]}})
 
-    with not_let_in(deployed):
+    roles = [deployed.stack.outputs[f"{function}RoleArn"] for function in ("Dispatch", "Rotate", "Hook", "Audit")]
+
+    with not_let_in(deployed, *roles):
         run = preflight(deployed)
 
     assert run.status == 1
-    refused, hooks = run.problems("LoginRefused")
-    assert all(each in refused for each in ids), "told once for all of them"
-    assert f"allow {deployed.stack.outputs['DispatchRoleArn']} as a principal" in refused
-    assert f"allow {deployed.stack.outputs['HookRoleArn']} as a principal" in hooks
+    told = {role: run.problems(f"allow {role} as a principal") for role in roles}
+    assert {role: len(lines) for role, lines in told.items()} == dict.fromkeys(roles, 1)
+    assert all(each in told[roles[0]][0] for each in ids), "told once for all of them"
+    assert len(run.problems("LoginRefused")) == len(roles)
     assert preflight(deployed).status == 0
+
+
+def test_that_rotate_alone_is_not_let_in_is_told_before_the_first_rotation(
+    deployed: Sandbox, new_rotation: NewRotation
+) -> None:
+    rotation, role = new_rotation(is_auto_rotation_enabled=False), deployed.stack.outputs["RotateRoleArn"]
+    deployed.stack.put_map({"triggers": {"weekly": rotation.id}})
+
+    with not_let_in(deployed, role):
+        run = preflight(deployed)
+
+    assert run.status == 1
+    assert run.problems("") == run.problems("rotate: it cannot be read (LoginRefused)")
+    assert run.problems(f"Next: allow {role} as a principal")
+    assert posts_for(deployed, rotation) == 0
 
 
 # ---- the map and the schedule ----------------------------------------------------------------------------------------
@@ -398,8 +416,9 @@ STATEMENTS = {
     "cloudformation:DescribeStacks": "*",
     "scheduler:GetSchedule": "*",
     "ssm:GetParameter": "arn:aws:ssm:*:*:parameter/infisical-rotation/map",
-    "lambda:InvokeFunction": "*",
+    "lambda:InvokeFunction": "arn:aws:lambda:*:*:function:sandbox-DispatchFunction-*",
 }
+EVERY_FUNCTION = "arn:aws:lambda:*:*:function:sandbox-*"
 
 
 def test_who_may_do_these_four_things_may_ask_and_nobody_with_less(
@@ -410,15 +429,20 @@ def test_who_may_do_these_four_things_may_ask_and_nobody_with_less(
     key = deployed.stack.iam.create_access_key(UserName="preflight")["AccessKey"]
     credentials = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
 
-    def allow(*actions: str) -> None:
-        statements = [{"Effect": "Allow", "Action": action, "Resource": STATEMENTS[action]} for action in actions]
+    def allow(allowed: Mapping[str, str]) -> None:
+        statements = [{"Effect": "Allow", "Action": action, "Resource": on} for action, on in allowed.items()]
         policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
         deployed.stack.iam.put_user_policy(UserName="preflight", PolicyName="ask", PolicyDocument=policy)
 
-    allow(*STATEMENTS)
-    assert preflight(deployed, credentials=credentials).status == 0
+    allow({**STATEMENTS, "lambda:InvokeFunction": EVERY_FUNCTION})
+    whole = preflight(deployed, credentials=credentials)
+    assert (whole.status, whole.lines[-1]) == (0, "Not asked: whether the machine identity may rotate.")
+    allow(STATEMENTS)
+    partly = preflight(deployed, credentials=credentials)
+    assert partly.status == 0
+    assert partly.lines[-1].startswith("Not asked: whether Infisical lets rotate and audit in")
     for missing in STATEMENTS:
-        allow(*(action for action in STATEMENTS if action != missing))
+        allow({action: on for action, on in STATEMENTS.items() if action != missing})
         run = preflight(deployed, credentials=credentials)
         assert (run.status, run.lines) == (2, [])
         assert missing in run.errors

@@ -31,7 +31,7 @@ def redrive(deployed: Sandbox, *arguments: str, stack: str = STACK) -> Run:
     run = subprocess.run(
         [sys.executable, "tools/redrive.py", "--stack", stack, *arguments],
         cwd=ROOT,
-        env={**os.environ, **deployed.stack.aws.environment, "PYTHONPATH": "functions"},
+        env={**os.environ, **deployed.stack.aws.environment, "PYTHONPATH": f"{ROOT}{os.pathsep}functions"},
         capture_output=True,
         text=True,
         check=False,

@@ -19,7 +19,7 @@ from tests.unit.fakes import NOW, rotation_id
 from tests.unit.test_judgement import HOOK, ROLE, SECRET, mirror, report, unreadable
 from tools.dry_runs import READ_TIMEOUT_SECONDS, DryRuns, OutdatedError
 from tools.judgement import Problem
-from tools.preflight import SUBJECTS, Schedule, read_schedule, show
+from tools.preflight import SUBJECTS, THE_MAP, Schedule, read_schedule, show
 from tools.survey import Row, Stack, Survey
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
 
 A, B = rotation_id(0xA), rotation_id(0xB)
-DISPATCH = "stack-DispatchFunction"
+DISPATCH, ROTATE, AUDIT = "stack-DispatchFunction", "stack-RotateFunction", "stack-AuditFunction"
 WEEK = timedelta(weeks=1)
 
 
@@ -48,8 +48,10 @@ class FakeLambda:
     def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803 - boto3's names
         event = json.loads(Payload)
         self.invoked.append((FunctionName, event))
-        name = event.get("trigger") or f"hook of {event['SecretId']}"
-        answer = self.answers.get(name, mirror() if FunctionName == HOOK else {"rotations": [report()]})
+        names = {HOOK: f"hook of {event.get('SecretId')}", ROTATE: "rotate", AUDIT: "audit"}
+        others = {HOOK: mirror(), DISPATCH: {"rotations": [report()]}}
+        name = names.get(FunctionName) or event["trigger"]
+        answer = self.answers.get(name, others.get(FunctionName, {"readable": True}))
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer, Failing):
@@ -74,9 +76,18 @@ def rows_of(
 ) -> tuple[list[Row], list[tuple[str, dict[str, Any]]]]:
     """The rows of a map, and what was asked for them."""
     functions = FakeLambda(answers)
+    rotation_map = parse_rotation_map(json.dumps({"triggers": triggers, "mirrors": mirrors}))
+    return list(survey_by(functions, hook, period).rows(rotation_map)), functions.invoked
+
+
+def survey_by(functions: FakeLambda, hook: str | None = HOOK, period: timedelta | None = WEEK) -> Survey:
     stack = Stack(
         dispatch=DISPATCH,
         dispatch_role=ROLE,
+        rotate=ROTATE,
+        rotate_role="rotate-role",
+        audit=AUDIT,
+        audit_role="audit-role",
         hook=hook,
         hook_role="hook-role",
         map_parameter="/map",
@@ -84,9 +95,7 @@ def rows_of(
         schedule_trigger="weekly",
         maximum_age=timedelta(days=35),
     )
-    dry_runs = DryRuns(cast("LambdaClient", functions), DISPATCH, hook)
-    rotation_map = parse_rotation_map(json.dumps({"triggers": triggers, "mirrors": mirrors}))
-    return list(Survey(stack, dry_runs, period, NOW).rows(rotation_map)), functions.invoked
+    return Survey(stack, DryRuns(cast("LambdaClient", functions), DISPATCH, hook), period, NOW)
 
 
 # ---- asking ----------------------------------------------------------------------------------------------------------
@@ -239,6 +248,79 @@ def test_mirrors_of_a_stack_without_a_hook_are_told() -> None:
     assert "MirroredSecretArns" in problem.next_step
 
 
+# ---- those that nobody invokes by hand -------------------------------------------------------------------------------
+
+
+def access(answers: Mapping[str, object], triggers: Mapping[str, object]) -> tuple[dict[str, list[Problem]], list[Any]]:
+    """What keeps them from a rotation, and what they were asked."""
+    functions = FakeLambda(answers)
+    survey = survey_by(functions)
+    rows = list(survey.rows(parse_rotation_map(json.dumps({"triggers": triggers}))))
+    functions.invoked.clear()
+    return survey.access(rows), functions.invoked
+
+
+def test_they_are_asked_about_one_rotation_that_can_be_read() -> None:
+    gone, there = (
+        unreadable("NotFound") | {"rotation_id": A},
+        report(rotation_id=B, rotation_type="postgres-credentials"),
+    )
+
+    problems, asked = access({"weekly": {"rotations": [gone, there]}}, {"weekly": [A, B]})
+
+    assert problems == {"rotate": [], "audit": []}
+    event = {"dryRun": True, "rotationId": B, "type": "postgres-credentials"}
+    assert asked == [(ROTATE, event), (AUDIT, event)]
+
+
+def test_where_none_can_be_read_they_are_asked_all_the_same() -> None:
+    _, asked = access({"weekly": {"rotations": [unreadable("NotFound")]}}, {"weekly": A})
+
+    assert [event["rotationId"] for _, event in asked] == [rotation_id(1)] * 2
+
+
+def test_where_no_rotation_is_known_they_are_not_asked() -> None:
+    failed = Failing({"errorType": "EmptySelectionError", "errorMessage": "stands for no rotation"})
+
+    assert access({"weekly": failed}, {"weekly": {"project": "p"}}) == ({}, [])
+
+
+def test_whom_infisical_does_not_let_in_is_told_with_the_role_to_allow() -> None:
+    refusal = {"readable": False, "reason": "LoginRefused", "explanation": "not let in"}
+
+    problems, _ = access({"rotate": refusal, "audit": refusal}, {"weekly": A})
+
+    for name in ("rotate", "audit"):
+        (problem,) = problems[name]
+        assert problem.what == "it cannot be read (LoginRefused): not let in"
+        assert f"allow {name}-role as a principal" in problem.next_step
+
+
+def test_one_that_fails_is_told_and_the_other_is_asked() -> None:
+    problems, asked = access({"rotate": Failing({"errorType": "SettingsError", "errorMessage": "no URL"})}, {"w": A})
+
+    assert [function for function, _ in asked] == [ROTATE, AUDIT]
+    assert [problem.what for problem in problems["rotate"]] == ["the dry run failed (Settings): no URL"]
+    assert problems["audit"] == []
+
+
+def test_whom_the_caller_may_not_invoke_is_not_asked_and_the_other_is() -> None:
+    problems, asked = access({"rotate": refused("AccessDeniedException", 403)}, {"weekly": A})
+
+    assert [function for function, _ in asked] == [ROTATE, AUDIT]
+    assert problems == {"audit": []}
+
+
+def test_what_else_lambda_refuses_ends_everything() -> None:
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        access({"audit": refused("ResourceNotFoundException", 404)}, {"weekly": A})
+
+
+def test_one_that_knows_no_dry_run_is_not_judged() -> None:
+    with pytest.raises(OutdatedError, match="deploy this version first"):
+        access({"audit": {"RotationsWatched": 1}}, {"weekly": A})
+
+
 # ---- what is shown ---------------------------------------------------------------------------------------------------
 
 OFF = Schedule("cron(0 5 ? * MON *)", "UTC", enabled=False, period=WEEK, rhythm="at least 7 d apart")
@@ -246,11 +328,16 @@ ON = Schedule("cron(0 5 ? * MON *)", "UTC", enabled=True, period=WEEK, rhythm="a
 
 
 def shown(
-    rows: list[Row], about_map: list[Problem] | None = None, schedule: Schedule = OFF, width: int = 200
+    rows: list[Row],
+    about_map: list[Problem] | None = None,
+    schedule: Schedule = OFF,
+    width: int = 200,
+    *,
+    access: Mapping[str, list[Problem]] = {"rotate": [], "audit": []},
 ) -> tuple[int, list[str]]:
     """The number of problems, and the lines."""
     screen = Console(file=StringIO(), width=width, highlight=False)
-    count = show(screen, "weekly", schedule, rows, about_map or [])
+    count = show(screen, "weekly", schedule, rows, {THE_MAP: about_map or [], **access})
     return count, cast("StringIO", screen.file).getvalue().splitlines()
 
 
@@ -270,6 +357,24 @@ def test_where_all_is_well_the_next_step_is_to_switch_the_schedule_on() -> None:
         "✓ Nothing stands in the way.",
         "Next: switch the schedule on, by deploying with ScheduleState=ENABLED.",
     ]
+
+
+def test_what_was_not_asked_is_told() -> None:
+    _, whole = shown([FINE])
+    _, partly = shown([FINE], access={"audit": []})
+    count, hardly = shown([FINE], access={})
+
+    assert whole[-1] == "Not asked: whether the machine identity may rotate."
+    assert partly[-1].startswith("Not asked: whether Infisical lets rotate in (")
+    assert hardly[-1].startswith("Not asked: whether Infisical lets rotate and audit in (")
+    assert count == 0
+
+
+def test_who_is_not_let_in_is_a_problem_of_that_function() -> None:
+    count, lines = shown([FINE], access={"rotate": [UNREAD], "audit": []})
+
+    assert count == 1
+    assert "✗ rotate: it cannot be read (NotFound): gone. Next: correct the id" in lines
 
 
 def test_where_the_schedule_is_on_there_is_no_next_step() -> None:

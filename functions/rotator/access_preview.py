@@ -1,0 +1,26 @@
+"""A dry run of a function that nobody invokes by hand: whether Infisical lets it in and tells it of a rotation."""
+
+from typing import Any
+
+from rotator.errors import InfisicalError
+from rotator.infisical import Infisical
+from rotator.model import MappedRotation, parse_rotation_id, parse_type
+from rotator.rotation import READ_TIMEOUT_SECONDS
+
+
+def preview_access(event: object, infisical: Infisical) -> dict[str, Any] | None:
+    """Read the rotation that {"dryRun": true, "rotationId": "…", "type": "…"} names, and report why it cannot be read.
+
+    Returns None where the event is no dry run. Raises ValueError where it is one of another shape.
+    """
+    if not isinstance(event, dict) or "dryRun" not in event:
+        return None
+    if event.keys() != {"dryRun", "rotationId", "type"} or event["dryRun"] is not True:
+        raise ValueError('a dry run is {"dryRun": true, "rotationId": "…", "type": "…"}, and no more')
+    rotation = MappedRotation(parse_rotation_id(event["rotationId"], "rotationId"), parse_type(event))
+    report = {"dry_run": True, "rotation_id": rotation.id}
+    try:
+        infisical.state(rotation, READ_TIMEOUT_SECONDS)
+    except InfisicalError as error:
+        return report | {"readable": False, "reason": error.reason, "explanation": str(error)}
+    return report | {"readable": True}
