@@ -7,7 +7,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from rotator.access_preview import preview_access
-from rotator.aws import client, settled
+from rotator.aws import ClientOnDemand, settled
 from rotator.clock import Deadline
 from rotator.connection import connect
 from rotator.infisical import Infisical
@@ -56,8 +56,10 @@ class Rotate:
 def _rotate() -> Rotate:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = RotateSettings.read(os.environ)
-    sqs = client("sqs")
+    sqs: Any = ClientOnDemand("sqs")  # for what comes back or fails; without it a cold start is a twentieth shorter
     telemetry = Telemetry(settings.common.service, settings.common.log_level)
+    iam = IamClients(time)
+    iam(None)  # its own account's, while the init phase has a whole processor
     return Rotate(
         worker=Worker(
             requests=RequestQueue(sqs, settings.common.requests_queue_url),
@@ -66,7 +68,7 @@ def _rotate() -> Rotate:
             clock=time,
         ),
         infisical=connect(settings.common.infisical, time),
-        decide=KeyGuard(IamClients(time), settings.common.minimum_interval, settings.grace_period, time).decide,
+        decide=KeyGuard(iam, settings.common.minimum_interval, settings.grace_period, time).decide,
         telemetry=telemetry,
         clock=time,
     )

@@ -3,7 +3,7 @@
 import gc
 import threading
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from botocore.config import Config
@@ -31,6 +31,16 @@ def client(service: str, **credentials: Any) -> Any:  # noqa: ANN401 - one of ma
     """Make a client, with the function's own credentials unless told. Several threads may use it, and this."""
     with _making:
         return session().create_client(service, config=CLIENT_CONFIG, **credentials)
+
+
+class ClientOnDemand:
+    """A client that is made for its first call, where a function mostly needs none."""
+
+    def __init__(self, service: str) -> None:
+        self._made = cache(partial(client, service))
+
+    def __getattr__(self, method: str) -> Any:  # noqa: ANN401 - whichever it is
+        return getattr(self._made(), method)
 
 
 def settled() -> None:
