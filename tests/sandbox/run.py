@@ -3,20 +3,20 @@
 import argparse
 import json
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rotator.telemetry import Metric
 from tests.sandbox.deployment import build, wait_until
 from tests.sandbox.embedded_aws import ROOT, forget_own_accounts
 from tests.sandbox.sandbox import Sandbox, sandbox
+from tests.sandbox.screen import screen, step, tell
 from tests.sandbox.standin.rotations import Rotation
 
 DEFAULT_EVENT = ROOT / "events" / "scheduler-input.json"
@@ -41,13 +41,13 @@ def main() -> int:
     except (OSError, ValueError) as error:
         print(f"{arguments.event} is no event: {error}", file=sys.stderr)
         return 2
-    console = Console(highlight=False)
+    console = screen()
     try:
         problems = _run(console, arguments.event, event, 2 if arguments.twice else 1)
     except (RuntimeError, TimeoutError) as error:
         problems = [str(error)]
     for problem in problems:
-        console.print(f"[bold red]✗[/] {problem}", soft_wrap=True)
+        tell(console, problem)
     return 1 if problems else 0
 
 
@@ -124,14 +124,16 @@ def _problems(here: Sandbox, before: list[Before]) -> list[str]:
 def _show(console: Console, here: Sandbox, before: list[Before], deliveries: int) -> None:
     dispatched = [end for end in here.stack.ends_of_triggers() if end["message"] == "trigger dispatched"]
     for trigger, occurred_at in {(end["trigger"], end["occurred_at"]) for end in dispatched}:
-        console.print(f"\nTrigger [bold]{trigger}[/], occurred {occurred_at}, delivered {deliveries} x")
+        console.print(
+            f"\nTrigger [bold]{escape(trigger)}[/], occurred {occurred_at}, delivered {deliveries} x", soft_wrap=True
+        )
     known = {each.rotation.id: each for each in before}
     table = Table("Rotation", "Outcome", "Old key → new key", "Took", box=SIMPLE)
     for end in here.stack.outcomes():
         each = known.get(end.get("rotation_id", ""))
         rotated = end["outcome"] == "rotated"
         table.add_row(
-            end["rotation_name"] or end.get("rotation_id", "?"),
+            escape(end["rotation_name"] or end.get("rotation_id", "?")),
             "rotated" if rotated else f"{end['outcome']}: {end['reason']}",
             f"{each.key} →\n{here.published_key(each.rotation)}" if each and rotated else "",
             f"{end['duration_seconds']:.2f} s",
@@ -144,15 +146,6 @@ def _show(console: Console, here: Sandbox, before: list[Before], deliveries: int
 
 def _shown(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
-
-
-@contextmanager
-def step(console: Console, what: str) -> Iterator[None]:
-    """Say what is being done, and how long it took."""
-    console.print(f"{what} ... ", end="")
-    started = time.monotonic()
-    yield
-    console.print(f"[dim]{time.monotonic() - started:.1f} s[/]")
 
 
 if __name__ == "__main__":

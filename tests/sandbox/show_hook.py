@@ -6,12 +6,13 @@ from contextlib import ExitStack
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tests.sandbox.deployment import build
 from tests.sandbox.embedded_aws import forget_own_accounts
-from tests.sandbox.run import step
 from tests.sandbox.sandbox import Sandbox, sandbox
+from tests.sandbox.screen import screen, step, tell
 from tests.sandbox.secret_rotation import Labels, RotationResult
 
 USER = "payments-deployer"
@@ -20,13 +21,13 @@ USER = "payments-deployer"
 def main() -> int:
     """Return the exit status: 0 where the secret got a fresh key, and the previous one still works."""
     forget_own_accounts()
-    console = Console(highlight=False)
+    console = screen()
     try:
         problems = _run(console)
     except (RuntimeError, TimeoutError) as error:
         problems = [str(error)]
     for problem in problems:
-        console.print(f"[bold red]✗[/] {problem}", soft_wrap=True)
+        tell(console, problem)
     return 1 if problems else 0
 
 
@@ -62,7 +63,7 @@ def _run(console: Console) -> list[str]:
 def _show(console: Console, here: Sandbox, result: RotationResult) -> None:
     table = Table("Step", "Staging labels before", "after", "", box=SIMPLE)
     for each in result.steps:
-        mark = "[green]✓[/]" if each.error is None else f"[red]{each.error}[/]"
+        mark = "[green]✓[/]" if each.error is None else f"[red]{escape(each.error)}[/]"
         table.add_row(each.step, _labels(each.before), _labels(each.after), mark)
     console.print(table)
     names: Mapping[str, float] = here.stack.metrics()

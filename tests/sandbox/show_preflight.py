@@ -12,8 +12,8 @@ from rich.console import Console
 
 from tests.sandbox.deployment import STACK, build
 from tests.sandbox.embedded_aws import ROOT, forget_own_accounts
-from tests.sandbox.run import step
 from tests.sandbox.sandbox import LONG_AGO, Sandbox, sandbox
+from tests.sandbox.screen import screen, step, tell
 
 PROBLEMS_FOUND = 1
 
@@ -21,11 +21,11 @@ PROBLEMS_FOUND = 1
 def main() -> int:
     """Return the exit status: 0 where the preflight found what is wrong with the sample."""
     forget_own_accounts()
-    console = Console(highlight=False)
+    console = screen()
     try:
         status = _run(console)
     except (RuntimeError, TimeoutError) as error:
-        console.print(f"[bold red]✗[/] {error}", soft_wrap=True)
+        tell(console, error)
         return 1
     return 0 if status == PROBLEMS_FOUND else 1
 
