@@ -14,6 +14,7 @@ import json
 from typing import Any
 
 import httpx
+from botocore.exceptions import ClientError
 
 from rotator.shown import readable
 
@@ -87,8 +88,12 @@ class InvalidAnswerError(UncertainError):
 
 
 def reason_of(error: Exception) -> str:
-    """A short name for logs and metrics, of whatever error."""
-    return error.reason if isinstance(error, InfisicalError) else type(error).__name__.removesuffix("Error")
+    """A short name for logs and metrics, of whatever error; of AWS's, its own."""
+    if isinstance(error, InfisicalError):
+        return error.reason
+    if isinstance(error, ClientError):
+        return error.response["Error"]["Code"]
+    return type(error).__name__.removesuffix("Error")
 
 
 def raise_for_error(response: httpx.Response) -> None:

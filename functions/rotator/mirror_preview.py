@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rotator.errors import MAXIMUM_TEXT_LENGTH, InfisicalError
+from rotator.errors import MAXIMUM_TEXT_LENGTH, InfisicalError, reason_of
 from rotator.infisical import Infisical
 from rotator.mirror import MirrorError, key_in
 from rotator.model import AccessKey, Mirror
@@ -44,7 +44,7 @@ def preview_mirror(
         state = _state(_value(secrets, secret_arn), mirror, published)
     except (BotoCoreError, ClientError) as error:
         explanation = str(error)[:MAXIMUM_TEXT_LENGTH]
-        unreadable.append({"what": "secret", "reason": _code(error), "explanation": explanation})
+        unreadable.append({"what": "secret", "reason": reason_of(error), "explanation": explanation})
     return report | {"state": state, "unreadable": unreadable}
 
 
@@ -76,7 +76,3 @@ def _state(value: str | None, mirror: Mirror, published: AccessKey | None) -> Mi
     if published is None:
         return MirrorState.UNKNOWN
     return MirrorState.IN_STEP if held == published else MirrorState.LAGS
-
-
-def _code(error: BotoCoreError | ClientError) -> str:
-    return error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__

@@ -657,7 +657,7 @@ def test_an_identity_that_is_not_let_in_is_told() -> None:
     ("error", "reason"),
     [
         (refused("AccessDeniedException"), "AccessDeniedException"),
-        (EndpointConnectionError(endpoint_url="https://secretsmanager"), "EndpointConnectionError"),
+        (EndpointConnectionError(endpoint_url="https://secretsmanager"), "EndpointConnection"),
     ],
     ids=["denied", "unreachable"],
 )

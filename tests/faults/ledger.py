@@ -40,7 +40,7 @@ FAILURES = ("refused", "failed", "unconfirmed")
 
 # All that may keep dispatch, or a step of the hook, from its work. Anything else is a bug.
 DISTURBED = frozenset({"Unreachable", "Uncertain", "RateLimited", "InvalidAnswer", "UndeliveredRequests"})
-REASONS = {"trigger refused": DISTURBED, "hook step failed": DISTURBED | {"Mirror", "Client", "EndpointConnection"}}
+REASONS = {"trigger refused": DISTURBED, "hook step failed": DISTURBED | {"Mirror", "Throttling", "EndpointConnection"}}
 
 
 class Told(io.StringIO):

@@ -4,6 +4,7 @@ import json
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from rotator.errors import (
     capped_text,
     json_object,
     raise_for_error,
+    reason_of,
 )
 
 IN_PROGRESS = "A rotation is already in progress for this secret"
@@ -174,3 +176,20 @@ def test_an_answer_that_is_no_object_is_invalid(body: str) -> None:
 @given(st.dictionaries(st.text(), st.integers()))
 def test_an_answer_that_is_an_object_is_read(fields: dict[str, int]) -> None:
     assert json_object(httpx.Response(200, content=json.dumps(fields).encode())) == fields
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UnreachableError("no connection"), "Unreachable"),
+        (
+            ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetParameter"),
+            "AccessDeniedException",
+        ),
+        (EndpointConnectionError(endpoint_url="https://ssm"), "EndpointConnection"),
+        (ValueError("x"), "Value"),
+    ],
+    ids=["Infisical's", "AWS's", "of the way to AWS", "any"],
+)
+def test_every_error_has_a_short_name(error: Exception, reason: str) -> None:
+    assert reason_of(error) == reason
