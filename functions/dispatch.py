@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from rotator.aws import CLIENT_CONFIG, parameter_reader, settled
+from rotator.aws import CLIENT_CONFIG, ClientOnDemand, parameter_reader, settled
 from rotator.connection import connect
 from rotator.errors import reason_of
 from rotator.infisical import Infisical
@@ -71,7 +71,8 @@ class Dispatch:
                 previews = list(pool.map(self.preview, requests, states))
             self.telemetry.logger.info("trigger previewed", **summary)
             return summary | {"dry_run": True, "rotations": previews}
-        self.requests.send(requests)
+        # Who asks again, once what stood in the way is cured, wants another answer than that to the same request.
+        self.requests.send(requests, occurrence=correlation_id if trigger.direct else "")
         summary["requests"] = len(requests)
         self.telemetry.logger.info("trigger dispatched", **summary)
         return summary
@@ -98,7 +99,8 @@ def _dispatch() -> Dispatch:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = DispatchSettings.read(os.environ)
     common, grace_period = settings.mapped.common, settings.grace_period
-    guard = KeyGuard(IamClients(time), common.minimum_interval, grace_period, time)
+    own_iam: Any = ClientOnDemand("iam")  # for dry runs
+    guard = KeyGuard(IamClients(own_iam, time), common.minimum_interval, grace_period, time)
     return Dispatch(
         read_map=parameter_reader(settings.mapped.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(common.infisical, time),

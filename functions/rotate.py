@@ -7,7 +7,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from rotator.access_preview import preview_access
-from rotator.aws import ClientOnDemand, settled
+from rotator.aws import ClientOnDemand, client, settled
 from rotator.clock import Deadline
 from rotator.connection import connect
 from rotator.infisical import Infisical
@@ -58,8 +58,7 @@ def _rotate() -> Rotate:
     settings = RotateSettings.read(os.environ)
     sqs: Any = ClientOnDemand("sqs")  # for what comes back or fails; without it a cold start is a twentieth shorter
     telemetry = Telemetry(settings.common.service, settings.common.log_level)
-    iam = IamClients(time)
-    iam(None)  # its own account's, while the init phase has a whole processor
+    clients = IamClients(client("iam"), time)
     return Rotate(
         worker=Worker(
             requests=RequestQueue(sqs, settings.common.requests_queue_url),
@@ -68,7 +67,7 @@ def _rotate() -> Rotate:
             clock=time,
         ),
         infisical=connect(settings.common.infisical, time),
-        decide=KeyGuard(iam, settings.common.minimum_interval, settings.grace_period, time).decide,
+        decide=KeyGuard(clients, settings.common.minimum_interval, settings.grace_period, time).decide,
         telemetry=telemetry,
         clock=time,
     )

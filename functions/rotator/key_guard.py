@@ -77,35 +77,48 @@ class KeyGuard:
 
 
 class IamClients:
-    """IAM of the function's own account, or as a role of another; each client is made once for a while.
+    """IAM of the function's own account, or as a role of another. Nobody waits for another one's role."""
 
-    So is a failure to become a role, or where STS hangs, each of a batch would wait for it after the other.
-    """
-
-    def __init__(self, clock: "Clock") -> None:
+    def __init__(self, own: "IAMClient", clock: "Clock") -> None:
+        self._own = own
         self._clock = clock
-        self._lock = threading.Lock()
-        self._made: dict[str | None, tuple[IAMClient | Exception, float]] = {}
+        self._mutex = threading.Lock()
+        self._roles: dict[str, _AssumedRole] = {}
 
     def __call__(self, role: str | None) -> "IAMClient":
         """Raise what assuming the role raises."""
+        if role is None:
+            return self._own
+        with self._mutex:
+            assumed = self._roles.setdefault(role, _AssumedRole(role, self._clock))
+        return assumed.iam()
+
+
+class _AssumedRole:
+    """IAM as a role: the client is made once for a while.
+
+    So is a failure to become the role, or where STS hangs, each of a batch would wait for it after the other.
+    """
+
+    def __init__(self, role: str, clock: "Clock") -> None:
+        self._role = role
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._made: IAMClient | Exception | None = None
+        self._good_until = 0.0
+
+    def iam(self) -> "IAMClient":
         with self._lock:
-            made, good_until = self._made.get(role, (None, 0.0))
-            if made is None or self._clock.time() > good_until:
+            if self._made is None or self._clock.time() > self._good_until:
                 try:
-                    made, seconds = _open(role), ROLE_SECONDS
+                    self._made, seconds = client("iam", **_credentials_of(self._role)), ROLE_SECONDS
                 except (BotoCoreError, ClientError) as error:
-                    made, seconds = error, FAILURE_SECONDS
-                self._made[role] = made, self._clock.time() + seconds
+                    self._made, seconds = error, FAILURE_SECONDS
+                self._good_until = self._clock.time() + seconds
+            made = self._made
         if isinstance(made, Exception):
             raise made
         return made
-
-
-def _open(role: str | None) -> "IAMClient":
-    credentials = _credentials_of(role) if role else {}
-    iam: IAMClient = client("iam", **credentials)
-    return iam
 
 
 def _credentials_of(role: str) -> dict[str, str]:

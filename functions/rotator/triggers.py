@@ -36,7 +36,7 @@ class UnsupportedEventError(ValueError):
 class Trigger:
     """One occurrence of a trigger that the rotation map may know by `name`, or by `alias` where it has two names.
 
-    A secret's name is its ARN, its alias what people call it. A direct invocation may ask for `only` some of the
+    A secret's name is its ARN, its alias what people call it. A `direct` invocation may ask for `only` some of the
     trigger's rotations, by their ids; that it be `forced`; or for a `dry_run`.
     """
 
@@ -46,6 +46,7 @@ class Trigger:
     forced: bool = False
     dry_run: bool = False
     alias: str = ""
+    direct: bool = False
 
 
 def read_trigger(event: object, now: datetime) -> Trigger:
@@ -98,7 +99,7 @@ def _direct(name: str, options: dict[str, object], now: datetime) -> Trigger:
     if forced and "occurredAt" not in options:
         # Without it each delivery would be an occurrence of its own, and each would rotate.
         raise ValueError("force needs occurredAt, so that a repeated delivery does not rotate again")
-    return Trigger(name, occurred_at, _only(options), forced, dry_run)
+    return Trigger(name, occurred_at, _only(options), forced, dry_run, direct=True)
 
 
 def _only(options: dict[str, object]) -> frozenset[str] | None:

@@ -98,6 +98,33 @@ def test_a_direct_invocation_occurs_now() -> None:
     assert stage.sqs.bodies[0]["occurredAt"] == "2026-11-22T05:00:00.000Z"
 
 
+def deduplicated(stage: Stage, event: object, *correlation_ids: str) -> bool:
+    """Whether SQS takes the requests of these invocations for one."""
+    for correlation_id in correlation_ids:
+        stage.dispatch(event, correlation_id)
+    first, *others = ([entry["MessageDeduplicationId"] for entry in batch] for batch in stage.sqs.batches)
+    return all(other == first for other in others)
+
+
+@pytest.mark.parametrize(
+    "event", [SCHEDULED, {"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", "force": True}]
+)
+def test_a_retry_of_lambda_is_the_same_request(event: object) -> None:
+    assert deduplicated(Stage(), event, "correlation", "correlation")
+
+
+def test_an_event_that_is_delivered_twice_is_the_same_request() -> None:
+    assert deduplicated(Stage(), SCHEDULED, "correlation", "another")
+
+
+@pytest.mark.parametrize("more", [{}, {"force": True}], ids=["", "forced"])
+def test_who_asks_again_for_the_same_moment_is_heard_again(more: dict[str, bool]) -> None:
+    """What stood in the way of the first request may be cured within SQS's five minutes."""
+    event = {"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", **more}
+
+    assert not deduplicated(Stage(), event, "correlation", "another")
+
+
 def test_who_invokes_learns_what_was_sent() -> None:
     assert Stage().dispatch(SCHEDULED, "correlation") == {
         "trigger": "weekly",

@@ -14,7 +14,7 @@ import boto3
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
 
-from rotator.aws import session
+from rotator.aws import client, session
 from rotator.errors import MAXIMUM_TEXT_LENGTH
 from rotator.key_guard import ROLE_SECONDS, IamClients, KeyGuard
 from rotator.model import GuardOptions, MappedRotation, RotationRequest, RotationState, UserKey
@@ -328,19 +328,25 @@ class Aws:
     """STS and IAM on loopback, which hand out credentials and look at the signed ones.
 
     `assumed` are the roles that were assumed, with the names of their sessions; `listed_as` the access key and the
-    session token of each call to IAM. While `refuses`, no role may be assumed.
+    session token of each call to IAM. While `refuses`, no role may be assumed; who assumes the role that it `hangs_for`
+    waits until it may `go_on`.
     """
 
     def __init__(self) -> None:
         self.assumed: list[tuple[str, str]] = []
         self.listed_as: list[tuple[str, str | None]] = []
         self.refuses = False
+        self.hangs_for: str | None = None
+        self.hanging, self.go_on = threading.Event(), threading.Event()
 
     def answer(self, call: dict[str, list[str]], key: str, token: str | None) -> tuple[int, str]:
         if call["Action"] == ["ListAccessKeys"]:
             self.listed_as.append((key, token))
             return 200, LISTED
         assert call["Action"] == ["AssumeRole"]
+        if call["RoleArn"] == [self.hangs_for]:
+            self.hanging.set()
+            self.go_on.wait(10)
         self.assumed.append((call["RoleArn"][0], call["RoleSessionName"][0]))
         return (403, REFUSED) if self.refuses else (200, ASSUMED.format(key=ROLES_KEY, token=len(self.assumed)))
 
@@ -389,13 +395,13 @@ def list_keys(client: "IAMClient") -> None:
 
 
 def test_without_a_role_iam_is_asked_with_the_functions_own_credentials(aws: Aws) -> None:
-    list_keys(IamClients(VirtualClock())(None))
+    list_keys(IamClients(client("iam"), VirtualClock())(None))
 
     assert (aws.assumed, aws.listed_as) == ([], [(OWN_KEY, None)])
 
 
 def test_with_a_role_iam_is_asked_with_the_roles_credentials(aws: Aws) -> None:
-    list_keys(IamClients(VirtualClock())(ROLE))
+    list_keys(IamClients(client("iam"), VirtualClock())(ROLE))
 
     assert aws.assumed == [(ROLE, "key-guard")]
     assert aws.listed_as == [(ROLES_KEY, "1")]
@@ -403,7 +409,7 @@ def test_with_a_role_iam_is_asked_with_the_roles_credentials(aws: Aws) -> None:
 
 def test_a_role_is_assumed_once_for_half_an_hour_which_is_half_of_what_its_credentials_last(aws: Aws) -> None:
     clock = VirtualClock()
-    clients = IamClients(clock)
+    clients = IamClients(client("iam"), clock)
 
     list_keys(clients(ROLE))
     clock.sleep(ROLE_SECONDS)
@@ -416,7 +422,7 @@ def test_a_role_is_assumed_once_for_half_an_hour_which_is_half_of_what_its_crede
 
 
 def test_each_role_has_its_own_client(aws: Aws) -> None:
-    clients = IamClients(VirtualClock())
+    clients = IamClients(client("iam"), VirtualClock())
     other = ROLE.replace("210987654321", "345678901234")
 
     for role in (ROLE, other, None, ROLE, other, None):
@@ -427,7 +433,7 @@ def test_each_role_has_its_own_client(aws: Aws) -> None:
 
 
 def test_rotations_that_are_worked_at_the_same_time_assume_their_role_once(aws: Aws) -> None:
-    clients = IamClients(VirtualClock())
+    clients = IamClients(client("iam"), VirtualClock())
     together = threading.Barrier(10)
 
     def open_iam(_: int) -> "IAMClient":
@@ -441,9 +447,25 @@ def test_rotations_that_are_worked_at_the_same_time_assume_their_role_once(aws: 
     assert len(set(map(id, opened))) == 1
 
 
+def test_nobody_waits_for_the_role_of_another(aws: Aws) -> None:
+    clients = IamClients(client("iam"), VirtualClock())
+    aws.hangs_for, other = ROLE, ROLE.replace("210987654321", "345678901234")
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(clients, ROLE)
+        assert aws.hanging.wait(10)
+        for role in (None, other):
+            list_keys(clients(role))
+        assert not waiting.done()
+        aws.go_on.set()
+        list_keys(waiting.result())
+
+    assert len(aws.listed_as) == 3
+
+
 def test_a_role_that_is_refused_is_tried_again_after_a_minute(aws: Aws) -> None:
     clock = VirtualClock()
-    clients = IamClients(clock)
+    clients = IamClients(client("iam"), clock)
     aws.refuses = True
     with pytest.raises(ClientError, match="AssumeRole operation: not you"):
         clients(ROLE)

@@ -108,7 +108,7 @@ def test_what_is_forced_without_a_time_is_not_given_one() -> None:
 def test_what_is_forced_at_a_time_stays_forced_at_that_time() -> None:
     event = {"trigger": "weekly", "force": True, "occurredAt": format_instant(OCCURRED_AT)}
 
-    assert unwrap(json.dumps(event), SENT_AT, NOW).trigger == Trigger("weekly", OCCURRED_AT, forced=True)
+    assert unwrap(json.dumps(event), SENT_AT, NOW).trigger == Trigger("weekly", OCCURRED_AT, forced=True, direct=True)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_schedules_input_names_trigger_and_time() -> None:
 
 
 def test_a_direct_invocation_occurs_now() -> None:
-    assert read_trigger({"trigger": "weekly"}, NOW) == Trigger("weekly", NOW)
+    assert read_trigger({"trigger": "weekly"}, NOW) == Trigger("weekly", NOW, direct=True)
 
 
 @pytest.mark.parametrize(
@@ -129,23 +129,25 @@ def test_a_custom_event_occurs_when_it_was_put_and_not_when_it_arrives() -> None
 def test_a_direct_invocation_may_say_when_it_occurred() -> None:
     event = {"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z"}
 
-    assert read_trigger(event, NOW) == Trigger("weekly", OCCURRED_AT)
+    assert read_trigger(event, NOW) == Trigger("weekly", OCCURRED_AT, direct=True)
 
 
 def test_a_direct_invocation_may_choose_rotations_in_any_spelling_and_order() -> None:
     event = {"trigger": "weekly", "only": [rotation_id(0xB), rotation_id(0xA).upper(), rotation_id(0xB)]}
 
-    assert read_trigger(event, NOW) == Trigger("weekly", NOW, frozenset({rotation_id(0xA), rotation_id(0xB)}))
+    assert read_trigger(event, NOW) == Trigger(
+        "weekly", NOW, frozenset({rotation_id(0xA), rotation_id(0xB)}), direct=True
+    )
 
 
 def test_a_direct_invocation_may_be_a_dry_run() -> None:
-    assert read_trigger({"trigger": "weekly", "dryRun": True}, NOW) == Trigger("weekly", NOW, dry_run=True)
+    assert read_trigger({"trigger": "weekly", "dryRun": True}, NOW) == Trigger("weekly", NOW, dry_run=True, direct=True)
 
 
 def test_a_direct_invocation_may_force_what_occurred_at_a_time() -> None:
     event = {"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", "force": True}
 
-    assert read_trigger(event, NOW) == Trigger("weekly", OCCURRED_AT, forced=True)
+    assert read_trigger(event, NOW) == Trigger("weekly", OCCURRED_AT, forced=True, direct=True)
 
 
 def test_the_options_of_a_direct_invocation_go_together() -> None:
@@ -157,11 +159,15 @@ def test_the_options_of_a_direct_invocation_go_together() -> None:
         "dryRun": True,
     }
 
-    assert read_trigger(event, NOW) == Trigger("weekly", OCCURRED_AT, frozenset({rotation_id(1)}), True, True)  # noqa: FBT003 - in the order of its fields
+    assert read_trigger(event, NOW) == Trigger(
+        "weekly", OCCURRED_AT, frozenset({rotation_id(1)}), True, True, direct=True
+    )  # noqa: FBT003 - in the order of its fields
 
 
 def test_options_that_are_off_are_as_if_they_were_not_there() -> None:
-    assert read_trigger({"trigger": "weekly", "force": False, "dryRun": False}, NOW) == Trigger("weekly", NOW)
+    assert read_trigger({"trigger": "weekly", "force": False, "dryRun": False}, NOW) == Trigger(
+        "weekly", NOW, direct=True
+    )
 
 
 def test_an_occurrence_five_minutes_ahead_is_a_clock_that_differs() -> None:
