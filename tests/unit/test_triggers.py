@@ -160,8 +160,8 @@ def test_the_options_of_a_direct_invocation_go_together() -> None:
     }
 
     assert read_trigger(event, NOW) == Trigger(
-        "weekly", OCCURRED_AT, frozenset({rotation_id(1)}), True, True, direct=True
-    )  # noqa: FBT003 - in the order of its fields
+        "weekly", OCCURRED_AT, only=frozenset({rotation_id(1)}), forced=True, dry_run=True, direct=True
+    )
 
 
 def test_options_that_are_off_are_as_if_they_were_not_there() -> None:
