@@ -19,6 +19,7 @@ from rotator.queues import RequestQueue
 from rotator.rotation import READ_TIMEOUT_SECONDS
 
 WATCH_SECONDS = 2.0
+SHORTEST_READ_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class FreshKeys:
         self.requests.send([request], occurrence=token)
         while deadline.remaining_seconds() > WATCH_SECONDS:
             deadline.clock.sleep(WATCH_SECONDS)
-            published = self._look(rotation, before)
+            published = self._look(rotation, before, deadline)
             if published is not None and published != current:
                 return published
         raise MirrorError(
@@ -54,12 +55,12 @@ class FreshKeys:
             " Secrets Manager tries again"
         )
 
-    def _look(self, rotation: MappedRotation, before: RotationState) -> AccessKey | None:
+    def _look(self, rotation: MappedRotation, before: RotationState, deadline: Deadline) -> AccessKey | None:
         """The published key once the rotation has happened; what cannot be read now is read again."""
         try:
-            state = self.infisical.state(rotation, READ_TIMEOUT_SECONDS)
+            state = self.infisical.state(rotation, _patience_seconds(deadline))
             if state.committed_after(before):
-                return self.infisical.credentials(rotation, READ_TIMEOUT_SECONDS).published
+                return self.infisical.credentials(rotation, _patience_seconds(deadline)).published
         except InfisicalError as error:
             self.logger.warning("the rotation could not be read", explanation=str(error))
             return None
@@ -77,3 +78,8 @@ class FreshKeys:
             )
         if decision.verdict is Verdict.REFUSE:
             raise MirrorError(f"no rotation is possible: {decision.explanation}")
+
+
+def _patience_seconds(deadline: Deadline) -> float:
+    """So long that whoever waits in vain is still told why."""
+    return max(SHORTEST_READ_SECONDS, min(READ_TIMEOUT_SECONDS, deadline.remaining_seconds()))

@@ -145,8 +145,12 @@ def _mirror(value: str | dict[str, Any]) -> Mirror:
         )
         if name in fields
     }
-    rotation_id, age = parse_rotation_id(fields["id"], "id"), _duration(fields.get("maximumAge"))
-    rotation = MappedRotation(rotation_id, maximum_age=age, guard=_guard(fields))
+    rotation = MappedRotation(
+        parse_rotation_id(fields["id"], "id"),
+        minimum_interval=_duration(fields.get("minimumInterval")),
+        maximum_age=_duration(fields.get("maximumAge")),
+        guard=_guard(fields),
+    )
     mirror = Mirror(rotation, **names)
     if mirror.access_key_id_field == mirror.secret_access_key_field:
         raise RotationMapError(f"the rotation map is wrong: a mirror of {fields['id']} has one field for both values")

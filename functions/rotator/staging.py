@@ -30,7 +30,7 @@ class StagedSecret:
         """Look at a secret. `labels` are the staging labels of each version."""
         secret = client.describe_secret(SecretId=secret_id)
         return cls(
-            client, token, secret["ARN"], secret.get("RotationEnabled", False), secret.get("VersionIdsToStages", {})
+            client, token, secret["ARN"], secret.get("RotationEnabled", True), secret.get("VersionIdsToStages", {})
         )
 
     def is_rotating(self) -> bool:

@@ -23,6 +23,7 @@ class Metric(StrEnum):
     ROTATION_UNCONFIRMED = "RotationUnconfirmed"
     ROTATION_DEFERRED = "RotationDeferred"
     ROTATION_DURATION = "RotationDuration"
+    REQUEST_AGE = "RequestAge"
     UNMAPPED_TRIGGER = "UnmappedTrigger"
     HOOK_STEP_SUCCEEDED = "HookStepSucceeded"
     HOOK_STEP_FAILED = "HookStepFailed"
@@ -37,6 +38,7 @@ class Metric(StrEnum):
 # Everything else is a count.
 _UNITS = {
     Metric.ROTATION_DURATION: MetricUnit.Milliseconds,
+    Metric.REQUEST_AGE: MetricUnit.Seconds,
     Metric.OLDEST_ROTATION_AGE: MetricUnit.Seconds,
 }
 
@@ -58,11 +60,23 @@ class Telemetry:
         serialize = partial(json.dumps, default=str, separators=(",", ":"))
         self.logger = Logger(service=service, level=log_level, stream=self._stream, json_serializer=serialize)
 
-    def count(self, metric: Metric, *, duration_seconds: float | None = None, **properties: str) -> None:
-        """Emit one occurrence of `metric`, with a RotationDuration where it took time; `properties` as in `emit`."""
+    def count(
+        self,
+        metric: Metric,
+        *,
+        duration_seconds: float | None = None,
+        age_seconds: float | None = None,
+        **properties: str,
+    ) -> None:
+        """Emit one occurrence of `metric`, with a RotationDuration where it took time, and a RequestAge where it waits.
+
+        `properties` are as in `emit`.
+        """
         values = {metric: 1.0}
         if duration_seconds is not None:
             values[Metric.ROTATION_DURATION] = duration_seconds * 1000
+        if age_seconds is not None:
+            values[Metric.REQUEST_AGE] = age_seconds
         self.emit(values, **properties)
 
     def emit(self, values: Mapping[Metric, float], **properties: str) -> None:

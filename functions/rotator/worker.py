@@ -41,34 +41,31 @@ FINAL_FAILURES = frozenset({Result.REFUSED, Result.FAILED, Result.UNCONFIRMED})
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One record of an SQS event. `sent_at` and `received_at` are in epoch seconds.
-
-    `received_at` is None for a repeated delivery: SQS tells the moment of the first one alone.
-    """
+    """One record of an SQS event. `first_received_at` is in epoch seconds; SQS tells of no later moment."""
 
     message_id: str
     receipt_handle: str
     body: str
     group: str
     receive_count: int
-    sent_at: float
-    received_at: float | None
+    first_received_at: float
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> "Delivery":
         """Read a record as Lambda delivers it from a FIFO queue."""
         attributes = record["attributes"]
-        receive_count = int(attributes["ApproximateReceiveCount"])
-        first_received_at = int(attributes["ApproximateFirstReceiveTimestamp"]) / 1000
         return cls(
             message_id=record["messageId"],
             receipt_handle=record["receiptHandle"],
             body=record["body"],
             group=attributes["MessageGroupId"],
-            receive_count=receive_count,
-            sent_at=int(attributes["SentTimestamp"]) / 1000,
-            received_at=first_received_at if receive_count == 1 else None,
+            receive_count=int(attributes["ApproximateReceiveCount"]),
+            first_received_at=int(attributes["ApproximateFirstReceiveTimestamp"]) / 1000,
         )
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether it was surely received just now, which only the first delivery of a message tells."""
+        return self.receive_count == 1 and now - self.first_received_at < FRESH_SECONDS
 
 
 class Worker:
@@ -125,11 +122,12 @@ class Worker:
             outcome = Outcome(Result.REFUSED, "InvalidRequest", str(error))
         else:
             outcome = self._ended(ensure, request)
-        if outcome.comes_back and self._clock.time() - delivery.sent_at > MAXIMUM_WAIT_SECONDS:
+        age_seconds = self._age_seconds(delivery)
+        if outcome.comes_back and age_seconds > MAXIMUM_WAIT_SECONDS:
             outcome = _given_up(outcome, delivery)
         duration = self._clock.monotonic() - started
         report = _report(delivery, request, outcome, duration)
-        self._tell(outcome, duration, report)
+        self._tell(outcome, duration, age_seconds, report)
         if outcome.result not in FINAL_FAILURES or outcome.comes_back or self._keep(delivery, report):
             return outcome
         return outcome if outcome.uncertain else Outcome(Result.DEFERRED, "ReportNotKept")
@@ -165,17 +163,21 @@ class Worker:
         Their visibility time-out runs from the moment when they were received, and a throttled function may be
         invoked much later. Only the first delivery of a message tells when that was.
         """
-        now = self._clock.time()
-        if all(each.received_at is not None and now - each.received_at < FRESH_SECONDS for each in group):
+        if all(each.is_fresh(self._clock.time()) for each in group):
             return True
         try:
             self._requests.hold([each.receipt_handle for each in group])
         except Exception:  # they are, or will be, somebody else's
             self._telemetry.logger.exception("the messages could not be held, and are left alone")
+            self._telemetry.emit({Metric.REQUEST_AGE: self._age_seconds(group[0])}, message_id=group[0].message_id)
             return False
         return True
 
-    def _tell(self, outcome: Outcome, duration_seconds: float, report: dict[str, Any]) -> None:
+    def _age_seconds(self, delivery: Delivery) -> float:
+        """For how long a request has come back."""
+        return max(0.0, self._clock.time() - delivery.first_received_at)
+
+    def _tell(self, outcome: Outcome, duration_seconds: float, age_seconds: float, report: dict[str, Any]) -> None:
         log = self._telemetry.logger
         if outcome.result in FINAL_FAILURES:
             level = log.error
@@ -188,6 +190,7 @@ class Worker:
         self._telemetry.count(
             METRICS[outcome.result],
             duration_seconds=duration_seconds if outcome.result is Result.ROTATED else None,
+            age_seconds=age_seconds if outcome.comes_back else None,
             **searchable,
         )
 

@@ -22,7 +22,7 @@ class FakeSecretsManager:
     """One secret. A version that a rotation has just begun has a label and no value."""
 
     value: str | None = None
-    enabled: bool = True
+    enabled: bool | None = True  # None: it is not told
     arn: str = ARN
     exceptions: Exceptions = field(default_factory=Exceptions)
 
@@ -44,7 +44,8 @@ class FakeSecretsManager:
     def describe_secret(self, SecretId: str) -> dict[str, Any]:  # noqa: N803 - boto3's names
         assert SecretId == self.arn
         labels = {version: sorted(labels) for version, labels in self.labels.items() if labels}
-        return {"ARN": self.arn, "RotationEnabled": self.enabled, "VersionIdsToStages": labels}
+        enabled = {} if self.enabled is None else {"RotationEnabled": self.enabled}
+        return {"ARN": self.arn, "VersionIdsToStages": labels, **enabled}
 
     def get_secret_value(self, SecretId: str, VersionId: str = "", VersionStage: str = "") -> dict[str, Any]:  # noqa: N803 - boto3's names
         assert SecretId == self.arn

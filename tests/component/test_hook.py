@@ -22,7 +22,7 @@ from rotator.rotation import Result
 from rotator.rotation_map import UnmappedSecretError
 from tests.component.secrets_manager import ARN, FakeSecretsManager, run_steps
 from tests.component.world import MINIMUM_INTERVAL, START, World
-from tests.sandbox.standin.faults import Fails, Point
+from tests.sandbox.standin.faults import Fails, Point, Slow
 from tests.unit.fakes import Observed
 
 HOOK_SECONDS = 295.0
@@ -311,6 +311,28 @@ def unguarded(world: World) -> dict[str, object]:
     return {"id": world.rotation.id, "keyGuard": False}
 
 
+def test_the_mirrors_own_interval_counts() -> None:
+    here = stage(mirror=lambda world: {"id": world.rotation.id, "minimumInterval": "8 days"})
+
+    with pytest.raises(MirrorError, match="another rotation is allowed from 2026-11-17"):
+        here.rotate()
+
+    assert here.world.posts == 0
+
+
+def test_who_waits_in_vain_is_told_why_though_infisical_hangs_at_the_end() -> None:
+    here, seconds = stage(), 300.0
+    here.queue.asleep = True
+    began = here.world.clock.monotonic()
+    here.world.server.faults.add_read(here.world.rotation.id, Slow(0), Slow(0), *[Slow(60)] * 40)
+    event = {"Step": "createSecret", "SecretId": ARN, "ClientRequestToken": here.secrets.begin()}
+
+    with pytest.raises(MirrorError, match=r"RotationRequests\.fifo"):
+        here.hook(event, seconds)
+
+    assert here.world.clock.monotonic() - began < seconds
+
+
 def test_after_a_failure_without_key_guard_a_person_has_to_look() -> None:
     here = stage(mirror=unguarded)
     here.world.server.faults.add(here.world.rotation.id, Fails(Point.BEFORE, message="no such luck"))
@@ -450,6 +472,16 @@ def test_the_guard_refuses_what_secrets_manager_is_not_rotating() -> None:
         here.rotate()
 
     assert here.world.posts == 0
+
+
+def test_a_secret_that_does_not_say_whether_it_is_rotated_is_believed_its_labels() -> None:
+    """Secrets Manager may leave it out, while it tests a hook that is being attached."""
+    here = stage()
+    here.secrets.enabled = None
+
+    here.rotate()
+
+    assert here.mirrored["accessKeyId"] == here.world.published_key
 
 
 def test_a_secret_that_the_map_does_not_know_is_refused() -> None:

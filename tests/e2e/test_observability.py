@@ -35,7 +35,7 @@ AWS_METRICS = {
 NO_FAILURES = {
     Metric.ROTATION_SUCCEEDED,
     Metric.ROTATION_SKIPPED,
-    Metric.ROTATION_DEFERRED,  # nothing was done; OldestRequest tells when it lasts
+    Metric.ROTATION_DEFERRED,  # nothing was done; RequestAge tells when it lasts
     Metric.ROTATION_DURATION,
     Metric.HOOK_STEP_SUCCEEDED,
     Metric.ROTATIONS_WATCHED,
@@ -68,12 +68,28 @@ def emitted(deployed: Sandbox, run: Run) -> dict[Watched, float]:
     deployed.hook.rotations.rotate(arn)
     stack.invoke({"trigger": "weekly", "only": [overdue.id]})  # too soon
     outcomes_of(deployed, overdue, count=2)
+    _deliver_what_comes_back(deployed, since=datetime.now(UTC) - timedelta(hours=3))
     largest: dict[Watched, float] = {}
     for line in stack.dispatch_logs() + stack.rotate_logs() + stack.hook_logs() + stack.audit_logs():
         for identity, value in _identified(line):
             largest[identity] = max(largest.get(identity, value), value)
     stack.take("FailedRotationsUrl")
     return largest
+
+
+def _deliver_what_comes_back(deployed: Sandbox, since: datetime) -> None:
+    """A request that the queue does not have any more, and that therefore cannot be held."""
+    milliseconds = str(int(since.timestamp() * 1000))
+    attributes = {
+        "ApproximateReceiveCount": "10",
+        "ApproximateFirstReceiveTimestamp": milliseconds,
+        "SentTimestamp": milliseconds,
+        "MessageGroupId": "gone",
+    }
+    record = {"messageId": "gone", "receiptHandle": "gone", "body": "", "attributes": attributes}
+    deployed.stack.lambda_.invoke(
+        FunctionName=deployed.stack.outputs["RotateFunctionName"], Payload=json.dumps({"Records": [record]}).encode()
+    )
 
 
 def _published(rotation: Rotation) -> dict[str, str]:
@@ -138,6 +154,7 @@ def test_every_emitted_failure_has_an_alarm(emitted: dict[Watched, float], alarm
         "UnreadableRotationsAlarm",
         "UnmappedTriggerAlarm",
         "HookStepFailedAlarm",
+        "RequestAgeAlarm",
     ],
 )
 def test_the_fault_that_should_raise_an_alarm_crosses_its_threshold(

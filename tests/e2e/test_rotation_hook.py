@@ -273,7 +273,7 @@ def test_a_sync_into_the_triggering_secret_does_not_go_round(deployed: Sandbox, 
         target
         for name in deployed.stack.resources("AWS::Events::Rule").values()
         for target in deployed.stack.events.list_targets_by_rule(Rule=name.rsplit("|", 1)[-1])["Targets"]
-        if "SecretEvents" in name
+        if "SecretLabelEvents" in name
     )
     assert target["Arn"] == function
     pattern = {"source": ["aws.secretsmanager"], "detail-type": ["Secret Label Updated"], "resources": [arn]}
@@ -298,13 +298,18 @@ def test_a_sync_into_the_triggering_secret_does_not_go_round(deployed: Sandbox, 
     assert posts_for(deployed, rotation) == 1
 
 
-@pytest.mark.parametrize("family", ["secret-label-updated", "secret-api-call", "secret-rotation-succeeded"])
-def test_the_rule_for_changed_secrets_matches_each_family(deployed: Sandbox, family: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "rule_of_it"),
+    [
+        ("secret-label-updated", "SecretLabelEvents"),
+        ("secret-api-call", "SecretCallEvents"),
+        ("secret-rotation-succeeded", "SecretRotationEvents"),
+    ],
+)
+def test_each_family_of_a_secrets_events_has_a_rule(deployed: Sandbox, family: str, rule_of_it: str) -> None:
     """The deployed pattern, with the sample's secret in place of the parameter's."""
     (name,) = (
-        name.rsplit("|", 1)[-1]
-        for name in deployed.stack.resources("AWS::Events::Rule").values()
-        if "SecretEvents" in name
+        name.rsplit("|", 1)[-1] for name in deployed.stack.resources("AWS::Events::Rule").values() if rule_of_it in name
     )
     rule = deployed.stack.events.describe_rule(Name=name)
     assert rule["State"] == "DISABLED"

@@ -136,7 +136,7 @@ class Ledger:
 
     def check_drained(self, message: Message) -> None:
         """At the end of a request, or at the end of all days."""
-        seconds = self._turns.now - max(self._disturbances.calm_at, message.sent_at)
+        seconds = self._turns.now - max(self._disturbances.calm_at, message.first_received_at or message.sent_at)
         if seconds > DRAINED_SECONDS:
             history, text = self._truth.histories[message.group], f"was there {seconds / 3600:.1f} h after all was calm"
             self._truth.blame(Rule.DRAINED, history, f"{message.id} {text}")
@@ -194,7 +194,7 @@ class Ledger:
         is_logged = report.outcome == "unconfirmed" and _key(json.loads(message.body)) in self._not_kept
         if message.id not in self.kept and not is_logged:
             self._truth.blame(Rule.TOLD, history, f"{message.id} {report.outcome}, and no report of it was kept")
-        waited = self._turns.now - message.sent_at > GIVEN_UP_SECONDS
+        waited = self._turns.now - message.first_received_at > GIVEN_UP_SECONDS
         if not report.has_cause and not waited:
             self._truth.blame(Rule.CAUSE, history, f"{message.id} {report.outcome}: {report.reason}")
 

@@ -190,7 +190,7 @@ def test_a_message_from_the_future_rotates_at_most_once_however_often_it_is_deli
 
     for _ in range(3):
         now = world.clock.time()
-        message = Delivery("message", "receipt", request.to_message(), request.rotation.id, 1, now, now)
+        message = Delivery("message", "receipt", request.to_message(), request.rotation.id, 1, now)
         worker.work([message], world.ensure)
         world.clock.sleep(60)
 

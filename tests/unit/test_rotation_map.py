@@ -310,6 +310,14 @@ def guard_in(where: str, text: str) -> GuardOptions | None:
 EACH_PLACE = pytest.mark.parametrize("where", ["rotation", "selector", "mirror"])
 
 
+def test_a_mirror_may_have_an_interval_and_an_age_of_its_own() -> None:
+    value = {"id": A, "minimumInterval": "6 days", "maximumAge": "40 days"}
+
+    rotation = parse_rotation_map(json.dumps({"triggers": {}, "mirrors": {ARN: value}})).mirror_of(ARN).rotation
+
+    assert rotation == MappedRotation(A, minimum_interval=timedelta(days=6), maximum_age=timedelta(days=40))
+
+
 @EACH_PLACE
 @pytest.mark.parametrize(("key_guard", "options"), OPTIONS, ids=repr)
 def test_every_entry_may_say_how_the_key_guard_looks(

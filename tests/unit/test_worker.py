@@ -67,7 +67,6 @@ def delivery(
     receive_count: int = 1,
     text: str | None = None,
     age_seconds: float = 0.0,
-    received_seconds_ago: float | None = 0.0,
 ) -> Delivery:
     message = f"{group[-1]}{number}"
     return Delivery(
@@ -76,13 +75,16 @@ def delivery(
         body=text or body(group, number),
         group=group,
         receive_count=receive_count,
-        sent_at=NOW.timestamp() - age_seconds,
-        received_at=None if received_seconds_ago is None else NOW.timestamp() - received_seconds_ago,
+        first_received_at=NOW.timestamp() - age_seconds,
     )
 
 
 def waited_too_long(group: str, number: int = 1, *, receive_count: int = 99) -> Delivery:
     return delivery(group, number, receive_count=receive_count, age_seconds=HALF_A_DAY + MILLISECOND)
+
+
+# What came back is held anew before it is worked.
+HELD = ("receipt-a1", VISIBILITY_TIMEOUT_SECONDS)
 
 
 class Stage:
@@ -312,8 +314,13 @@ def test_in_any_batch_each_rotation_returns_from_its_first_message_on_that_comes
 # ---- messages that may be somebody else's by now ---------------------------------------------------------------------
 
 NOT_FRESH = pytest.mark.parametrize(
-    "seconds_ago",
-    [FRESH_SECONDS, FRESH_SECONDS + MILLISECOND, 1079.0, None],
+    "received",
+    [
+        {"age_seconds": FRESH_SECONDS},
+        {"age_seconds": FRESH_SECONDS + MILLISECOND},
+        {"age_seconds": 1079.0},
+        {"receive_count": 2},
+    ],
     ids=["a minute ago", "more than that", "long ago", "again"],
 )
 
@@ -322,21 +329,21 @@ NOT_FRESH = pytest.mark.parametrize(
 def test_what_was_just_received_is_worked_without_another_call(seconds_ago: float) -> None:
     stage = Stage()
 
-    stage.work([delivery(A, number, received_seconds_ago=seconds_ago) for number in (1, 2)], always(ROTATED))
+    stage.work([delivery(A, number, age_seconds=seconds_ago) for number in (1, 2)], always(ROTATED))
 
     assert stage.requests.visibility == []
 
 
 @NOT_FRESH
-def test_what_was_not_just_received_is_held_for_the_full_visibility_timeout(seconds_ago: float | None) -> None:
+def test_what_was_not_just_received_is_held_for_the_full_visibility_timeout(received: dict[str, Any]) -> None:
     stage = Stage()
 
-    assert stage.work([delivery(A, received_seconds_ago=seconds_ago)], always(ROTATED)) == []
-    assert stage.requests.visibility == [("receipt-a1", VISIBILITY_TIMEOUT_SECONDS)]
+    assert stage.work([delivery(A, **received)], always(ROTATED)) == []
+    assert stage.requests.visibility == [HELD]
 
 
 @NOT_FRESH
-def test_it_is_held_before_anything_is_done(seconds_ago: float | None) -> None:
+def test_it_is_held_before_anything_is_done(received: dict[str, Any]) -> None:
     stage = Stage()
     held_before = []
 
@@ -344,15 +351,15 @@ def test_it_is_held_before_anything_is_done(seconds_ago: float | None) -> None:
         held_before.append(list(stage.requests.visibility))
         return ROTATED
 
-    stage.work([delivery(A, number, received_seconds_ago=seconds_ago) for number in (1, 2)], ensure)
+    stage.work([delivery(A, number, **received) for number in (1, 2)], ensure)
 
     assert held_before == [[("receipt-a1", VISIBILITY_TIMEOUT_SECONDS), ("receipt-a2", VISIBILITY_TIMEOUT_SECONDS)]] * 2
 
 
 @NOT_FRESH
-def test_one_message_that_is_not_fresh_holds_all_of_its_rotation(seconds_ago: float | None) -> None:
+def test_one_message_that_is_not_fresh_holds_all_of_its_rotation(received: dict[str, Any]) -> None:
     stage = Stage()
-    deliveries = [delivery(A, 1), delivery(A, 2, received_seconds_ago=seconds_ago), delivery(A, 3), delivery(B)]
+    deliveries = [delivery(A, 1), delivery(A, 2, **received), delivery(A, 3), delivery(B)]
 
     stage.work(deliveries, always(ROTATED))
 
@@ -361,11 +368,11 @@ def test_one_message_that_is_not_fresh_holds_all_of_its_rotation(seconds_ago: fl
 
 @NOT_FRESH
 @pytest.mark.parametrize("lost", ["receipt-a1", "receipt-a2"])
-def test_what_cannot_be_held_is_left_alone_with_all_of_its_rotation(seconds_ago: float | None, lost: str) -> None:
+def test_what_cannot_be_held_is_left_alone_with_all_of_its_rotation(received: dict[str, Any], lost: str) -> None:
     stage = Stage()
     stage.requests.lost_receipts = [lost]
     ensured = Ensured({})
-    deliveries = [delivery(group, number, received_seconds_ago=seconds_ago) for number in (1, 2) for group in (A, B)]
+    deliveries = [delivery(group, number, **received) for number in (1, 2) for group in (A, B)]
 
     assert stage.work(deliveries, ensured) == ["a1", "a2"]
     assert ensured.messages == ["b1", "b2"]
@@ -375,7 +382,7 @@ def test_what_cannot_be_held_is_logged_and_not_reported_as_failed() -> None:
     stage = Stage()
     stage.requests.down = True
 
-    stage.work([delivery(A, received_seconds_ago=None)], broken)
+    stage.work([delivery(A, receive_count=2)], broken)
 
     assert [(line["level"], line["message"]) for line in stage.observed.logs] == [
         ("ERROR", "the messages could not be held, and are left alone")
@@ -386,7 +393,7 @@ def test_what_cannot_be_held_is_logged_and_not_reported_as_failed() -> None:
 def test_a_rate_limit_shortens_what_was_held() -> None:
     stage = Stage()
 
-    stage.work([delivery(A, received_seconds_ago=None)], always(LIMITED))
+    stage.work([delivery(A, receive_count=2)], always(LIMITED))
 
     assert stage.requests.visibility == [("receipt-a1", VISIBILITY_TIMEOUT_SECONDS), ("receipt-a1", 30)]
 
@@ -581,7 +588,7 @@ def test_what_is_given_up_behind_a_rate_limit_is_not_sent_back_earlier() -> None
 
     stage.work([waited_too_long(A)], always(LIMITED))
 
-    assert stage.requests.visibility == []
+    assert stage.requests.visibility == [HELD]
 
 
 @pytest.mark.parametrize("outcome", DONE, ids=lambda outcome: outcome.result)
@@ -693,7 +700,7 @@ def test_what_nobody_expected_is_counted_as_deferred_because_it_comes_back() -> 
     stage.work([delivery(A)], broken)
 
     (line,) = stage.observed.metrics
-    assert (stage.observed.counted, line["reason"]) == (["RotationDeferred"], "UnexpectedError")
+    assert (stage.observed.counted, line["reason"]) == (["RotationDeferred", "RequestAge"], "UnexpectedError")
 
 
 def test_what_nobody_expected_is_logged_with_its_traceback_and_then_as_an_outcome() -> None:
@@ -767,7 +774,7 @@ def test_what_is_given_up_comes_back_where_its_report_cannot_be_kept(outcome: Ou
     stage.failed.down = True
 
     assert stage.work([waited_too_long(A)], always(outcome)) == ["a1"]
-    assert stage.requests.visibility == []
+    assert stage.requests.visibility == [HELD]
 
 
 def test_what_may_be_under_way_and_is_given_up_does_not_come_back_though_its_report_cannot_be_kept() -> None:
@@ -810,7 +817,7 @@ def test_a_report_that_cannot_be_kept_is_counted_once_as_what_it_is(outcome: Out
 
     stage.work([delivery(A)], always(outcome))
 
-    assert stage.observed.counted == [f"Rotation{outcome.result.value.capitalize()}"]
+    assert stage.observed.counted[0] == f"Rotation{outcome.result.value.capitalize()}"
 
 
 def test_an_invalid_message_that_cannot_be_kept_comes_back() -> None:
@@ -830,7 +837,7 @@ EACH_METRIC = pytest.mark.parametrize(
         (REFUSED, "ERROR", ["RotationRefused"]),
         (FAILED, "ERROR", ["RotationFailed"]),
         (UNCONFIRMED, "ERROR", ["RotationUnconfirmed"]),
-        (DEFERRED, "WARNING", ["RotationDeferred"]),
+        (DEFERRED, "WARNING", ["RotationDeferred", "RequestAge"]),
     ],
     ids=[outcome.result for outcome in [*ENDED, DEFERRED]],
 )
@@ -845,10 +852,65 @@ def test_every_attempt_that_did_not_succeed_is_counted_and_logged_as_what_it_is(
 
     stage.work([message], always(outcome))
 
-    assert stage.observed.counted == [f"Rotation{outcome.result.value.capitalize()}"]
+    assert stage.observed.counted[0] == f"Rotation{outcome.result.value.capitalize()}"
     assert [(line["level"], line["message"]) for line in stage.observed.logs] == [
         ("ERROR", f"rotation {outcome.result.value}")
     ]
+
+
+def ages(stage: Stage) -> list[float]:
+    """In seconds, of the requests that come back."""
+    return [line["RequestAge"][0] for line in stage.observed.metrics if "RequestAge" in line]
+
+
+@EACH_COMING_BACK
+@pytest.mark.parametrize("age_seconds", [0.0, 7200.0, HALF_A_DAY])
+def test_what_comes_back_tells_for_how_long_it_has(outcome: Outcome, age_seconds: float) -> None:
+    stage = Stage()
+
+    stage.work([delivery(A, receive_count=2, age_seconds=age_seconds)], always(outcome))
+
+    assert ages(stage) == [age_seconds]
+
+
+def test_what_cannot_be_held_tells_for_how_long_it_comes_back() -> None:
+    """Nobody works it, so nobody gives it up."""
+    stage = Stage()
+    stage.requests.down = True
+
+    stage.work([delivery(A, receive_count=2, age_seconds=HALF_A_DAY)], broken)
+
+    assert ages(stage) == [HALF_A_DAY]
+
+
+@pytest.mark.parametrize("outcome", ENDED, ids=lambda outcome: outcome.result)
+def test_what_has_ended_has_no_age(outcome: Outcome) -> None:
+    stage = Stage()
+
+    stage.work([delivery(A, receive_count=2, age_seconds=HALF_A_DAY)], always(outcome))
+
+    assert ages(stage) == []
+
+
+def test_a_clock_that_is_behind_the_queues_makes_nothing_younger_than_new() -> None:
+    stage = Stage()
+
+    stage.work([delivery(A, age_seconds=-120.0)], always(DEFERRED))
+
+    assert ages(stage) == [0.0]
+
+
+def test_how_long_a_request_lay_there_before_it_was_received_does_not_count() -> None:
+    """Whoever stops the queue for a day, and lets it go on, gives none of its requests up."""
+    stage = Stage()
+    day_before = str(round((NOW.timestamp() - 2 * HALF_A_DAY) * 1000))
+    now = str(round(NOW.timestamp() * 1000))
+    record = with_attributes(
+        ApproximateReceiveCount="1", SentTimestamp=day_before, ApproximateFirstReceiveTimestamp=now
+    )
+
+    assert stage.work([Delivery.of(record)], always(DEFERRED)) == [RECORD["messageId"]]
+    assert stage.failed.sent == []
 
 
 @pytest.mark.parametrize(
@@ -1010,22 +1072,15 @@ def with_attributes(**attributes: str) -> dict[str, Any]:
     return {**RECORD, "attributes": {**RECORD["attributes"], **attributes}}
 
 
-def test_a_first_delivery_is_read_as_lambda_delivers_it() -> None:
-    assert Delivery.of(with_attributes(ApproximateReceiveCount="1")) == Delivery(
+def test_a_delivery_is_read_as_lambda_delivers_it() -> None:
+    assert Delivery.of(RECORD) == Delivery(
         message_id="059f36b4-87a3-44ab-83d2-661975830a7d",
         receipt_handle="AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a...",
         body=body(A),
         group=A,
-        receive_count=1,
-        sent_at=1795323600.0,
-        received_at=1795323600.001,
+        receive_count=3,
+        first_received_at=1795323600.001,
     )
-
-
-def test_a_repeated_delivery_does_not_tell_when_it_was_received() -> None:
-    read = Delivery.of(RECORD)
-
-    assert (read.receive_count, read.sent_at, read.received_at) == (3, 1795323600.0, None)
 
 
 def test_a_record_that_lambda_would_not_deliver_fails_the_batch_instead_of_losing_it() -> None:
