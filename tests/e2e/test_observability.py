@@ -68,7 +68,9 @@ def emitted(deployed: Sandbox, run: Run) -> dict[Watched, float]:
     deployed.hook.rotations.rotate(arn)
     stack.invoke({"trigger": "weekly", "only": [overdue.id]})  # too soon
     outcomes_of(deployed, overdue, count=2)
-    _deliver_what_comes_back(deployed, since=datetime.now(UTC) - timedelta(hours=3))
+    now = datetime.now(UTC)
+    comes_back = _record("cannot-be-held", 10, now - timedelta(hours=3))
+    _deliver(deployed, _record("is-refused", 1, now), comes_back)
     largest: dict[Watched, float] = {}
     for line in stack.dispatch_logs() + stack.rotate_logs() + stack.hook_logs() + stack.audit_logs():
         for identity, value in _identified(line):
@@ -77,19 +79,20 @@ def emitted(deployed: Sandbox, run: Run) -> dict[Watched, float]:
     return largest
 
 
-def _deliver_what_comes_back(deployed: Sandbox, since: datetime) -> None:
-    """A request that the queue does not have any more, and that therefore cannot be held."""
-    milliseconds = str(int(since.timestamp() * 1000))
+def _deliver(deployed: Sandbox, *records: dict[str, Any]) -> None:
+    function = deployed.stack.outputs["RotateFunctionName"]
+    deployed.stack.lambda_.invoke(FunctionName=function, Payload=json.dumps({"Records": records}).encode())
+
+
+def _record(name: str, receive_count: int, first_received_at: datetime) -> dict[str, Any]:
+    """A message without sense, which the queue does not have, or not any more."""
+    milliseconds = str(int(first_received_at.timestamp() * 1000))
     attributes = {
-        "ApproximateReceiveCount": "10",
+        "ApproximateReceiveCount": str(receive_count),
         "ApproximateFirstReceiveTimestamp": milliseconds,
-        "SentTimestamp": milliseconds,
-        "MessageGroupId": "gone",
+        "MessageGroupId": name,
     }
-    record = {"messageId": "gone", "receiptHandle": "gone", "body": "", "attributes": attributes}
-    deployed.stack.lambda_.invoke(
-        FunctionName=deployed.stack.outputs["RotateFunctionName"], Payload=json.dumps({"Records": [record]}).encode()
-    )
+    return {"messageId": name, "receiptHandle": name, "body": "", "attributes": attributes}
 
 
 def _published(rotation: Rotation) -> dict[str, str]:
