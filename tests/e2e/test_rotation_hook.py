@@ -290,7 +290,7 @@ def test_a_sync_into_the_triggering_secret_does_not_go_round(deployed: Sandbox, 
     secrets.put_secret_value(SecretId=arn, SecretString='{"changed": "by hand"}')
 
     def told_of_twice() -> bool:
-        return [end["trigger"] for end in deployed.stack.ends_of_triggers()].count(arn) == 2
+        return [end.get("trigger") for end in deployed.stack.ends_of_triggers()].count(arn) == 2
 
     wait_until("both changes", told_of_twice)
     wait_until("an empty queue", lambda: deployed.stack.depth("RotationRequestsUrl") == 0)
