@@ -1,8 +1,10 @@
 """Rotating, once: the shell that reads the state, has it decided, acts, and confirms from the state."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
+from rotator import policy
 from rotator.clock import Deadline
 from rotator.errors import (
     InfisicalError,
@@ -15,7 +17,7 @@ from rotator.errors import (
 )
 from rotator.infisical import Infisical
 from rotator.model import RotationRequest, RotationState
-from rotator.policy import Decide, Verdict
+from rotator.policy import Decide, Decision, Verdict
 
 READ_TIMEOUT_SECONDS = 10.0
 
@@ -90,6 +92,8 @@ def _attempt(infisical: Infisical, decide: Decide, request: RotationRequest, dea
     infisical.raise_if_limited()
     try:
         before = infisical.state(request.rotation, min(READ_TIMEOUT_SECONDS, remaining))
+        if deadline.remaining_seconds() < ATTEMPT_SECONDS:  # nobody waits for IAM in vain
+            decide = _without_asking
         decision = decide(before, request)
         if decision.verdict is Verdict.REFUSE and request.rotation.guarded:
             # The key of a rotation that was committed while IAM was asked looks like an orphan.
@@ -106,6 +110,11 @@ def _attempt(infisical: Infisical, decide: Decide, request: RotationRequest, dea
     if deadline.remaining_seconds() < ATTEMPT_SECONDS:
         return _OUT_OF_TIME
     return _rotate(infisical, request, before, deadline)
+
+
+def _without_asking(state: RotationState, request: RotationRequest) -> Decision:
+    """Recognise what is fulfilled, whatever the interval."""
+    return policy.decide(state, request, minimum_interval=timedelta())
 
 
 def _rotate(infisical: Infisical, request: RotationRequest, before: RotationState, deadline: Deadline) -> Outcome:

@@ -283,6 +283,12 @@ def test_a_duplicate_is_recognised_even_with_little_time(world: World) -> None:
     assert world.ensure(request, seconds=5).result is Result.SKIPPED
 
 
+def test_with_too_little_time_nobody_waits_for_iam(world: World) -> None:
+    """A batch that waits for it again and again would be cut off, and what ended in it would come back."""
+    assert world.ensure(seconds=100).reason == "OutOfTime"
+    assert world.iam.calls == []
+
+
 def test_no_time_at_all_sends_nothing(world: World) -> None:
     assert world.ensure(seconds=0).reason == "OutOfTime"
     assert world.server.requests == []
