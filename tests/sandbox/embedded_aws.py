@@ -73,7 +73,7 @@ def embedded_aws() -> Iterator[EmbeddedAws]:
         aws = EmbeddedAws(f"http://127.0.0.1:{port}", Path(folder, "log.txt"))
         with aws.log.open("wb") as log:
             process = subprocess.Popen(
-                [ROOT / ".venv-aws/bin/python", "-P", Path(__file__).with_name("start_ministack.py")],
+                [ROOT / ".venv-aws/bin/python", "-P", Path(__file__).with_name("start_ministack.py"), str(os.getpid())],
                 # Nothing of the caller's environment: the functions would inherit it.
                 env={
                     "PATH": os.defpath,
