@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
-from rotator.aws import CLIENT_CONFIG, ClientOnDemand, parameter_reader, settled
+from rotator.aws import ClientOnDemand, client, parameter_reader, settled
 from rotator.connection import connect
 from rotator.errors import reason_of
 from rotator.infisical import Infisical
@@ -105,7 +103,7 @@ def _dispatch() -> Dispatch:
         read_map=parameter_reader(settings.mapped.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(common.infisical, time),
         preview=Preview(guard.decide, common.minimum_interval, grace_period),
-        requests=RequestQueue(boto3.client("sqs", config=CLIENT_CONFIG), common.requests_queue_url),
+        requests=RequestQueue(client("sqs"), common.requests_queue_url),
         telemetry=Telemetry(common.service, common.log_level),
         clock=time,
     )

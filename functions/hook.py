@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
-from rotator.aws import CLIENT_CONFIG, parameter_reader, settled
+from rotator.aws import client, parameter_reader, settled
 from rotator.clock import Deadline
 from rotator.connection import connect
 from rotator.errors import reason_of
@@ -162,10 +160,10 @@ def _hook() -> Hook:
     settings = MappedSettings.read(os.environ)
     infisical = connect(settings.common.infisical, time)
     telemetry = Telemetry(settings.common.service, settings.common.log_level)
-    requests = RequestQueue(boto3.client("sqs", config=CLIENT_CONFIG), settings.common.requests_queue_url)
+    requests = RequestQueue(client("sqs"), settings.common.requests_queue_url)
     return Hook(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
-        secrets=boto3.client("secretsmanager", config=CLIENT_CONFIG),
+        secrets=client("secretsmanager"),
         infisical=infisical,
         fresh_keys=FreshKeys(infisical, requests, settings.common.minimum_interval, telemetry.logger),
         ask=caller_arn,

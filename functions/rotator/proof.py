@@ -1,14 +1,17 @@
 """Proof that an access key works: AWS is asked whose it is."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import boto3
 from botocore.exceptions import ClientError
 
-from rotator.aws import CLIENT_CONFIG
+from rotator.aws import client
 from rotator.clock import Deadline
 from rotator.mirror import MirrorError
 from rotator.model import AccessKey
+
+if TYPE_CHECKING:
+    from mypy_boto3_sts import STSClient
 
 PAUSE_SECONDS = 2.0
 
@@ -25,9 +28,7 @@ def caller_arn(key: AccessKey) -> str:
 
     Raises KeyNotAcceptedError, or ClientError where AWS could not be asked.
     """
-    sts = boto3.client(
-        "sts", aws_access_key_id=key.id, aws_secret_access_key=key.secret, aws_session_token="", config=CLIENT_CONFIG
-    )
+    sts: STSClient = client("sts", aws_access_key_id=key.id, aws_secret_access_key=key.secret, aws_session_token="")
     try:
         return sts.get_caller_identity()["Arn"]
     except ClientError as error:

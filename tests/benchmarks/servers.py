@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rotator.model import MappedRotation, RotationRequest
 from tests.benchmarks.fake_aws import FakeAws
 from tests.sandbox.embedded_aws import ACCOUNT, REGION
+from tests.sandbox.sqs_record import sqs_record
 from tests.sandbox.standin.app import create_app
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.core import StandIn
@@ -137,21 +138,13 @@ def servers(folder: Path, pace: Pace = AT_ONCE, sqs_seconds: float = 0.0) -> Ite
 def sqs_event(rotations: list[Rotation]) -> dict[str, object]:
     """What Lambda hands the function `rotate`: a request for each rotation, just sent."""
     now = datetime.now(UTC)
-    milliseconds = str(int(now.timestamp() * 1000))
+    bodies = {
+        each.id: RotationRequest(MappedRotation(each.id), "weekly", now, "benchmark").to_message() for each in rotations
+    }
     return {
         "Records": [
-            {
-                "messageId": f"message-{rotation.id}",
-                "receiptHandle": f"receipt-{rotation.id}",
-                "body": RotationRequest(MappedRotation(rotation.id), "weekly", now, "benchmark").to_message(),
-                "attributes": {
-                    "ApproximateReceiveCount": "1",
-                    "ApproximateFirstReceiveTimestamp": milliseconds,
-                    "SentTimestamp": milliseconds,
-                    "MessageGroupId": rotation.id,
-                },
-            }
-            for rotation in rotations
+            sqs_record(f"message-{name}", body, name, first_received_at=now.timestamp())
+            for name, body in bodies.items()
         ]
     }
 

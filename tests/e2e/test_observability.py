@@ -17,6 +17,7 @@ from tests.e2e.looks import outcomes_of, scheduled
 from tests.sandbox.deployment import embedded_metrics
 from tests.sandbox.embedded_aws import ROOT
 from tests.sandbox.sandbox import Sandbox
+from tests.sandbox.sqs_record import sqs_record
 from tests.sandbox.standin.rotations import Rotation
 
 Watched = tuple[str, str, frozenset[tuple[str, str]]]
@@ -86,13 +87,7 @@ def _deliver(deployed: Sandbox, *records: dict[str, Any]) -> None:
 
 def _record(name: str, receive_count: int, first_received_at: datetime) -> dict[str, Any]:
     """A message without sense, which the queue does not have, or not any more."""
-    milliseconds = str(int(first_received_at.timestamp() * 1000))
-    attributes = {
-        "ApproximateReceiveCount": str(receive_count),
-        "ApproximateFirstReceiveTimestamp": milliseconds,
-        "MessageGroupId": name,
-    }
-    return {"messageId": name, "receiptHandle": name, "body": "", "attributes": attributes}
+    return sqs_record(name, "", name, first_received_at=first_received_at.timestamp(), receive_count=receive_count)
 
 
 def _published(rotation: Rotation) -> dict[str, str]:

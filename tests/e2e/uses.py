@@ -11,6 +11,7 @@ from tests.e2e.looks import outcomes_of, scheduled
 from tests.sandbox.accounts import GUARD_ROLE, OTHER_ACCOUNT
 from tests.sandbox.grants import denials
 from tests.sandbox.sandbox import LONG_AGO, Sandbox
+from tests.sandbox.sqs_record import sqs_record
 from tests.sandbox.standin.rotations import Rotation
 from tests.sandbox.widest import GUARDED_USERS
 
@@ -91,18 +92,8 @@ class Uses:
     def _record(self, rotation: MappedRotation, deliveries: int = 1) -> dict[str, Any]:
         """A request as Lambda delivers it; no message waits for it to be worked."""
         now, number = datetime.now(UTC), str(next(self._numbers))
-        milliseconds = str(int(now.timestamp() * 1000))
-        return {
-            "messageId": number,
-            "receiptHandle": number,
-            "body": RotationRequest(rotation, "weekly", now, correlation_id=number).to_message(),
-            "attributes": {
-                "MessageGroupId": rotation.id,
-                "ApproximateReceiveCount": str(deliveries),
-                "ApproximateFirstReceiveTimestamp": milliseconds,
-                "SentTimestamp": milliseconds,
-            },
-        }
+        body = RotationRequest(rotation, "weekly", now, correlation_id=number).to_message()
+        return sqs_record(number, body, rotation.id, first_received_at=now.timestamp(), receive_count=deliveries)
 
     def _rotation(self, **fields: Any) -> Rotation:  # noqa: ANN401 - the sandbox's
         return self._stage.add_rotation(f"{GUARDED_USERS}{next(self._numbers)}", **fields)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.sandbox.sqs_record import sqs_record
+
 DEDUPLICATION_SECONDS = 300
 
 
@@ -27,17 +29,15 @@ class Message:
 
     def record(self) -> dict[str, Any]:
         """The message as Lambda delivers it."""
-        return {
-            "messageId": self.id,
-            "receiptHandle": self.receipt,
-            "body": self.body,
-            "attributes": {
-                "ApproximateReceiveCount": str(self.receive_count),
-                "ApproximateFirstReceiveTimestamp": str(int(self.first_received_at * 1000)),
-                "SentTimestamp": str(int(self.sent_at * 1000)),
-                "MessageGroupId": self.group,
-            },
-        }
+        return sqs_record(
+            self.id,
+            self.body,
+            self.group,
+            first_received_at=self.first_received_at,
+            receive_count=self.receive_count,
+            sent_at=self.sent_at,
+            receipt=self.receipt,
+        )
 
 
 class Fifo:

@@ -13,25 +13,22 @@ from rotator.model import MappedRotation, RotationRequest
 from rotator.queues import FailedQueue, RequestQueue
 from rotator.rotation import ATTEMPT_SECONDS
 from rotator.worker import Worker
+from tests.sandbox.sqs_record import sqs_record
 from tests.unit.fakes import NOW, FakeInfisical, FakeSqs, Observed, VirtualClock, described, rotation_id
 
 INVOCATION_SECONDS = 180.0
 
 
-def record(number: int, *, sent_at: float | None = None) -> dict[str, Any]:
+def record(number: int) -> dict[str, Any]:
     """A message of RotationRequests.fifo that was received just now."""
-    now = str(round(NOW.timestamp() * 1000))
-    return {
-        "messageId": f"message-{number}",
-        "receiptHandle": f"receipt-{number}",
-        "body": RotationRequest(MappedRotation(rotation_id(number)), "weekly", NOW, "correlation").to_message(),
-        "attributes": {
-            "ApproximateReceiveCount": "1",
-            "SentTimestamp": now if sent_at is None else str(round(sent_at * 1000)),
-            "ApproximateFirstReceiveTimestamp": now,
-            "MessageGroupId": rotation_id(number),
-        },
-    }
+    body = RotationRequest(MappedRotation(rotation_id(number)), "weekly", NOW, "correlation").to_message()
+    return sqs_record(
+        f"message-{number}",
+        body,
+        rotation_id(number),
+        first_received_at=NOW.timestamp(),
+        receipt=f"receipt-{number}",
+    )
 
 
 class Stage:
