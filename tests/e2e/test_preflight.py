@@ -1,9 +1,6 @@
 """`tools/preflight.py` as a person runs it, against the deployed stack: what is well, what is not, and what is next."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,9 +10,9 @@ import pytest
 
 from rotator.telemetry import Metric
 from tests.e2e.looks import delta, posts_for
+from tests.e2e.tools import Run, run_tool
 from tests.sandbox.accounts import OTHER_ACCOUNT
 from tests.sandbox.deployment import STACK
-from tests.sandbox.embedded_aws import ROOT
 from tests.sandbox.sandbox import LONG_AGO, Sandbox
 from tests.sandbox.standin.rotations import Rotation
 
@@ -26,33 +23,9 @@ EMPTY_PROJECT = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0005"
 SOMEBODY_ELSE = "arn:aws:iam::123456789012:role/somebody-else"
 
 
-class Run(NamedTuple):
-    status: int
-    lines: list[str]
-    errors: str
-
-    def problems(self, subject: str) -> list[str]:
-        """The lines about something that has to be seen to."""
-        return [line for line in self.lines if line.startswith("✗ ") and subject in line]
-
-
 def preflight(deployed: Sandbox, *, stack: str = STACK, credentials: Mapping[str, str] | None = None) -> Run:
-    """What `make preflight STACK=…` runs; AWS_ENDPOINT_URL leads it to the embedded AWS."""
-    run = subprocess.run(
-        [sys.executable, "tools/preflight.py", "--stack", stack],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            **deployed.stack.aws.environment,
-            **(credentials or {}),
-            "PYTHONPATH": f"{ROOT}{os.pathsep}functions",
-            "COLUMNS": "200",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Run(run.returncode, run.stdout.splitlines(), run.stderr)
+    """What `make preflight STACK=…` runs."""
+    return run_tool(deployed, "preflight", "--stack", stack, environment=credentials)
 
 
 def published(rotation: Rotation) -> dict[str, str]:

@@ -1,17 +1,14 @@
 """Dead letters come back: `tools/redrive.py` as a person runs it, against the deployed stack."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import pytest
 
 from rotator.instant import format_instant, parse_instant
 from tests.e2e.looks import outcomes_of, posts_for, scheduled
+from tests.e2e.tools import Run, run_tool
 from tests.sandbox.deployment import STACK, wait_until
 from tests.sandbox.embedded_aws import ROOT
 from tests.sandbox.sandbox import Sandbox
@@ -20,23 +17,9 @@ from tests.sandbox.standin.rotations import Rotation
 QUEUE = "UndeliveredTriggersUrl"
 
 
-class Run(NamedTuple):
-    status: int
-    lines: list[str]
-    errors: str
-
-
 def redrive(deployed: Sandbox, *arguments: str, stack: str = STACK) -> Run:
-    """What `make redrive` runs; AWS_ENDPOINT_URL leads it to the embedded AWS."""
-    run = subprocess.run(
-        [sys.executable, "tools/redrive.py", "--stack", stack, *arguments],
-        cwd=ROOT,
-        env={**os.environ, **deployed.stack.aws.environment, "PYTHONPATH": f"{ROOT}{os.pathsep}functions"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Run(run.returncode, run.stdout.splitlines(), run.stderr)
+    """What `make redrive` runs."""
+    return run_tool(deployed, "redrive", "--stack", stack, *arguments)
 
 
 def keep(deployed: Sandbox, body: str) -> None:
