@@ -7,7 +7,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from rotator.access_preview import preview_access
-from rotator.aws import ClientOnDemand, client, settled
+from rotator.aws import GUARD_CONFIG, REPORT_CONFIG, ClientOnDemand, client, settled
 from rotator.clock import Deadline
 from rotator.connection import connect
 from rotator.infisical import Infisical
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from rotator.clock import Clock
 
-# Left for reporting and for answering Lambda when all waiting has ended.
-FINISH_SECONDS = 3.0
+# Left for reporting when all waiting has ended: one call of SQS that hangs (REPORT_CONFIG: 10 s and pauses).
+FINISH_SECONDS = 14.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,10 @@ class Rotate:
 def _rotate() -> Rotate:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = RotateSettings.read(os.environ)
-    sqs: Any = ClientOnDemand("sqs")  # for what comes back or fails; without it a cold start is a twentieth shorter
+    # For what returns or fails. Without it a cold start is a twentieth shorter.
+    sqs: Any = ClientOnDemand("sqs", REPORT_CONFIG)
     telemetry = Telemetry(settings.common.service, settings.common.log_level)
-    clients = IamClients(client("iam"), time)
+    clients = IamClients(client("iam", GUARD_CONFIG), time)
     return Rotate(
         worker=Worker(
             requests=RequestQueue(sqs, settings.common.requests_queue_url),

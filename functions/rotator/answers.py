@@ -3,7 +3,9 @@
 import re
 from typing import Any
 
-from rotator.errors import MAXIMUM_TEXT_LENGTH, InvalidAnswerError, capped_text
+import httpx
+
+from rotator.errors import MAXIMUM_TEXT_LENGTH, ForeignAnswerError, InvalidAnswerError, capped_text
 from rotator.instant import parse_instant
 from rotator.model import AccessKey, GeneratedCredentials, ListedRotation, RotationState, is_key, parse_rotation_id
 from rotator.shown import readable, shown
@@ -16,10 +18,13 @@ _USER_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)  # IAM's own rule
 def parse_state(answer: Fields, rotation_id: str) -> RotationState:
     """Read the answer about one rotation.
 
-    Raises InvalidAnswerError naming the field that is missing or impossible.
+    Raises ForeignAnswerError where it is about something else, and InvalidAnswerError naming an impossible field.
     """
+    fields = answer.get("secretRotation")
+    if not isinstance(fields, dict):
+        raise ForeignAnswerError(httpx.codes.OK)
     try:
-        state = _state(_object(answer, "secretRotation"))
+        state = _state(fields)
     except ValueError as error:
         raise InvalidAnswerError(f"Infisical's answer is wrong: {error}") from None
     if state.id != rotation_id:
@@ -30,11 +35,11 @@ def parse_state(answer: Fields, rotation_id: str) -> RotationState:
 def parse_list(answer: Fields) -> list[ListedRotation]:
     """Read the answer about all rotations of a project.
 
-    Raises InvalidAnswerError naming the field that is missing or impossible.
+    Raises ForeignAnswerError where it is about something else, and InvalidAnswerError naming an impossible field.
     """
     entries = answer.get("secretRotations")
     if not isinstance(entries, list):
-        raise InvalidAnswerError("Infisical's answer is wrong: it has no array secretRotations")
+        raise ForeignAnswerError(httpx.codes.OK)
     try:
         return [_listed(entry) for entry in entries]
     except ValueError as error:

@@ -11,8 +11,13 @@ from botocore.session import Session
 
 from rotator.settings import SettingsError
 
-# The calls are small and near; a connection that hangs must not eat the function's time.
+# The calls are small and near; a connection that hangs must not use up the function's time. In all:
+#   CLIENT_CONFIG 4 x (5 + 10) = 60 s; GUARD_CONFIG 2 x (3 + 5) = 16 s; REPORT_CONFIG 2 x (2 + 3) = 10 s; and pauses.
 CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 4})
+# The key guard makes up to three calls, one after the other, while an attempt's time runs. Where they fail, it waits.
+GUARD_CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+# What `rotate` says about a request when its time is nearly over.
+REPORT_CONFIG = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
 
 # Long enough for a burst of events, short enough that whoever changes a parameter sees the change.
 PARAMETER_CACHE_SECONDS = 5
@@ -27,17 +32,17 @@ def session() -> Session:
     return Session()
 
 
-def client(service: str, **credentials: Any) -> Any:  # noqa: ANN401 - one of many, and what botocore takes
-    """Make a client, with the function's own credentials unless told. Several threads may use it, and this."""
+def client(service: str, config: Config = CLIENT_CONFIG, **credentials: Any) -> Any:  # noqa: ANN401 - any of botocore's
+    """Make a client, by default with the function's own credentials. Several threads may use it, and this."""
     with _making:
-        return session().create_client(service, config=CLIENT_CONFIG, **credentials)
+        return session().create_client(service, config=config, **credentials)
 
 
 class ClientOnDemand:
     """A client that is made for its first call, where a function mostly needs none."""
 
-    def __init__(self, service: str) -> None:
-        self._made = cache(partial(client, service))
+    def __init__(self, service: str, config: Config = CLIENT_CONFIG) -> None:
+        self._made = cache(partial(client, service, config))
 
     def __getattr__(self, method: str) -> Any:  # noqa: ANN401 - whichever it is
         return getattr(self._made(), method)

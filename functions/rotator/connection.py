@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import certifi
@@ -13,7 +14,7 @@ from rotator.errors import UnreachableError
 from rotator.identity import Login, MachineIdentity
 from rotator.infisical import Infisical
 from rotator.settings import InfisicalSettings, SettingsError
-from rotator.transport import BoundedTransport
+from rotator.transport import BoundedTransport, RenewedTransport
 from rotator.universal_auth import universal_auth
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ SECRET_CACHE_SECONDS = 60
 
 CA_SOURCE = "CaCertificateParameter"  # of the template
 
+_CHINA = "cn-"  # what the names of the regions of AWS China begin with
+
 
 def connect(settings: InfisicalSettings, clock: "Clock") -> Infisical:
     """Open a client; nothing is sent before its first call.
@@ -32,8 +35,8 @@ def connect(settings: InfisicalSettings, clock: "Clock") -> Infisical:
     """
     identity = MachineIdentity(settings.url, _login(settings), clock.time)
     authorities = parameter_reader(settings.ca_parameter, CA_SOURCE)() if settings.ca_parameter else ""
-    transport = httpx.HTTPTransport(verify=trust(authorities))
-    return Infisical(settings.url, identity, BoundedTransport(transport, clock), clock)
+    connections = RenewedTransport(partial(httpx.HTTPTransport, verify=trust(authorities)), clock)
+    return Infisical(settings.url, identity, BoundedTransport(connections, clock), clock)
 
 
 def trust(authorities: str) -> ssl.SSLContext:
@@ -43,6 +46,9 @@ def trust(authorities: str) -> ssl.SSLContext:
     """
     context = ssl.create_default_context(cafile=certifi.where())
     if authorities:
+        # Since Python 3.13 the default is strict, and refuses authorities without a key usage extension, which plain
+        # `openssl req -x509` makes and curl accepts: https://docs.python.org/3.13/whatsnew/3.13.html#ssl
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         try:
             # Comments between the certificates may be in any language; the certificates are ASCII.
             context.load_verify_locations(cadata=authorities.encode("ascii", "ignore").decode())
@@ -63,6 +69,12 @@ def _login(settings: InfisicalSettings) -> Callable[[], Login]:
 def _aws_login(identity_id: str) -> Callable[[], Login]:
     """Log in as the function's own role, with the credentials that Lambda gives it."""
     region = session().get_config_variable("region")
+    if region.startswith(_CHINA):
+        raise SettingsError(
+            f"AWS Auth does not work in {region}: Infisical asks sts.REGION.amazonaws.com who logs in, and China has"
+            " no such host. Use Universal Auth: set the template's parameter MachineIdentitySecretArn (for the hook,"
+            " HookMachineIdentitySecretArn) instead of the identity's id"
+        )
 
     def login() -> Login:
         credentials = session().get_credentials()

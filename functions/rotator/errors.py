@@ -2,12 +2,20 @@
 
 InfisicalError
 ├── UnreachableError         the request never left, or never got past logging in: nothing was done
+│   ├── TokenRefusedError    a token that was just issued was refused
+│   └── PlanRestrictedError  the plan does not allow it now; on the cloud that can be a passing error
 ├── RateLimitedError         not executed; Infisical says when to come back
-├── RejectedError            a clear no: nothing was done, and asking again will not help
-│   └── LoginRefusedError    the machine identity was not let in
+├── RejectedError            a definite no: nothing was done, and asking again will not help
+│   ├── LoginRefusedError    the machine identity may not log in
+│   ├── UntrustedIpError     the request came from an address that the identity does not trust
+│   └── UnknownRouteError    the server does not have this route: a wrong base URL, or an older release
 ├── RotationInProgressError  another attempt is under way
 └── UncertainError           sent, but no clear answer: it may have been done
-    └── InvalidAnswerError   an answer that makes no sense, named by its field
+    ├── ForeignAnswerError   the answer is not Infisical's own: a proxy or firewall in between gave it
+    └── InvalidAnswerError   Infisical's own answer with an impossible field, named by the text
+
+An answer is a definite no only in Infisical's own shape: a JSON object whose `statusCode` is the status, with `error`
+and `message`. Ingresses, firewalls and maintenance pages answer 403, 404 or 200 too, and they pass.
 """
 
 import json
@@ -26,6 +34,9 @@ MAXIMUM_RETRY_AFTER_SECONDS = 3600.0
 MAXIMUM_TEXT_LENGTH = 400
 
 _IN_PROGRESS = "A rotation is already in progress"
+_PLAN_RESTRICTION = "due to plan restriction"
+_UNTRUSTED_IP = "from the current IP address"
+_UNKNOWN_ROUTE = "Not Found"  # two words: an unknown rotation is NotFound
 
 
 class InfisicalError(Exception):
@@ -41,11 +52,19 @@ class UnreachableError(InfisicalError):
     """Nothing was done: no connection, or no way through the login."""
 
 
+class TokenRefusedError(UnreachableError):
+    """Nothing was done: a token was refused right after a login. A lagging replica does not know it yet."""
+
+
+class PlanRestrictedError(UnreachableError):
+    """Nothing was done: the plan does not include secret rotation, or the licence could not be checked."""
+
+
 class RateLimitedError(InfisicalError):
     """Nothing was done: too many requests from this address."""
 
     def __init__(self, retry_after_seconds: float) -> None:
-        super().__init__(f"Infisical limits the rate: again in {retry_after_seconds:.0f} seconds")
+        super().__init__(f"Infisical rate limit reached; retry in {retry_after_seconds:.0f} seconds")
         self.retry_after_seconds = retry_after_seconds
 
 
@@ -64,7 +83,7 @@ class RejectedError(InfisicalError):
 
 
 class LoginRefusedError(RejectedError):
-    """The machine identity was not let in."""
+    """The machine identity may not log in."""
 
     def __str__(self) -> str:
         return f"the login of the machine identity was refused. {super().__str__()}"
@@ -75,6 +94,36 @@ class LoginRefusedError(RejectedError):
         return "LoginRefused"
 
 
+class UntrustedIpError(RejectedError):
+    """The machine identity may not be used from the address that the functions call from."""
+
+    def __str__(self) -> str:
+        return (
+            f"{super().__str__()}. Add the address that the functions call from (the NAT gateway's, say) to the trusted"
+            " IPs of the machine identity in Infisical"
+        )
+
+    @property
+    def reason(self) -> str:
+        """Infisical's own word is ForbiddenError, for other refusals too."""
+        return "UntrustedIp"
+
+
+class UnknownRouteError(RejectedError):
+    """The server does not have the route that was called."""
+
+    def __str__(self) -> str:
+        return (
+            f"{super().__str__()}. Correct InfisicalUrl (it is the base URL alone), or"
+            " update a self-hosted Infisical to a release that has secret rotations"
+        )
+
+    @property
+    def reason(self) -> str:
+        """Infisical's own words would read as if the rotation were missing."""
+        return "UnknownRoute"
+
+
 class RotationInProgressError(InfisicalError):
     """Another attempt holds the rotation's lock."""
 
@@ -83,8 +132,18 @@ class UncertainError(InfisicalError):
     """The request was sent, and no clear answer came: a rotation may have been made."""
 
 
+class ForeignAnswerError(UncertainError):
+    """The answer is not Infisical's own. What Infisical did, if the request reached it, is unknown."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(
+            f"the answer ({status}) did not come from Infisical; check InfisicalUrl, and for a proxy, a firewall or a"
+            " maintenance page in between"
+        )
+
+
 class InvalidAnswerError(UncertainError):
-    """The answer makes no sense; the text names the field."""
+    """A field of Infisical's answer is missing or impossible; the text names it."""
 
 
 def reason_of(error: Exception) -> str:
@@ -101,29 +160,41 @@ def raise_for_error(response: httpx.Response) -> None:
     if response.is_success:
         return
     status = response.status_code
-    error, message = _texts(response)
     if status == httpx.codes.TOO_MANY_REQUESTS:
         raise RateLimitedError(_retry_after_seconds(response))
-    if status == httpx.codes.BAD_REQUEST and message.startswith(_IN_PROGRESS):
-        raise RotationInProgressError(message)
-    if response.is_redirect:
-        raise RejectedError(status, "Redirect", "redirects are not followed; correct Infisical's base URL")
+    answer = json_object(response)
+    error, message = capped_text(answer.get("error")), capped_text(answer.get("message"))
+    if answer.get("statusCode") != status or error is None or message is None:
+        raise ForeignAnswerError(status)
     if response.is_client_error and status != httpx.codes.REQUEST_TIMEOUT:
-        raise RejectedError(status, error, message)
+        raise _refusal(status, error, message)
     raise UncertainError(f"Infisical answered {status} {error}: {message}")
+
+
+def _refusal(status: int, error: str, message: str) -> InfisicalError:
+    """What a client error in Infisical's own shape means."""
+    if status == httpx.codes.BAD_REQUEST and message.startswith(_IN_PROGRESS):
+        return RotationInProgressError(message)
+    if status == httpx.codes.BAD_REQUEST and _PLAN_RESTRICTION in message:
+        return PlanRestrictedError(f"Infisical answered {status} {error}: {message}")
+    if status == httpx.codes.FORBIDDEN and _UNTRUSTED_IP in message:
+        return UntrustedIpError(status, error, message)
+    if status == httpx.codes.NOT_FOUND and error == _UNKNOWN_ROUTE:
+        return UnknownRouteError(status, error, message)
+    return RejectedError(status, error, message)
 
 
 def json_object(response: httpx.Response) -> dict[str, Any]:
     """Read the JSON object that every answer of Infisical is.
 
-    Raises InvalidAnswerError where it is none: some proxies answer 200 with a page of their own.
+    Raises ForeignAnswerError where it is not one: some proxies answer 200 with a page of their own.
     """
     try:
         answer = json.loads(response.content)
     except (ValueError, RecursionError):
-        raise InvalidAnswerError("Infisical's answer is no JSON; is the base URL Infisical's own?") from None
+        answer = None
     if not isinstance(answer, dict):
-        raise InvalidAnswerError("Infisical's answer is no JSON object")
+        raise ForeignAnswerError(response.status_code)
     return answer
 
 
@@ -132,15 +203,6 @@ def capped_text(value: object) -> str | None:
     if value is None:
         return None
     return readable((value if isinstance(value, str) else json.dumps(value))[:MAXIMUM_TEXT_LENGTH])
-
-
-def _texts(response: httpx.Response) -> tuple[str, str]:
-    """The `error` and `message` of an error answer; a proxy's page has neither."""
-    try:
-        answer = json_object(response)
-    except InvalidAnswerError:
-        return "without a reason", "the answer is not Infisical's; is something between here and there?"
-    return capped_text(answer.get("error")) or "", capped_text(answer.get("message")) or ""
 
 
 def _retry_after_seconds(response: httpx.Response) -> float:

@@ -4,26 +4,38 @@ import re
 import threading
 from collections.abc import Callable, Generator, Hashable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import httpx
 
 from rotator.errors import (
+    ForeignAnswerError,
     InfisicalError,
     InvalidAnswerError,
     LoginRefusedError,
     RateLimitedError,
     RejectedError,
+    TokenRefusedError,
+    UnknownRouteError,
     UnreachableError,
+    UntrustedIpError,
     json_object,
     raise_for_error,
 )
 
-LOGIN_TIMEOUT_SECONDS = 10
+if TYPE_CHECKING:
+    from rotator.transport import CallTimeouts
+
+LOGIN_TIMEOUT_SECONDS = 10.0
 
 # A token this close to its end may end on the way.
 EXPIRY_LEEWAY_SECONDS = 60
 
+# Infisical allows lifetimes from 0, which means that the token does not expire, to 315,360,000 s (ten years).
 LONGEST_LIFETIME_SECONDS = 10 * 365 * 86_400
+
+# How long a token that does not expire is kept, unless the server refuses it before.
+ENDLESS_LIFETIME_SECONDS = 3600
 
 # How long a failed login counts for everybody who asks. Infisical locks an identity for five minutes after three
 # refusals within half a minute; a login without an answer would hold up one thread after the other.
@@ -66,12 +78,13 @@ class MachineIdentity(httpx.Auth):
     """Logs in, once for however many threads ask.
 
     The token lives in this object only, until shortly before it expires. A request that is answered 401, or 403 with
-    `TokenError`, was not executed: it is sent once more with a new token. A login that failed is not tried again for a
+    `TokenError`, was not executed: it is sent once more with a new token, and where that is refused too, raises
+    TokenRefusedError. A login that failed is not tried again for a
     while; refused credentials not for as long as Infisical might count the refusals, unless they have changed.
 
     `login` is asked anew each time and may raise InfisicalError; `now` is a clock in epoch seconds (wall time goes on
-    while Lambda freezes the process). Requests raise LoginRefusedError, RateLimitedError, or UnreachableError where
-    the login fails.
+    while Lambda freezes the process). Requests raise LoginRefusedError, UntrustedIpError, UnknownRouteError,
+    RateLimitedError, or UnreachableError where the login fails.
     """
 
     def __init__(self, base_url: str, login: Callable[[], Login], now: Callable[[], float]) -> None:
@@ -90,7 +103,9 @@ class MachineIdentity(httpx.Auth):
         if _token_rejected(response):
             token = yield from self._current_token(request, rejected=token)
             request.headers["Authorization"] = f"Bearer {token.value}"
-            yield request
+            response = yield request
+            if _token_rejected(response):
+                raise TokenRefusedError(f"Infisical refused ({response.status_code}) a token that it had just issued")
 
     def _current_token(
         self, request: httpx.Request, rejected: _Token | None
@@ -125,17 +140,18 @@ class MachineIdentity(httpx.Auth):
             if _LOCKED in error.text:  # by somebody's refusals, perhaps; time cures it
                 locked = UnreachableError(f"the login failed: {error}")
                 raise self._remembered(locked, login.credentials, LOCK_MEMORY_SECONDS) from None
-            refused = LoginRefusedError(response.status_code, error.error, error.text)
-            raise self._remembered(refused, login.credentials, REFUSAL_MEMORY_SECONDS) from None
+            if not isinstance(error, UntrustedIpError | UnknownRouteError):
+                error = LoginRefusedError(response.status_code, error.error, error.text)
+            raise self._remembered(error, login.credentials, REFUSAL_MEMORY_SECONDS) from None
         except InfisicalError as error:
             failed = UnreachableError(f"the login failed: {error}")
             raise self._remembered(failed, None, FAILURE_MEMORY_SECONDS) from None
 
     def _login_request(self, login: Login, request: httpx.Request) -> httpx.Request:
-        """Wait for a login no longer than for the request that needs it."""
-        timeout = request.extensions["timeout"]
-        shortest = {name: min(seconds, LOGIN_TIMEOUT_SECONDS) for name, seconds in timeout.items()}
-        return httpx.Request("POST", self._base_url + login.path, json=login.body, extensions={"timeout": shortest})
+        """A login takes its time from the call that needs it."""
+        timeouts: CallTimeouts = request.extensions["timeout"]
+        extensions = {"timeout": timeouts.within(LOGIN_TIMEOUT_SECONDS), "repeatable": True}
+        return httpx.Request("POST", self._base_url + login.path, json=login.body, extensions=extensions)
 
     def _remembered(self, error: InfisicalError, credentials: Hashable | None, seconds: float) -> InfisicalError:
         self._failure = _Failure(error, credentials, self._now() + seconds)
@@ -155,20 +171,25 @@ class MachineIdentity(httpx.Auth):
         value, lifetime_seconds = answer.get("accessToken"), answer.get("expiresIn")
         if not isinstance(value, str) or not _TOKEN.fullmatch(value) or not isinstance(lifetime_seconds, int | float):
             raise InvalidAnswerError("it has no accessToken or no expiresIn; is the base URL Infisical's own?")
-        if not 0 < lifetime_seconds < LONGEST_LIFETIME_SECONDS:
-            raise InvalidAnswerError("its expiresIn is no lifetime")
+        if not 0 <= lifetime_seconds <= LONGEST_LIFETIME_SECONDS:
+            raise InvalidAnswerError("its expiresIn is not a lifetime in seconds")
+        lifetime_seconds = lifetime_seconds or ENDLESS_LIFETIME_SECONDS
         leeway = min(EXPIRY_LEEWAY_SECONDS, lifetime_seconds / 10)
         return _Token(value, self._now() + lifetime_seconds - leeway)
 
 
 def _token_rejected(response: httpx.Response) -> bool:
-    """Whether the answer is about the token: expired and malformed ones are 403, not 401."""
-    if response.status_code == httpx.codes.UNAUTHORIZED:
-        return True
-    if response.status_code != httpx.codes.FORBIDDEN:
+    """Whether Infisical itself refused the token, and so did nothing: expired and malformed ones are 403, not 401.
+
+    A proxy's 401 or 403 may stand in for an answer to something that was done.
+    """
+    if response.status_code not in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         return False
     response.read()
     try:
-        return json_object(response).get("error") == "TokenError"
-    except InvalidAnswerError:
+        answer = json_object(response)
+    except ForeignAnswerError:
         return False
+    if answer.get("statusCode") != response.status_code:
+        return False
+    return response.status_code == httpx.codes.UNAUTHORIZED or answer.get("error") == "TokenError"

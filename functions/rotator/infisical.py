@@ -1,5 +1,7 @@
 """Infisical's secret rotations: typed calls on one pool of connections. What they raise is in `errors`."""
 
+import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,11 +19,9 @@ from rotator.errors import (
 )
 from rotator.instant import format_instant, instant_at
 from rotator.model import GeneratedCredentials, ListedRotation, MappedRotation, RotationState
-from rotator.transport import MAXIMUM_ANSWER_BYTES, MAXIMUM_LIST_BYTES
+from rotator.transport import MAXIMUM_ANSWER_BYTES, MAXIMUM_LIST_BYTES, CallTimeouts
 
-CONNECT_TIMEOUT_SECONDS = 5
-
-# A clock that is wrong by hours is Infisical's to correct; a date beyond that is no clock's.
+# More than a day ahead cannot be clock skew.
 _MAXIMUM_AHEAD = timedelta(days=1)
 
 _PREFIX = "/api/v2/secret-rotations"
@@ -30,8 +30,12 @@ _PREFIX = "/api/v2/secret-rotations"
 class Infisical:
     """The calls that a rotation needs. Safe to use from several threads.
 
-    `auth` logs in; redirects are not followed, so that no token leaves for another host. Once Infisical limits the
-    rate of reads or of writes, further ones raise RateLimitedError by themselves until it is over.
+    `auth` logs in; redirects are not followed, so that no token leaves for another host. Every `timeout_seconds` is for
+    the whole call, its login included. Once Infisical limits the rate of reads or of writes, further ones raise
+    RateLimitedError by themselves until it is over.
+
+    Infisical may read from a database replica that lags. So the newest state of each rotation is remembered, and
+    returned instead of an older answer.
     """
 
     def __init__(self, base_url: str, auth: httpx.Auth, transport: httpx.BaseTransport, clock: Clock) -> None:
@@ -44,7 +48,9 @@ class Infisical:
             trust_env=False,
         )
         self._clock = clock
-        self._limited_until = {"GET": 0.0, "POST": 0.0}
+        self._limited_until = {"GET": 0.0, "POST": 0.0}  # on the wall clock: it goes on while the process is frozen
+        self._newest: dict[str, RotationState] = {}
+        self._newest_lock = threading.Lock()
 
     def state(self, rotation: MappedRotation, timeout_seconds: float) -> RotationState:
         """Read a rotation.
@@ -52,7 +58,7 @@ class Infisical:
         Raises InfisicalError. Whichever it is, nothing was changed.
         """
         answer = self._call("GET", f"{_PREFIX}/{rotation.type}/{rotation.id}", timeout_seconds)
-        return self._possible(parse_state(answer, rotation.id))
+        return self._newest_of(self._possible(parse_state(answer, rotation.id)))
 
     def rotate(self, rotation: MappedRotation, timeout_seconds: float) -> RotationState:
         """Rotate, and return the state that was committed.
@@ -61,7 +67,7 @@ class Infisical:
         Raises InfisicalError; see `errors` for which of them mean that nothing was done.
         """
         answer = self._call("POST", f"{_PREFIX}/{rotation.type}/{rotation.id}/rotate-secrets", timeout_seconds)
-        return self._possible(parse_state(answer, rotation.id))
+        return self._newest_of(self._possible(parse_state(answer, rotation.id)))
 
     def credentials(self, rotation: MappedRotation, timeout_seconds: float) -> GeneratedCredentials:
         """Read the keys of a rotation of an IAM user, which needs a permission that `rotate` has not.
@@ -83,6 +89,15 @@ class Infisical:
             self._possible(each.state)
         return listed
 
+    def _newest_of(self, answer: RotationState) -> RotationState:
+        """The newest state that is known, `stale` where the answer does not know its commit yet."""
+        with self._newest_lock:
+            known = self._newest.get(answer.id, answer)
+            if (answer.last_rotated_at, answer.last_attempted_at) >= (known.last_rotated_at, known.last_attempted_at):
+                self._newest[answer.id] = answer
+                return answer
+        return replace(known, stale=known.committed_after(answer))
+
     def _possible(self, state: RotationState) -> RotationState:
         """Refuse a rotation of the future: every trigger until then would find its wish fulfilled."""
         if state.last_rotated_at > instant_at(self._clock.time()) + _MAXIMUM_AHEAD:
@@ -92,7 +107,7 @@ class Infisical:
 
     def raise_if_limited(self, method: str = "POST") -> None:
         """Raise RateLimitedError while Infisical limits rotating, so that nothing is read in vain."""
-        limited_seconds = self._limited_until[method] - self._clock.monotonic()
+        limited_seconds = self._limited_until[method] - self._clock.time()
         if limited_seconds > 0:
             raise RateLimitedError(limited_seconds)
 
@@ -105,13 +120,16 @@ class Infisical:
         maximum_bytes: int = MAXIMUM_ANSWER_BYTES,
     ) -> dict[str, Any]:
         self.raise_if_limited(method)
-        timeout = httpx.Timeout(timeout_seconds, connect=min(CONNECT_TIMEOUT_SECONDS, timeout_seconds))
+        extensions = {
+            "timeout": CallTimeouts(self._clock.monotonic() + timeout_seconds, self._clock),
+            "maximum_bytes": maximum_bytes,
+            "repeatable": method == "GET",
+        }
         try:
-            extensions = {"maximum_bytes": maximum_bytes}
-            response = self._client.request(method, path, params=query, timeout=timeout, extensions=extensions)
+            response = self._client.request(method, path, params=query, extensions=extensions)
             raise_for_error(response)
         except RateLimitedError as limited:
-            self._limited_until[method] = self._clock.monotonic() + limited.retry_after_seconds
+            self._limited_until[method] = self._clock.time() + limited.retry_after_seconds
             raise
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise UnreachableError(f"no connection to Infisical: {error}") from None

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from rotator.shown import shown
 
-# Clocks differ by less. What occurred further ahead would count as not yet rotated for as long.
-MAXIMUM_AHEAD = timedelta(minutes=5)
+# The clocks of senders, AWS, IAM and Infisical are assumed to differ by no more. An occurrence further ahead is
+# refused: it would count as not yet rotated for as long.
+MAXIMUM_AHEAD = timedelta(minutes=2)
 
 
 def parse_instant(value: object, field: str) -> datetime:

@@ -10,10 +10,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from rotator.aws import client
-from rotator.errors import MAXIMUM_TEXT_LENGTH
+from rotator.aws import GUARD_CONFIG, client
+from rotator.errors import MAXIMUM_TEXT_LENGTH, reason_of
 from rotator.instant import instant_at
 from rotator.model import GuardOptions, LastUse, RotationRequest, RotationState, UserKey, UserKeys
 from rotator.policy import Decision, Verdict, decide, vouch
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from rotator.clock import Clock
 
 KEYS_OF_A_ROTATION = 2
+
+# What AWS will not answer otherwise until a person changes something. All else passes: throttling, an outage, expired
+# credentials. https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
+_FINAL = frozenset({"AccessDenied", "AccessDeniedException", "NoSuchEntity", "ValidationError", "InvalidInput"})
 
 # An assumed role's credentials last an hour; a batch that begins before this ends before they do.
 ROLE_SECONDS = 1800
@@ -49,7 +53,7 @@ class KeyGuard:
         self._clock = clock
 
     def decide(self, state: RotationState, request: RotationRequest) -> Decision:
-        """Ask IAM only where the rotation is due. What IAM does not tell is a refusal."""
+        """Ask IAM only where the rotation is due. Where IAM does not answer, nothing is rotated."""
         decision = decide(state, request, self._minimum_interval)
         options = request.rotation.guard
         if decision.verdict is not Verdict.ROTATE or options is None or not request.rotation.guarded:
@@ -59,7 +63,8 @@ class KeyGuard:
         try:
             user = self._keys(options, state.user_name)
         except (BotoCoreError, ClientError) as error:
-            return _unreadable(f"IAM did not show the access keys of the user {state.user_name}: {_text(error)}")
+            failure = f"IAM did not show the access keys of the user {state.user_name}: {_text(error)}"
+            return _unreadable(failure) if _is_final(error) else Decision(Verdict.WAIT, "IamUnavailable", failure)
         grace_period = options.grace_period or self._grace_period
         return vouch(state, request, user, grace_period, instant_at(self._clock.time()))
 
@@ -67,7 +72,9 @@ class KeyGuard:
         """The user's keys; where there are two and one goes, with its last use."""
         iam = self._open_iam(options.role)
         listed = iam.list_access_keys(UserName=user_name)["AccessKeyMetadata"]
-        user = UserKeys(tuple(UserKey(key["AccessKeyId"], key["CreateDate"]) for key in listed))
+        user = UserKeys(
+            tuple(UserKey(key["AccessKeyId"], key["CreateDate"], key["Status"] == "Active") for key in listed)
+        )
         if len(user.keys) < KEYS_OF_A_ROTATION:
             return user
         use = iam.get_access_key_last_used(AccessKeyId=user.oldest.id)["AccessKeyLastUsed"]
@@ -111,7 +118,7 @@ class _AssumedRole:
         with self._lock:
             if self._made is None or self._clock.time() > self._good_until:
                 try:
-                    self._made, seconds = client("iam", **_credentials_of(self._role)), ROLE_SECONDS
+                    self._made, seconds = client("iam", GUARD_CONFIG, **_credentials_of(self._role)), ROLE_SECONDS
                 except (BotoCoreError, ClientError) as error:
                     self._made, seconds = error, FAILURE_SECONDS
                 self._good_until = self._clock.time() + seconds
@@ -122,12 +129,16 @@ class _AssumedRole:
 
 
 def _credentials_of(role: str) -> dict[str, str]:
-    assumed = client("sts").assume_role(RoleArn=role, RoleSessionName="key-guard")["Credentials"]
+    assumed = client("sts", GUARD_CONFIG).assume_role(RoleArn=role, RoleSessionName="key-guard")["Credentials"]
     return {
         "aws_access_key_id": assumed["AccessKeyId"],
         "aws_secret_access_key": assumed["SecretAccessKey"],
         "aws_session_token": assumed["SessionToken"],
     }
+
+
+def _is_final(error: Exception) -> bool:
+    return isinstance(error, ParamValidationError) or reason_of(error) in _FINAL
 
 
 def _text(error: Exception) -> str:
@@ -138,6 +149,6 @@ def _unreadable(what: str) -> Decision:
     return Decision(
         Verdict.REFUSE,
         "KeysUnreadable",
-        f"{what}. Without its keys, nobody can say that a rotation revokes the right one. Let the entry's keyGuard in"
-        ' the rotation map assume a role of the user\'s account, or switch it off there with "keyGuard": false',
+        f"{what}. Without them it is unknown which key a rotation would delete. Let the entry's keyGuard in the"
+        ' rotation map assume a role of the user\'s account, or switch it off there with "keyGuard": false',
     )

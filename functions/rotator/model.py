@@ -70,6 +70,7 @@ class RotationState:
     """What Infisical says about a rotation. Only `last_rotated_at` is written on commit alone: it is the truth.
 
     `rotates_itself` says that Infisical rotates beside us. `user_name` is the IAM user's; other types have none.
+    `stale` says that a later read did not show this commit yet: Infisical reads from a replica that lags.
     """
 
     id: str
@@ -80,6 +81,7 @@ class RotationState:
     last_message: str | None
     rotates_itself: bool = False
     user_name: str | None = None
+    stale: bool = False
 
     @property
     def failed(self) -> bool:
@@ -105,10 +107,11 @@ class AccessKey:
 
 @dataclass(frozen=True, slots=True)
 class UserKey:
-    """An access key as IAM lists it, without its secret. `created_at` is by IAM's clock."""
+    """An access key as IAM lists it, without its secret. `created_at` is by IAM's clock; AWS refuses inactive keys."""
 
     id: str
     created_at: datetime
+    active: bool = True
 
 
 @dataclass(frozen=True, slots=True)

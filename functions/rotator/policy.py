@@ -13,15 +13,26 @@ from enum import StrEnum
 from rotator.instant import format_instant
 from rotator.model import RotationRequest, RotationState, UserKey, UserKeys
 
-# T was read from one clock and lastRotatedAt from another: the two may differ by this much and a duplicate is still
-# recognised. It also keeps the keys of rotations so far apart that the key guard can tell one commit's key from
-# another's although clocks differ by two minutes; where they seem nearer, it refuses.
+# The clocks of AWS, Infisical and IAM are assumed to differ by two minutes at most, and a read of Infisical to be ten
+# minutes old at most: it may come from a database replica that lags.
+CLOCK_SKEW = timedelta(minutes=2)
+REPLICA_LAG = timedelta(minutes=10)
+
+# T was read from one clock and lastRotatedAt from another. A sender's T is clipped to its arrival, so 120 s of clock
+# skew are left, and the rest of the margin is slack. It also keeps the keys of two rotations so far apart that the key
+# guard can tell one commit's key from another's; where they seem nearer, it refuses.
 CLOCK_MARGIN = timedelta(minutes=5)
 
-# A key is created before its rotation is committed, by IAM's clock, not Infisical's: these two minutes apart, and the
-# 90 s of Infisical's longest rotation and a second because IAM tells none of its parts; or half a minute of grace.
+# The window around lastRotatedAt in which the published key was created. IAM dates keys in whole seconds, and a key is
+# created before its rotation is committed. Infisical sets no limit to that time; 90 s are assumed, the longest for
+# which a deployment keeps a request's socket open. A slower commit makes the key guard refuse, never delete.
+#   before: 120 s clock skew + 90 s until the commit + 1 s of truncation = 211 s
+#   after:  120 s clock skew + 30 s of slack                             = 150 s
 EARLIEST_KEY = timedelta(seconds=-211)
 LATEST_KEY = timedelta(seconds=150)
+
+# A key this young may be of a commit that a lagging replica does not show yet: 10 min of lag + 2 min of clock skew.
+SETTLED_AFTER = REPLICA_LAG + CLOCK_SKEW
 
 # A failure that is recorded this shortly after a commit belongs to that commit (Infisical's audit log or a secret
 # sync failed): the credentials themselves are sound.
@@ -34,6 +45,7 @@ class Verdict(StrEnum):
     ROTATE = "rotate"
     SKIP = "skip"
     REFUSE = "refuse"
+    WAIT = "wait"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,13 @@ def decide(state: RotationState, request: RotationRequest, minimum_interval: tim
         return Decision(
             Verdict.SKIP, "TooSoon", "it was rotated shortly before: consumers may still hold the previous credentials"
         )
+    if state.stale:
+        return Decision(
+            Verdict.WAIT,
+            "StaleState",
+            "Infisical answered with a state from before the last commit that this function has seen, at"
+            f" {format_instant(state.last_rotated_at)}: its database replica lags, or its database was restored",
+        )
     if failed_since(state) and not request.forced and not request.rotation.guarded:
         return Decision(
             Verdict.REFUSE,
@@ -76,10 +95,31 @@ def vouch(
 ) -> Decision:
     """Decide by the IAM user's keys whether a rotation, which deletes the older of two, may go ahead.
 
-    What is forced may revoke a key that is in use, and rotate without a published one; it never revokes that.
+    What is forced may revoke a key that is in use, and rotate where the published one is missing or inactive; it never
+    revokes that. A young key may be of a commit that Infisical's state does not show yet: then wait, accuse nobody.
     """
     published = _published(user, state.last_rotated_at)
-    if published is None and not request.forced:
+    suspects = _suspects(user, published, state.last_rotated_at)
+    if young := next((key for key in suspects if now - key.created_at < SETTLED_AFTER), None):
+        return Decision(
+            Verdict.WAIT,
+            "UnsettledKey",
+            f"the access key {young.id} of the IAM user {state.user_name} was created at"
+            f" {format_instant(young.created_at)}, so recently that Infisical's state, with the last rotation at"
+            f" {format_instant(state.last_rotated_at)}, may not show its commit yet",
+        )
+    if published is not None and suspects:
+        return Decision(Verdict.REFUSE, "OrphanKey", _about_orphan(state, published, suspects[0]))
+    if request.forced:
+        return Decision(Verdict.ROTATE, "Due")
+    return _refusal(state, user, published, grace_period, now) or Decision(Verdict.ROTATE, "Due")
+
+
+def _refusal(
+    state: RotationState, user: UserKeys, published: UserKey | None, grace_period: timedelta, now: datetime
+) -> Decision | None:
+    """What only a person may override, with a forced request."""
+    if published is None:
         return Decision(
             Verdict.REFUSE,
             "PublishedKeyMissing",
@@ -87,27 +127,36 @@ def vouch(
             f" last rotated, at {format_instant(state.last_rotated_at)}. If the user is another account's, let the"
             " entry's keyGuard assume a role there. If the published key is gone, force a rotation",
         )
-    if published is not None and (suspect := _suspect(user, published, state.last_rotated_at)):
-        return Decision(Verdict.REFUSE, "OrphanKey", _about_orphan(state, published, suspect))
+    if not published.active:
+        return Decision(
+            Verdict.REFUSE,
+            "PublishedKeyInactive",
+            f"the access key {published.id}, which Infisical publishes, is inactive: AWS refuses every consumer that"
+            " has picked it up. Reactivate it: aws iam update-access-key"
+            f" --user-name {state.user_name} --access-key-id {published.id} --status Active. If it was deactivated"
+            " because it leaked, force a rotation",
+        )
     last_use = user.last_use
-    if last_use is not None and now - last_use.at < grace_period and not request.forced:
+    if last_use is not None and user.oldest.active and now - last_use.at < grace_period:
         return Decision(
             Verdict.REFUSE,
             "KeyInUse",
             f"the access key {user.oldest.id} of the IAM user {state.user_name}, which a rotation deletes, was used at"
             f" {format_instant(last_use.at)} for {last_use.service} in {last_use.region}, within the grace"
-            f" period of {grace_period / timedelta(hours=1):g} h: a consumer has not picked up the new key. Find it,"
-            " let it, then send a new trigger",
+            f" period of {grace_period / timedelta(hours=1):g} h: a consumer has not picked up the new key. Find that"
+            " consumer, give it the new key, then send a new trigger",
         )
-    return Decision(Verdict.ROTATE, "Due")
-
-
-def _suspect(user: UserKeys, published: UserKey, committed_at: datetime) -> UserKey | None:
-    """Another key that may be the published one itself, or that makes the published one the older."""
-    for key in user.keys:
-        if key != published and (_may_be_of(key, committed_at) or key.created_at >= published.created_at):
-            return key
     return None
+
+
+def _suspects(user: UserKeys, published: UserKey | None, committed_at: datetime) -> list[UserKey]:
+    """Keys that may be the published one, or that make it the older one. All of them where none seems published."""
+    return [
+        key
+        for key in user.keys
+        if published is None
+        or (key != published and (_may_be_of(key, committed_at) or key.created_at >= published.created_at))
+    ]
 
 
 def _published(user: UserKeys, committed_at: datetime) -> UserKey | None:

@@ -23,6 +23,11 @@ CONCURRENT_CALLS = 10  # as many as an AWS client has connections
 VISIBILITY_TIMEOUT_SECONDS = 1080
 
 
+# How long a claimed request stays invisible. SQS allows 12 h from when a message was received; that was at most one
+# visibility time-out and one run of `rotate` before: 43,200 - 1,080 - 180 s = 41,940 s, rounded down.
+CLAIM_SECONDS = 41_800
+
+
 class UndeliveredRequestsError(Exception):
     """Some requests did not reach the queue. Sending all of them again is safe: duplicates do nothing."""
 
@@ -65,6 +70,13 @@ class RequestQueue:
         """
         for receipt_handle in receipt_handles:
             self.return_after(receipt_handle, VISIBILITY_TIMEOUT_SECONDS)
+
+    def claim(self, receipt_handle: str) -> None:
+        """Keep a message invisible for nearly twelve hours, the longest that SQS allows.
+
+        Raises ClientError where it is no longer ours to work.
+        """
+        self.return_after(receipt_handle, CLAIM_SECONDS)
 
     def return_after(self, receipt_handle: str, seconds: int) -> None:
         """Let a message that is being worked return to the queue in so many seconds."""

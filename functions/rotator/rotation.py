@@ -1,8 +1,9 @@
 """Rotating, once: the shell that reads the state, has it decided, acts, and confirms from the state."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 from rotator import policy
 from rotator.clock import Deadline
@@ -17,17 +18,20 @@ from rotator.errors import (
 )
 from rotator.infisical import Infisical
 from rotator.model import RotationRequest, RotationState
-from rotator.policy import Decide, Decision, Verdict
+from rotator.policy import REPLICA_LAG, Decide, Decision, Verdict
 
 READ_TIMEOUT_SECONDS = 10.0
 
-# Infisical closes the connection after 30 s (90 s on some deployments) while the rotation goes on: whoever waits
-# longer than the 30 s learns what the server has to say.
+# Infisical closes the connection after 30 s (90 s on some deployments) while the rotation goes on. A client that waits
+# longer than the 30 s mostly learns what the server has to say.
 ROTATE_TIMEOUT_SECONDS = 35.0
 
-# No rotate-secrets is sent with less time left: Infisical works for up to 90 s, and an attempt is watched until it has
-# ended, or the next request of the rotation would meet one that is still under way.
+# No rotate-secrets is sent with less time left, so that nearly every attempt is watched to its end. Infisical sets no
+# limit to a rotation: 90 s are assumed, and 20 s for the reads around it. Where one takes longer it is unconfirmed.
 ATTEMPT_SECONDS = 110.0
+
+# What IAM says where a user has two keys already. Infisical's AWS SDK repeats a creation whose answer was lost.
+_KEY_QUOTA = "AccessKeysPerUser"
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -44,72 +48,103 @@ class Result(StrEnum):
     DEFERRED = "deferred"
 
 
+class Next(Enum):
+    """What becomes of the request's message."""
+
+    ACKNOWLEDGE = auto()
+    RETURN = auto()  # to the queue, with all later ones of the rotation, which are worked after it
+    RETURN_LATER_ONES = auto()  # only these: the attempt may still be under way, and nothing may follow it early
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of one request.
+    """The end of one delivery of a request.
 
-    `name` is the rotation's, None where it could not be read. `uncertain` says that an attempt may still be under way
-    or may have left what the state does not show: nothing may follow it early. `guarded` says of an attempt that the
-    key guard will look at what it has left behind before there is another.
+    `name` is the rotation's, None where it could not be read. A message that returns does so after `return_seconds`,
+    by default after the full visibility time-out.
     """
 
     result: Result
     reason: str
     explanation: str = ""
     name: str | None = None
-    uncertain: bool = False
-    guarded: bool = False
-    retry_after_seconds: float | None = None
+    next: Next = Next.ACKNOWLEDGE
+    return_seconds: float | None = None
 
     @property
     def comes_back(self) -> bool:
-        """Whether the request is worked again, because it did nothing or because the key guard will look.
+        """Whether the request is worked again. What was rotated has ended, though its message may return once more."""
+        return self.next is Next.RETURN and self.result is not Result.ROTATED
 
-        That is after `retry_after_seconds` where Infisical named them, else after the full visibility time-out.
-        """
-        return self.result is Result.DEFERRED or self.guarded
 
+# Sees to it that a request without key guard is attempted at most once, and says why where that is not possible.
+Claim = Callable[[], Outcome | None]
 
 _UNTOUCHED = {Verdict.SKIP: Result.SKIPPED, Verdict.REFUSE: Result.REFUSED}
-_OUT_OF_TIME = Outcome(Result.DEFERRED, "OutOfTime", "too little of the function's time was left to rotate")
 
 
-def ensure_rotated(infisical: Infisical, decide: Decide, request: RotationRequest, deadline: Deadline) -> Outcome:
+def deferred(reason: str, explanation: str, name: str | None = None, return_seconds: float | None = None) -> Outcome:
+    """Nothing was done, and the request returns to the queue."""
+    return Outcome(Result.DEFERRED, reason, explanation, name, Next.RETURN, return_seconds)
+
+
+_OUT_OF_TIME = deferred("OutOfTime", "too little of the function's time was left to rotate")
+
+
+def ensure_rotated(
+    infisical: Infisical, decide: Decide, request: RotationRequest, claim: Claim, deadline: Deadline
+) -> Outcome:
     """Make sure that the rotation has been rotated at or after the moment when its trigger occurred.
 
-    Sends at most one rotate-secrets that is executed. While Infisical limits the rate, the queue does the waiting: it
-    costs nothing there, and what is decided afterwards is decided anew.
+    Sends at most one rotate-secrets that is executed, and without key guard only after `claim`. While Infisical limits
+    the rate, the queue does the waiting: it costs nothing there, and what is decided afterwards is decided anew.
     """
-    try:
-        return _attempt(infisical, decide, request, deadline)
-    except RateLimitedError as limited:
-        return Outcome(Result.DEFERRED, limited.reason, str(limited), retry_after_seconds=limited.retry_after_seconds)
-
-
-def _attempt(infisical: Infisical, decide: Decide, request: RotationRequest, deadline: Deadline) -> Outcome:
     if (remaining := deadline.remaining_seconds()) <= 0:
         return _OUT_OF_TIME
-    infisical.raise_if_limited()
     try:
+        infisical.raise_if_limited()
         before = infisical.state(request.rotation, min(READ_TIMEOUT_SECONDS, remaining))
-        if deadline.remaining_seconds() < ATTEMPT_SECONDS:  # nobody waits for IAM in vain
-            decide = _without_asking
-        decision = decide(before, request)
-        if decision.verdict is Verdict.REFUSE and request.rotation.guarded:
-            # The key of a rotation that was committed while IAM was asked looks like an orphan.
-            now = infisical.state(request.rotation, READ_TIMEOUT_SECONDS)
-            if now.committed_after(before):
-                before, decision = now, decide(now, request)
+        return _act(infisical, decide, request, before, claim, deadline)
+    except RateLimitedError as limited:
+        return deferred(limited.reason, str(limited), return_seconds=limited.retry_after_seconds)
     except (RejectedError, InvalidAnswerError) as error:
         return Outcome(Result.FAILED, error.reason, str(error))
     except (UnreachableError, UncertainError) as error:
-        return Outcome(Result.DEFERRED, error.reason, str(error))
+        return deferred(error.reason, str(error))
 
+
+def _act(  # noqa: PLR0913, PLR0917 - what it acts with, on, and for how long
+    infisical: Infisical,
+    decide: Decide,
+    request: RotationRequest,
+    before: RotationState,
+    claim: Claim,
+    deadline: Deadline,
+) -> Outcome:
+    """Do what is decided. Raises no InfisicalError but RateLimitedError."""
+    if deadline.remaining_seconds() < ATTEMPT_SECONDS:  # nobody waits for IAM in vain
+        decide = _without_asking
+    decision = decide(before, request)
+    if decision.verdict is Verdict.WAIT:
+        return deferred(decision.reason, decision.explanation, before.name)
     if decision.verdict is not Verdict.ROTATE:
         return Outcome(_UNTOUCHED[decision.verdict], decision.reason, decision.explanation, before.name)
     if deadline.remaining_seconds() < ATTEMPT_SECONDS:
         return _OUT_OF_TIME
-    return _rotate(infisical, request, before, deadline)
+    if request.rotation.guarded:
+        return _rotate(infisical, request, before, deadline)
+    unclaimed = claim()
+    return unclaimed or _settled(_rotate(infisical, request, before, deadline))
+
+
+def _settled(outcome: Outcome) -> Outcome:
+    """Without key guard, keep the rotation's next request away until every database replica shows this rotation.
+
+    Its own message returns then, finds the rotation done, and ends.
+    """
+    if outcome.result is not Result.ROTATED:
+        return outcome
+    return replace(outcome, next=Next.RETURN, return_seconds=REPLICA_LAG.total_seconds())
 
 
 def _without_asking(state: RotationState, request: RotationRequest) -> Decision:
@@ -123,7 +158,7 @@ def _rotate(infisical: Infisical, request: RotationRequest, before: RotationStat
     except RejectedError as error:
         return Outcome(Result.FAILED, error.reason, str(error), before.name)
     except UnreachableError as error:
-        return Outcome(Result.DEFERRED, error.reason, str(error), before.name)
+        return deferred(error.reason, str(error), before.name)
     except (RotationInProgressError, UncertainError) as error:
         return _confirm(infisical, request, before, error, deadline)
     except RateLimitedError:
@@ -144,9 +179,10 @@ def _confirm(
     cause: InfisicalError,
     deadline: Deadline,
 ) -> Outcome:
-    """Watch the state after an answer that says nothing certain, until it tells or the time is up."""
+    """Poll the state after an ambiguous answer, until it is known what happened or the time is up."""
     pause = _FIRST_PAUSE_SECONDS
-    guarded = request.rotation.guarded
+    # With key guard another attempt is safe: the guard looks first at what this one has left behind.
+    after_failure = Next.RETURN if request.rotation.guarded else Next.ACKNOWLEDGE
     unread: InfisicalError | None = None
     while (remaining := deadline.remaining_seconds()) > 0:
         try:
@@ -159,12 +195,21 @@ def _confirm(
             if now.committed_after(before):
                 return Outcome(Result.ROTATED, "Confirmed", f"it was committed, although: {cause}", now.name)
             if now.failed_after(before):
-                explanation = f"{cause}. The rotation's state says: {now.last_message or 'nothing'}"
-                return Outcome(Result.FAILED, "AttemptFailed", explanation, now.name, guarded=guarded)
+                explanation = f"{cause}. The rotation's state says: {_failure(now)}"
+                return Outcome(Result.FAILED, "AttemptFailed", explanation, now.name, after_failure)
         deadline.clock.sleep(max(0.0, min(pause, deadline.remaining_seconds())))
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
     if isinstance(cause, RotationInProgressError):
-        return Outcome(Result.DEFERRED, cause.reason, str(cause), before.name)
-    state = f"could not be read: {unread}" if unread else "did not tell in time"
+        return deferred(cause.reason, str(cause), before.name)
+    state = f"could not be read: {unread}" if unread else "did not show the end in time"
     explanation = f"{cause}. The rotation's state {state}"
-    return Outcome(Result.UNCONFIRMED, cause.reason, explanation, before.name, uncertain=True, guarded=guarded)
+    after_loss = Next.RETURN if request.rotation.guarded else Next.RETURN_LATER_ONES
+    return Outcome(Result.UNCONFIRMED, cause.reason, explanation, before.name, after_loss)
+
+
+def _failure(state: RotationState) -> str:
+    """Infisical's words, and what they mean for the keys where that is known."""
+    message = state.last_message or "nothing"
+    if _KEY_QUOTA not in message:
+        return message
+    return f"{message}. An earlier attempt probably left a key that Infisical does not know: look at the user's keys"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rotator.instant import MAXIMUM_AHEAD, format_instant, instant_at
 from rotator.model import RotationRequest
-from rotator.rotation import Outcome, Result
+from rotator.queues import VISIBILITY_TIMEOUT_SECONDS
+from rotator.rotation import Claim, Next, Outcome, Result, deferred
 from rotator.telemetry import Metric, Telemetry
 
 if TYPE_CHECKING:
@@ -25,9 +26,19 @@ METRICS = {
     Result.DEFERRED: Metric.ROTATION_DEFERRED,
 }
 
-# A request that has come back for half a day ends with its reason. Deliveries do not count: behind a rate limit, the
-# last of some thousand requests is delivered hundreds of times before its turn comes.
+# A request that has returned for twelve hours ends with its reason, and so does one that was delivered so often that
+# SQS would soon move it to FailedRotations.fifo without a reason: template.yaml's maxReceiveCount is 1,000.
 MAXIMUM_WAIT_SECONDS = 12 * 3600
+MAXIMUM_DELIVERIES = 950
+
+# From this delivery on a request returns no sooner than after a minute, so that time ends it and not the count:
+# 100 + 12 h / 60 s = 820 deliveries.
+HASTY_DELIVERIES = 100
+SLOW_RETURN_SECONDS = 60.0
+
+# A message that was claimed and returns by itself, because its function was cut off, is at least CLAIM_SECONDS old
+# (41,800 s). So a request this old may have been attempted, and without key guard it is not attempted again.
+LATEST_CLAIM_SECONDS = 41_400
 
 # Of a request that makes no sense, the beginning is kept: a report must fit into a message as large as the request's.
 MAXIMUM_KEPT_LENGTH = 16_000
@@ -68,6 +79,9 @@ class Delivery:
         return self.receive_count == 1 and now - self.first_received_at < FRESH_SECONDS
 
 
+Ensure = Callable[[RotationRequest, Claim], Outcome]
+
+
 class Worker:
     """Sees to it that each delivery ends: acknowledged, back in the queue, or in FailedRotations.fifo."""
 
@@ -84,7 +98,7 @@ class Worker:
         self._telemetry = telemetry
         self._clock = clock
 
-    def work(self, deliveries: Iterable[Delivery], ensure: Callable[[RotationRequest], Outcome]) -> list[str]:
+    def work(self, deliveries: Iterable[Delivery], ensure: Ensure) -> list[str]:
         """Call `ensure` for each delivery and return the ids of the messages that have to come back.
 
         A message that comes back takes all later ones of its rotation with it, in order.
@@ -98,22 +112,25 @@ class Worker:
             returned = pool.map(lambda group: self._in_order(group, ensure), groups.values())
             return [message_id for message_ids in returned for message_id in message_ids]
 
-    def _in_order(self, group: Sequence[Delivery], ensure: Callable[[RotationRequest], Outcome]) -> list[str]:
+    def _in_order(self, group: Sequence[Delivery], ensure: Ensure) -> list[str]:
         if not self._hold(group):
             return [delivery.message_id for delivery in group]
         for position, delivery in enumerate(group):
             outcome = self._one(delivery, ensure)
             later = group[position + 1 :]
-            if outcome.comes_back:
-                held = [delivery, *later]
-                if outcome.retry_after_seconds is not None:
-                    self._return_after(held, math.ceil(outcome.retry_after_seconds))
-                return [each.message_id for each in held]
-            if outcome.uncertain:
-                return [each.message_id for each in later]
+            match outcome.next:
+                case Next.RETURN:
+                    held = [delivery, *later]
+                    if outcome.return_seconds is not None:
+                        self._return_after(held, outcome.return_seconds)
+                    return [each.message_id for each in held]
+                case Next.RETURN_LATER_ONES:
+                    return [each.message_id for each in later]
+                case Next.ACKNOWLEDGE:
+                    pass
         return []
 
-    def _one(self, delivery: Delivery, ensure: Callable[[RotationRequest], Outcome]) -> Outcome:
+    def _one(self, delivery: Delivery, ensure: Ensure) -> Outcome:
         started = self._clock.monotonic()
         request: RotationRequest | None = None
         try:
@@ -121,23 +138,53 @@ class Worker:
         except ValueError as error:
             outcome = Outcome(Result.REFUSED, "InvalidRequest", str(error))
         else:
-            outcome = self._ended(ensure, request)
+            outcome = self._ended(ensure, request, delivery)
         age_seconds = self._age_seconds(delivery)
-        if outcome.comes_back and age_seconds > MAXIMUM_WAIT_SECONDS:
+        if outcome.next is Next.RETURN and _is_too_late(delivery, age_seconds):
             outcome = _given_up(outcome, delivery)
         duration = self._clock.monotonic() - started
         report = _report(delivery, request, outcome, duration)
         self._tell(outcome, duration, age_seconds, report)
         if outcome.result not in FINAL_FAILURES or outcome.comes_back or self._keep(delivery, report):
             return outcome
-        return outcome if outcome.uncertain else Outcome(Result.DEFERRED, "ReportNotKept")
+        return outcome if outcome.next is Next.RETURN_LATER_ONES else deferred("ReportNotKept", outcome.explanation)
 
-    def _ended(self, ensure: Callable[[RotationRequest], Outcome], request: RotationRequest) -> Outcome:
+    def _ended(self, ensure: Ensure, request: RotationRequest, delivery: Delivery) -> Outcome:
+        claims: list[bool] = []
+
+        def claim() -> Outcome | None:
+            unclaimed = self._claim(delivery)
+            claims.append(unclaimed is None)
+            return unclaimed
+
         try:
-            return ensure(request)
-        except Exception as error:  # the other rotations of the batch go on, and this request comes back
+            outcome = ensure(request, claim)
+        except Exception as error:  # the other rotations of the batch go on
             self._telemetry.logger.exception("unexpected error", correlation_id=request.correlation_id)
-            return Outcome(Result.DEFERRED, "UnexpectedError", type(error).__name__)
+            if any(claims):
+                return Outcome(Result.UNCONFIRMED, "UnexpectedError", type(error).__name__, next=Next.RETURN_LATER_ONES)
+            return deferred("UnexpectedError", type(error).__name__)
+        if any(claims) and outcome.next is Next.RETURN and outcome.return_seconds is None:
+            return replace(outcome, return_seconds=VISIBILITY_TIMEOUT_SECONDS)
+        return outcome
+
+    def _claim(self, delivery: Delivery) -> Outcome | None:
+        """Make a message invisible for so long that it is too old for a second attempt if it ever returns by itself."""
+        age_seconds = self._age_seconds(delivery)
+        if age_seconds > LATEST_CLAIM_SECONDS:
+            return Outcome(
+                Result.FAILED,
+                "AttemptLost",
+                f"the request was first received {age_seconds / 3600:.1f} hours ago, and a function that was cut off"
+                " may have sent rotate-secrets for it. Without key guard that is never sent twice. Look at the"
+                " credentials, then force a rotation",
+            )
+        try:
+            self._requests.claim(delivery.receipt_handle)
+        except Exception as error:
+            self._telemetry.logger.exception("the message could not be claimed, and nothing was sent")
+            return deferred("NotClaimed", f"SQS did not make the request invisible: {type(error).__name__}")
+        return None
 
     def _keep(self, delivery: Delivery, report: dict[str, Any]) -> bool:
         """Send a report to FailedRotations.fifo.
@@ -194,13 +241,19 @@ class Worker:
             **searchable,
         )
 
-    def _return_after(self, deliveries: Iterable[Delivery], seconds: int) -> None:
-        """Let messages return when Infisical says; where that fails, they return after the full visibility time-out."""
-        for delivery in deliveries:
-            try:
-                self._requests.return_after(delivery.receipt_handle, seconds)
-            except Exception:  # the message is safe: it only comes back later
-                self._telemetry.logger.exception("the visibility time-out could not be changed")
+    def _return_after(self, deliveries: Sequence[Delivery], seconds: float) -> None:
+        """Let messages return then. Where SQS does not do that, they return when their visibility time-out is over."""
+        if deliveries[0].receive_count > HASTY_DELIVERIES:
+            seconds = max(seconds, SLOW_RETURN_SECONDS)
+        try:
+            for delivery in deliveries:
+                self._requests.return_after(delivery.receipt_handle, math.ceil(seconds))
+        except Exception:  # the messages are safe: they only return later. The function's time is nearly over
+            self._telemetry.logger.exception("the visibility time-out could not be changed")
+
+
+def _is_too_late(delivery: Delivery, age_seconds: float) -> bool:
+    return age_seconds > MAXIMUM_WAIT_SECONDS or delivery.receive_count >= MAXIMUM_DELIVERIES
 
 
 def _request(delivery: Delivery, latest: datetime) -> RotationRequest:
@@ -213,11 +266,15 @@ def _request(delivery: Delivery, latest: datetime) -> RotationRequest:
 
 
 def _given_up(outcome: Outcome, delivery: Delivery) -> Outcome:
+    """The same, but for good. What was rotated was: it only does not wait for lagging replicas any longer."""
+    if outcome.result is Result.ROTATED:
+        return replace(outcome, next=Next.ACKNOWLEDGE)
     return replace(
         outcome,
         result=Result.FAILED if outcome.result is Result.DEFERRED else outcome.result,
         explanation=f"given up after {delivery.receive_count} deliveries. {outcome.explanation}",
-        guarded=False,
+        next=Next.RETURN_LATER_ONES if outcome.result is Result.UNCONFIRMED else Next.ACKNOWLEDGE,
+        return_seconds=None,
     )
 
 

@@ -50,7 +50,7 @@ def ours(asked: dict[str, Any]) -> Rotate:
         request = RotationRequest(MappedRotation(rotation_id, guard=guard), "weekly", now, "benchmark")
         for _ in range(1 + asked["again"]):
             deadline = Deadline(time.monotonic() + 170, time)
-            outcome = ensure_rotated(program.infisical, program.decide, request, deadline)
+            outcome = ensure_rotated(program.infisical, program.decide, request, lambda: None, deadline)
         if outcome.result != expected:
             raise RuntimeError(str(outcome))
 

@@ -25,14 +25,15 @@ class Key(Protocol):
 class FakeIam:
     """One account, whose users' keys are those of `keys_of`, in any order.
 
-    `last_used` dates keys by their id; IAM's clock is `ahead` of everybody else's, and it dates in whole seconds.
-    `down` is what every call raises; `roles` are those that were assumed, and `calls` the calls with what they were
-    about.
+    `last_used` dates keys by their id, and AWS refuses those of `inactive`. IAM's clock is `ahead` of everybody else's,
+    and it dates in whole seconds. `down` is what every call raises; `roles` are those that were assumed, and
+    `calls` the calls with what they were about.
     """
 
     def __init__(self, keys_of: Callable[[str], Sequence[Key]]) -> None:
         self._keys_of = keys_of
         self.last_used: dict[str, datetime] = {}
+        self.inactive: set[str] = set()
         self.ahead = timedelta()
         self.down: Exception | None = None
         self.roles: list[str | None] = []
@@ -48,7 +49,14 @@ class FakeIam:
             keys = self._keys_of(UserName)
         except ProviderError as error:
             raise refused("NoSuchEntity", str(error), "ListAccessKeys") from None
-        listed = [{"AccessKeyId": key.id, "CreateDate": self._dated(key.created_at)} for key in keys]
+        listed = [
+            {
+                "AccessKeyId": key.id,
+                "Status": "Inactive" if key.id in self.inactive else "Active",
+                "CreateDate": self._dated(key.created_at),
+            }
+            for key in keys
+        ]
         return {"AccessKeyMetadata": listed}
 
     def get_access_key_last_used(self, *, AccessKeyId: str) -> dict[str, Any]:  # noqa: N803 - as boto3 has it

@@ -3,9 +3,10 @@
 import json
 from datetime import timedelta
 
+import httpx
 import pytest
 
-from rotator.rotation import ATTEMPT_SECONDS, Result
+from rotator.rotation import ATTEMPT_SECONDS, Next, Result
 from tests.component.world import INVOCATION_SECONDS, START, World
 from tests.sandbox.standin.answers import Answer, Dropped, Refusal, server_error
 from tests.sandbox.standin.faults import (
@@ -19,6 +20,7 @@ from tests.sandbox.standin.faults import (
     plan_restriction,
 )
 from tests.sandbox.standin.limits import rate_limited
+from tests.sandbox.standin.transport import StandInTransport
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ def test_a_recorded_failure_is_reported_with_infisicals_words_and_repeated_only_
 
     assert (outcome.result, outcome.reason) == (Result.FAILED, "AttemptFailed")
     assert "no such luck" in outcome.explanation
-    assert (outcome.comes_back, outcome.retry_after_seconds) == (guarded, None)
+    assert (outcome.comes_back, outcome.return_seconds) == (guarded, None)
     assert world.posts == 1
 
 
@@ -138,8 +140,8 @@ def test_an_attempt_that_died_without_a_trace_is_unconfirmed_within_the_time_giv
     outcome = world.ensure()
 
     assert outcome.result is Result.UNCONFIRMED
-    assert (outcome.uncertain, outcome.comes_back, outcome.retry_after_seconds) == (True, guarded, None)
-    assert "did not tell in time" in outcome.explanation
+    assert (outcome.next, outcome.return_seconds) == (Next.RETURN if guarded else Next.RETURN_LATER_ONES, None)
+    assert "did not show the end in time" in outcome.explanation
     assert world.posts == 1
     assert world.clock.time() - START.timestamp() <= INVOCATION_SECONDS
 
@@ -158,7 +160,7 @@ def test_a_foreign_attempt_that_outlasts_the_invocation_comes_back_after_the_ful
     outcome = world.ensure()
 
     assert (outcome.result, outcome.reason) == (Result.DEFERRED, "RotationInProgress")
-    assert (outcome.comes_back, outcome.retry_after_seconds) == (True, None)
+    assert (outcome.comes_back, outcome.return_seconds) == (True, None)
 
 
 def test_a_lost_lock_race_is_not_repeated(world: World) -> None:
@@ -176,7 +178,7 @@ def test_a_rate_limit_is_waited_for_in_the_queue_as_infisical_says(world: World,
 
     outcome = world.ensure()
 
-    assert (outcome.result, outcome.reason, outcome.retry_after_seconds) == (Result.DEFERRED, "RateLimited", seconds)
+    assert (outcome.result, outcome.reason, outcome.return_seconds) == (Result.DEFERRED, "RateLimited", seconds)
     assert world.clock.time() - START.timestamp() < 1, "no worker burns its time"
     world.clock.sleep(seconds)
     assert world.ensure().result is Result.ROTATED
@@ -201,7 +203,7 @@ def test_a_rate_limit_that_is_known_costs_the_others_no_request(world: World) ->
 
     outcome = world.ensure()
 
-    assert (outcome.reason, outcome.retry_after_seconds) == ("RateLimited", 100)
+    assert (outcome.reason, outcome.return_seconds) == ("RateLimited", 100)
     assert len(world.server.requests) == requests
 
 
@@ -212,17 +214,19 @@ def test_a_rate_limit_with_a_senseless_header_still_has_a_sensible_wait(world: W
     outcome = world.ensure(seconds=ATTEMPT_SECONDS)
 
     assert outcome.result is Result.DEFERRED
-    assert outcome.retry_after_seconds is not None
-    assert 1 <= outcome.retry_after_seconds <= 3600
+    assert outcome.return_seconds is not None
+    assert 1 <= outcome.return_seconds <= 3600
 
 
-def test_a_plan_without_rotations_is_a_clear_no_that_is_not_repeated(world: World) -> None:
+def test_a_plan_restriction_may_pass_so_the_request_returns(world: World) -> None:
     world.server.faults.add(world.rotation.id, plan_restriction())
+    request = world.request()
 
-    outcome = world.ensure()
+    outcome = world.ensure(request)
 
-    assert (outcome.result, outcome.reason, outcome.comes_back) == (Result.FAILED, "BadRequest", False)
+    assert (outcome.result, outcome.reason, outcome.next) == (Result.DEFERRED, "PlanRestricted", Next.RETURN)
     assert "plan restriction" in outcome.explanation
+    assert world.ensure(request).result is Result.ROTATED
 
 
 def test_an_unknown_rotation_is_a_clear_no(world: World) -> None:
@@ -252,7 +256,7 @@ def test_a_state_that_cannot_be_read_comes_back_because_nothing_was_done(
 
     outcome = world.ensure()
 
-    assert (outcome.result, outcome.retry_after_seconds) == (Result.DEFERRED, None)
+    assert (outcome.result, outcome.return_seconds) == (Result.DEFERRED, None)
     assert world.posts == 0
 
 
@@ -328,14 +332,64 @@ def test_a_state_that_makes_no_sense_is_an_error_that_names_the_field(
     assert world.posts == 0
 
 
-@pytest.mark.parametrize(
-    "body", ["", "<html>Sign in</html>", "[]", "{}", '{"secretRotation": null}', '{"secretRotation": {', "[" * 100_000]
-)
-def test_an_answer_that_is_not_infisicals_never_rotates(world: World, body: str) -> None:
-    world.server.faults.add_read(world.rotation.id, answer_with(body))
+FOREIGN_ANSWERS = [
+    *[
+        Answer(200, {"content-type": "text/html"}, body.encode())
+        for body in ("", "<html>Sign in</html>", "[]", "{}", '{"secretRotation": null}', '{"secretRotation": {')
+    ],
+    Answer(200, {"content-type": "application/json"}, b"[" * 100_000),
+    Answer(404, {"content-type": "text/plain"}, b"default backend - 404"),
+    Answer(403, {"content-type": "text/html"}, b"<html>Request blocked</html>"),
+    Answer(405, {}, b""),
+    Answer(421, {}, b"Misdirected Request"),
+    Answer(302, {"location": "https://elsewhere.test/"}, b""),
+]
 
-    assert world.ensure().result is Result.FAILED
+
+@pytest.mark.parametrize("answer", FOREIGN_ANSWERS, ids=lambda answer: f"{answer.status} {answer.body[:20]!r}")
+def test_a_read_that_a_proxy_answers_defers_the_request(world: World, answer: Answer) -> None:
+    world.server.faults.add_read(world.rotation.id, answer)
+    request = world.request()
+
+    outcome = world.ensure(request)
+
+    assert (outcome.result, outcome.reason) == (Result.DEFERRED, "ForeignAnswer")
     assert world.posts == 0
+    assert world.ensure(request).result is Result.ROTATED
+
+
+@pytest.mark.parametrize("answer", FOREIGN_ANSWERS, ids=lambda answer: f"{answer.status} {answer.body[:20]!r}")
+def test_a_rotation_whose_answer_a_proxy_replaces_is_confirmed_from_the_state(world: World, answer: Answer) -> None:
+    class ContentFilter(httpx.BaseTransport):
+        """Lets every request through, and replaces what rotate-secrets answers."""
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            response = server.handle_request(request)
+            if not request.url.path.endswith("/rotate-secrets"):
+                return response
+            return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.body, request=request)
+
+    server = StandInTransport(world.server)
+    world.use_transport(ContentFilter())
+
+    outcome = world.ensure()
+
+    assert (outcome.result, outcome.reason) == (Result.ROTATED, "Confirmed")
+    assert world.posts == 1
+
+
+def test_a_proxys_401_on_the_answer_never_sends_rotate_secrets_again(world: World) -> None:
+    class Proxy(httpx.BaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            response = server.handle_request(request)
+            is_rotation = request.url.path.endswith("/rotate-secrets")
+            return httpx.Response(401, text="<html>Sign in</html>", request=request) if is_rotation else response
+
+    server = StandInTransport(world.server)
+    world.use_transport(Proxy())
+
+    assert world.ensure().result is Result.ROTATED
+    assert world.posts == 1
 
 
 def test_a_rotate_answer_that_makes_no_sense_is_confirmed_from_the_state(world: World) -> None:
@@ -352,17 +406,6 @@ def test_a_rotate_answer_whose_state_has_not_advanced_is_no_success(world: World
     world.server.faults.add(world.rotation.id, answer_with(rotation_json(world)))
 
     assert world.ensure().result is Result.UNCONFIRMED
-
-
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_redirects_are_never_followed(world: World, status: int) -> None:
-    elsewhere = Answer(status, {"location": "https://elsewhere.test/"}, b"")
-    world.server.faults.add_read(world.rotation.id, elsewhere)
-
-    outcome = world.ensure()
-
-    assert (outcome.result, outcome.reason) == (Result.FAILED, "Redirect")
-    assert "base URL" in outcome.explanation
 
 
 def test_infisicals_texts_are_capped(world: World) -> None:

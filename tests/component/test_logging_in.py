@@ -215,7 +215,7 @@ def test_no_token_follows_a_redirect_to_another_host(world: World) -> None:
 
     world.use_transport(httpx.MockTransport(answer))
 
-    assert world.ensure().reason == "LoginRefused"
+    assert world.ensure().reason == "Unreachable"
     assert set(hosts) == {"infisical.test"}
 
 

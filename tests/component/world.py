@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import httpx
 
+from rotator.clock import Clock as ApplicationClock
 from rotator.clock import Deadline
 from rotator.identity import Login, MachineIdentity
 from rotator.infisical import Infisical
@@ -43,6 +44,7 @@ class World:
 
     def __init__(self, *, token_ttl_seconds: int = 7200, guarded: bool = True) -> None:
         self.guarded = guarded
+        self.claims = 0
         self.clock = Clock(START.timestamp())
         self.keys = MemoryKeys(self.clock)
         self.server = StandIn(self.clock, self.keys)
@@ -55,8 +57,13 @@ class World:
 
     def use_transport(self, transport: httpx.BaseTransport) -> None:
         """Start the application anew, on another network."""
-        self.auth = MachineIdentity(BASE_URL, self._login, self.clock.time)
-        self.infisical = Infisical(BASE_URL, self.auth, BoundedTransport(transport, self.clock), self.clock)
+        self._transport = transport
+        self.connect_by(self.clock)
+
+    def connect_by(self, clock: ApplicationClock) -> None:
+        """Start the application anew, with another clock."""
+        self.auth = MachineIdentity(BASE_URL, self._login, clock.time)
+        self.infisical = Infisical(BASE_URL, self.auth, BoundedTransport(self._transport, clock), clock)
 
     def look_at(self, iam: FakeIam) -> None:
         """Let the key guard look at another IAM."""
@@ -83,7 +90,11 @@ class World:
     def ensure(self, request: RotationRequest | None = None, seconds: float = INVOCATION_SECONDS) -> Outcome:
         """Work a request within the time of one invocation."""
         deadline = Deadline(self.clock.monotonic() + seconds, self.clock)
-        return ensure_rotated(self.infisical, self.guard.decide, request or self.request(), deadline)
+        return ensure_rotated(self.infisical, self.guard.decide, request or self.request(), self.claim, deadline)
+
+    def claim(self) -> Outcome | None:
+        self.claims += 1
+        return None
 
     @property
     def published_key(self) -> str:

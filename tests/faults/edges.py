@@ -174,7 +174,7 @@ class Network(httpx.BaseTransport):
                 self._edge.turns.sleep(CONNECT_TIMEOUT_SECONDS)
                 raise httpx.ConnectTimeout("timed out", request=request)
             case "request lost":
-                self._edge.turns.sleep(request.extensions["timeout"]["read"])
+                self._edge.turns.sleep(request.extensions["timeout"].get("read"))
                 raise httpx.ReadTimeout("The read operation timed out", request=request)
             case "answer lost":
                 self._inner.handle_request(request)

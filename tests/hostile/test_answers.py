@@ -281,7 +281,7 @@ def with_lifetime(written_lifetime: str) -> Spoil:
     return spoil
 
 
-@pytest.mark.parametrize("lifetime", ["0", "-1", "-1e308", "1e308", "NaN", "Infinity", "-Infinity", "1" + "0" * 400])
+@pytest.mark.parametrize("lifetime", ["-1", "-1e308", "1e308", "NaN", "Infinity", "-Infinity", "1" + "0" * 400])
 def test_a_token_of_no_possible_lifetime_lets_nobody_in(lifetime: str) -> None:
     here = Stage(login, with_lifetime(lifetime))
 

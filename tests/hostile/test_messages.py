@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rotator.instant import format_instant
 from rotator.model import MAXIMUM_INTERVAL, GuardOptions, MappedRotation, RotationRequest
 from rotator.queues import FailedQueue, RequestQueue
-from rotator.rotation import Outcome, Result
+from rotator.rotation import Claim, Outcome, Result
 from rotator.worker import Delivery, Worker
 from tests.component.world import START, World
 from tests.hostile.readable import readable, refused_readably
@@ -79,7 +79,7 @@ class Stage:
         deliveries: list[Delivery] = [delivery(A, number, text=text) for number, text in enumerate(texts, 1)]
         return self._worker.work(deliveries, self._ensure)
 
-    def _ensure(self, request: RotationRequest) -> Outcome:
+    def _ensure(self, request: RotationRequest, _: Claim) -> Outcome:
         self.ensured.append(request)
         return Outcome(Result.ROTATED, "Rotated", name="payments")
 
@@ -191,7 +191,7 @@ def test_a_message_from_the_future_rotates_at_most_once_however_often_it_is_deli
     for _ in range(3):
         now = world.clock.time()
         message = Delivery("message", "receipt", request.to_message(), request.rotation.id, 1, now)
-        worker.work([message], world.ensure)
+        worker.work([message], lambda request, _: world.ensure(request))
         world.clock.sleep(60)
 
     assert world.posts <= 1, f"occurred at {format_instant(request.occurred_at)}"

@@ -173,7 +173,7 @@ def ensure(server: Server, clock: SkippingClock) -> Outcome:
     decide = partial(policy.decide, minimum_interval=timedelta(hours=1))
     request = RotationRequest(ROTATION, "weekly", NOW, "correlation")
     with talking_to(server, clock) as infisical:
-        return ensure_rotated(infisical, decide, request, Deadline(clock.monotonic() + 170, clock))
+        return ensure_rotated(infisical, decide, request, lambda: None, Deadline(clock.monotonic() + 170, clock))
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -171,7 +171,7 @@ class FakeInfisical:
         for each in of_kind:
             if each["id"] == wanted:
                 return httpx.Response(200, json={"secretRotation": each})
-        return httpx.Response(404, json={"error": "NotFound", "message": f"no rotation {wanted}"})
+        return httpx.Response(404, json={"statusCode": 404, "error": "NotFound", "message": f"no rotation {wanted}"})
 
 
 class Observed:

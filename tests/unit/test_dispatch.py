@@ -244,7 +244,7 @@ def test_a_selector_costs_one_call_which_may_take_its_time() -> None:
     stage.dispatch(SCHEDULED, "correlation")
 
     assert infisical.asked == [f"GET {DEFAULT_TYPE}?projectId=payments"]
-    assert infisical.requests[0].extensions["timeout"]["read"] == LIST_TIMEOUT_SECONDS == 45
+    assert infisical.requests[0].extensions["timeout"].get("read") == LIST_TIMEOUT_SECONDS == 45
     assert len(stage.requested) == 25
 
 
@@ -581,7 +581,9 @@ def test_what_is_wrong_is_logged_with_its_reason_and_the_correlation_id(
 
 
 def test_what_infisical_refuses_is_logged_in_its_own_word() -> None:
-    stage = selecting(httpx.Response(403, json={"error": "PermissionDenied", "message": "you may not"}))
+    stage = selecting(
+        httpx.Response(403, json={"statusCode": 403, "error": "PermissionDenied", "message": "you may not"})
+    )
 
     with pytest.raises(RejectedError, match="you may not"):
         stage.dispatch(SCHEDULED, "correlation")

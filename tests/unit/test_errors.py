@@ -10,14 +10,19 @@ from hypothesis import strategies as st
 
 from rotator.errors import (
     MAXIMUM_TEXT_LENGTH,
+    ForeignAnswerError,
     InfisicalError,
     InvalidAnswerError,
     LoginRefusedError,
+    PlanRestrictedError,
     RateLimitedError,
     RejectedError,
     RotationInProgressError,
+    TokenRefusedError,
     UncertainError,
+    UnknownRouteError,
     UnreachableError,
+    UntrustedIpError,
     capped_text,
     json_object,
     raise_for_error,
@@ -25,6 +30,8 @@ from rotator.errors import (
 )
 
 IN_PROGRESS = "A rotation is already in progress for this secret"
+PLAN_RESTRICTION = "Failed to get secret rotation due to plan restriction. Upgrade plan to get secret rotation."
+UNTRUSTED_IP = "You are not allowed to access this resource from the current IP address"
 
 
 def error_of(response: httpx.Response) -> InfisicalError:
@@ -34,7 +41,8 @@ def error_of(response: httpx.Response) -> InfisicalError:
 
 
 def refusal(status: int, message: object = "no", error: object = "SomeError") -> httpx.Response:
-    return httpx.Response(status, json={"error": error, "message": message})
+    """An error in Infisical's own shape."""
+    return httpx.Response(status, json={"statusCode": status, "error": error, "message": message})
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])
@@ -56,11 +64,19 @@ def test_a_success_is_no_error(status: int) -> None:
         (refusal(408), UncertainError),
         (refusal(500), UncertainError),
         (refusal(503, IN_PROGRESS), UncertainError),
-        (httpx.Response(502, text="<html>Bad gateway</html>"), UncertainError),
-        (httpx.Response(504), UncertainError),
-        (httpx.Response(302, headers={"location": "https://elsewhere.test/"}), RejectedError),
-        (httpx.Response(400, text="<html>"), RejectedError),
-        (httpx.Response(400, json=[]), RejectedError),
+        (refusal(400, PLAN_RESTRICTION), PlanRestrictedError),
+        (refusal(403, UNTRUSTED_IP, "ForbiddenError"), UntrustedIpError),
+        (refusal(403, "You are not allowed to access this resource", "ForbiddenError"), RejectedError),
+        (refusal(404, "Route GET:/api/api/v2/secret-rotations not found", "Not Found"), UnknownRouteError),
+        (httpx.Response(502, text="<html>Bad gateway</html>"), ForeignAnswerError),
+        (httpx.Response(504), ForeignAnswerError),
+        (httpx.Response(302, headers={"location": "https://elsewhere.test/"}), ForeignAnswerError),
+        (httpx.Response(404, text="default backend - 404"), ForeignAnswerError),
+        (httpx.Response(403, text="<html>Blocked by the firewall</html>"), ForeignAnswerError),
+        (httpx.Response(405, json={"message": "Method Not Allowed"}), ForeignAnswerError),
+        (httpx.Response(421, text="Misdirected Request"), ForeignAnswerError),
+        (httpx.Response(403, json={"statusCode": 404, "error": "NotFound", "message": "x"}), ForeignAnswerError),
+        (httpx.Response(400, json=[]), ForeignAnswerError),
     ],
     ids=lambda value: str(value.status_code) if isinstance(value, httpx.Response) else "",
 )
@@ -72,7 +88,8 @@ def test_every_answer_means_one_thing(response: httpx.Response, error: type[Infi
 def test_only_a_clear_no_says_that_nothing_was_done(status: int, error: str | None, message: str | None) -> None:
     raised = error_of(refusal(status, message, error))
 
-    may_have_been_done = status >= 500 or status == 408
+    has_infisicals_shape = error is not None and message is not None
+    may_have_been_done = status >= 500 or status < 400 or status == 408 or not has_infisicals_shape
     assert isinstance(raised, UncertainError) == may_have_been_done
 
 
@@ -106,10 +123,23 @@ def test_whatever_the_header_says_the_wait_is_one_that_can_be_planned_with(heade
     assert 1.0 <= limited.retry_after_seconds <= 3600.0
 
 
-def test_a_redirect_says_what_to_correct() -> None:
-    moved = error_of(httpx.Response(307, headers={"location": "https://elsewhere.test/"}))
+@pytest.mark.parametrize(
+    ("response", "reason", "next_step"),
+    [
+        (httpx.Response(307, headers={"location": "https://elsewhere.test/"}), "ForeignAnswer", "check InfisicalUrl"),
+        (httpx.Response(404, text="default backend - 404"), "ForeignAnswer", "a proxy, a firewall or a maintenance"),
+        (refusal(403, UNTRUSTED_IP, "ForbiddenError"), "UntrustedIp", "trusted IPs of the machine identity"),
+        (refusal(404, "Route POST:/api/api/v1 not found", "Not Found"), "UnknownRoute", "Correct InfisicalUrl"),
+        (refusal(400, PLAN_RESTRICTION), "PlanRestricted", "Upgrade plan"),
+    ],
+)
+def test_an_error_that_an_operator_can_cure_names_the_next_step(
+    response: httpx.Response, reason: str, next_step: str
+) -> None:
+    error = error_of(response)
 
-    assert (moved.reason, "base URL" in str(moved)) == ("Redirect", True)
+    assert error.reason == reason
+    assert next_step in str(error)
 
 
 # ---- what is told ----------------------------------------------------------------------------------------------------
@@ -128,6 +158,7 @@ def test_a_redirect_says_what_to_correct() -> None:
         (RotationInProgressError("x"), "RotationInProgress"),
         (UncertainError("x"), "Uncertain"),
         (InvalidAnswerError("x"), "InvalidAnswer"),
+        (TokenRefusedError("x"), "TokenRefused"),
     ],
     ids=lambda value: "" if isinstance(value, str) else type(value).__name__,
 )
@@ -154,7 +185,7 @@ def test_a_validation_that_failed_is_told_though_its_message_is_a_list() -> None
 def test_a_page_of_somebody_else_is_not_told_as_infisicals() -> None:
     text = str(error_of(httpx.Response(403, text="<html>s3cr3t</html>")))
 
-    assert "is something between here and there?" in text
+    assert "did not come from Infisical" in text
     assert "s3cr3t" not in text
 
 
@@ -168,8 +199,8 @@ def test_a_text_is_capped_whatever_it_is(value: object, text: str | None) -> Non
 
 
 @pytest.mark.parametrize("body", ["", "<html>", "{", "[]", "7", "null", '"x"', "[" * 100_000, "{'a': 1}"])
-def test_an_answer_that_is_no_object_is_invalid(body: str) -> None:
-    with pytest.raises(InvalidAnswerError, match="is no JSON"):
+def test_an_answer_that_is_not_a_json_object_is_foreign(body: str) -> None:
+    with pytest.raises(ForeignAnswerError, match="did not come from Infisical"):
         json_object(httpx.Response(200, text=body))
 
 

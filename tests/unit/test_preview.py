@@ -311,17 +311,19 @@ def dropped(sent: httpx.Request) -> httpx.Response:
     ("answer", "reason", "explanation"),
     [
         (
-            lambda _: httpx.Response(404, json={"error": "NotFound", "message": "no such rotation"}),
+            lambda _: httpx.Response(404, json={"statusCode": 404, "error": "NotFound", "message": "no such rotation"}),
             "NotFound",
             "no such rotation",
         ),
         (
-            lambda _: httpx.Response(403, json={"error": "PermissionDenied", "message": "you may not"}),
+            lambda _: httpx.Response(
+                403, json={"statusCode": 403, "error": "PermissionDenied", "message": "you may not"}
+            ),
             "PermissionDenied",
             "you may not",
         ),
-        (lambda _: httpx.Response(503, text="<html>"), "Uncertain", "503"),
-        (lambda _: httpx.Response(200, json={}), "InvalidAnswer", "secretRotation"),
+        (lambda _: httpx.Response(503, text="<html>"), "ForeignAnswer", "503"),
+        (lambda _: httpx.Response(200, json={}), "ForeignAnswer", "did not come from Infisical"),
         (refused_connection, "Unreachable", "nobody listens"),
         (dropped, "Uncertain", "Server disconnected"),
     ],
@@ -361,7 +363,7 @@ def test_behind_a_rate_limit_every_rotation_that_is_not_known_says_so() -> None:
     )
 
     assert [report["reason"] for report in reports] == ["RateLimited", "AlreadyRotated", "RateLimited"]
-    assert "again in 30 seconds" in reports[0]["explanation"]
+    assert "retry in 30 seconds" in reports[0]["explanation"]
 
 
 def test_a_mistake_of_ours_is_no_rotation_that_cannot_be_read() -> None:

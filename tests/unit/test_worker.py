@@ -1,5 +1,6 @@
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier, Lock
 from typing import Any
@@ -9,33 +10,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.model import MappedRotation, RotationRequest
-from rotator.queues import FailedQueue, RequestQueue
-from rotator.rotation import Outcome, Result
-from rotator.worker import FRESH_SECONDS, MAXIMUM_WAIT_SECONDS, Delivery, Worker
+from rotator.queues import CLAIM_SECONDS, FailedQueue, RequestQueue
+from rotator.rotation import Claim, Next, Outcome, Result, deferred
+from rotator.worker import FRESH_SECONDS, MAXIMUM_WAIT_SECONDS, Delivery, Ensure, Worker
 from tests.unit.fakes import NOW, FakeSqs, Observed, VirtualClock, rotation_id
 
 A, B, C = rotation_id(0xA), rotation_id(0xB), rotation_id(0xC)
 HALF_A_DAY = 12 * 3600
 VISIBILITY_TIMEOUT_SECONDS = 1080
+MAXIMUM_RECEIVE_COUNT = 1000  # of template.yaml
 MILLISECOND = 0.001
 # Nobody waits for as long unless the test fails.
 PATIENCE_SECONDS = 10
-
-Ensure = Callable[[RotationRequest], Outcome]
 
 ROTATED = Outcome(Result.ROTATED, "Rotated", name="payments")
 SKIPPED = Outcome(Result.SKIPPED, "AlreadyRotated", "it was rotated since", "payments")
 REFUSED = Outcome(Result.REFUSED, "PreviousAttemptFailed", "a person looks", "payments")
 FAILED = Outcome(Result.FAILED, "PermissionDenied", "Infisical answered 403", "payments")
-UNCONFIRMED = Outcome(Result.UNCONFIRMED, "Uncertain", "no answer from Infisical", "payments", uncertain=True)
-DEFERRED = Outcome(Result.DEFERRED, "Unreachable", "no connection to Infisical", "payments")
-LIMITED = Outcome(Result.DEFERRED, "RateLimited", "again in 30 seconds", retry_after_seconds=29.1)
+UNCONFIRMED = Outcome(Result.UNCONFIRMED, "Uncertain", "no answer from Infisical", "payments", Next.RETURN_LATER_ONES)
+DEFERRED = deferred("Unreachable", "no connection to Infisical", "payments")
+LIMITED = deferred("RateLimited", "retry in 30 seconds", return_seconds=29.1)
 
 # Attempts that the key guard will look at before there is another.
-FAILED_ATTEMPT = Outcome(Result.FAILED, "AttemptFailed", "AccessDenied", "payments", guarded=True)
-LOST_ATTEMPT = Outcome(
-    Result.UNCONFIRMED, "Uncertain", "no answer from Infisical", "payments", uncertain=True, guarded=True
-)
+FAILED_ATTEMPT = Outcome(Result.FAILED, "AttemptFailed", "AccessDenied", "payments", Next.RETURN)
+LOST_ATTEMPT = Outcome(Result.UNCONFIRMED, "Uncertain", "no answer from Infisical", "payments", Next.RETURN)
 
 DONE = [ROTATED, SKIPPED]
 CERTAINLY_FAILED = [REFUSED, FAILED]
@@ -106,7 +104,7 @@ class Stage:
 
 
 def always(outcome: Outcome) -> Ensure:
-    return lambda _: outcome
+    return lambda *_: outcome
 
 
 class Ensured:
@@ -116,7 +114,7 @@ class Ensured:
         self._outcomes = outcomes
         self.messages: list[str] = []
 
-    def __call__(self, request: RotationRequest) -> Outcome:
+    def __call__(self, request: RotationRequest, _: Claim) -> Outcome:
         message = request.rotation.id[-1] + request.correlation_id.removeprefix("correlation-")
         self.messages.append(message)
         outcome = self._outcomes.get(message, ROTATED)
@@ -125,7 +123,7 @@ class Ensured:
         return outcome
 
 
-def broken(_: RotationRequest) -> Outcome:
+def broken(_: RotationRequest, __: Claim) -> Outcome:
     raise RuntimeError("a mistake of ours")
 
 
@@ -140,7 +138,7 @@ def test_no_deliveries_are_no_work() -> None:
 def test_ensure_is_asked_once_for_what_the_message_says(outcome: Outcome) -> None:
     asked = []
 
-    def ensure(request: RotationRequest) -> Outcome:
+    def ensure(request: RotationRequest, __: Claim) -> Outcome:
         asked.append(request)
         return outcome
 
@@ -152,7 +150,7 @@ def test_ensure_is_asked_once_for_what_the_message_says(outcome: Outcome) -> Non
 def test_different_rotations_are_worked_at_the_same_time() -> None:
     together = Barrier(10)
 
-    def ensure(_: RotationRequest) -> Outcome:
+    def ensure(_: RotationRequest, __: Claim) -> Outcome:
         together.wait(PATIENCE_SECONDS)  # raises, and so comes back, unless all ten are here at once
         return ROTATED
 
@@ -163,7 +161,7 @@ def test_one_rotation_is_worked_one_by_one_while_another_is_worked_beside_it() -
     abreast = Barrier(2)
     working = {A: Lock(), B: Lock()}
 
-    def ensure(request: RotationRequest) -> Outcome:
+    def ensure(request: RotationRequest, __: Claim) -> Outcome:
         alone = working[request.rotation.id].acquire(blocking=False)
         assert alone
         abreast.wait(PATIENCE_SECONDS)
@@ -234,7 +232,7 @@ def test_what_comes_back_does_not_hold_other_rotations(outcome: Outcome) -> None
 def test_what_comes_back_is_not_for_a_person_yet(outcome: Outcome) -> None:
     stage = Stage()
 
-    stage.work([delivery(A, receive_count=999, age_seconds=HALF_A_DAY)], always(outcome))
+    stage.work([delivery(A, receive_count=949, age_seconds=HALF_A_DAY)], always(outcome))
 
     assert stage.failed.sent == []
 
@@ -274,7 +272,7 @@ def test_an_attempt_that_may_be_under_way_does_not_hold_other_rotations() -> Non
 
 @pytest.mark.parametrize("result", Result)
 def test_whatever_it_is_called_nothing_follows_an_uncertain_outcome(result: Result) -> None:
-    ensured = Ensured({"a1": Outcome(result, "Uncertain", uncertain=True)})
+    ensured = Ensured({"a1": Outcome(result, "Uncertain", next=Next.RETURN_LATER_ONES)})
 
     returned = Stage().work([delivery(A, 1), delivery(A, 2)], ensured)
 
@@ -347,7 +345,7 @@ def test_it_is_held_before_anything_is_done(received: dict[str, Any]) -> None:
     stage = Stage()
     held_before = []
 
-    def ensure(_: RotationRequest) -> Outcome:
+    def ensure(_: RotationRequest, __: Claim) -> Outcome:
         held_before.append(list(stage.requests.visibility))
         return ROTATED
 
@@ -435,13 +433,38 @@ def test_a_queue_that_does_not_let_it_return_earlier_lets_it_return_later() -> N
     assert stage.work([delivery(A, 1), delivery(A, 2)], always(LIMITED)) == ["a1", "a2"]
 
 
-def test_what_does_not_return_earlier_does_not_keep_the_next_one_from_it() -> None:
+def test_a_visibility_change_that_fails_is_not_followed_by_another_that_could_hang_too() -> None:
     stage = Stage()
     stage.requests.lost_receipts = ["receipt-a1"]
 
-    stage.work([delivery(A, 1), delivery(A, 2)], always(LIMITED))
+    assert stage.work([delivery(A, 1), delivery(A, 2)], always(LIMITED)) == ["a1", "a2"]
+    assert stage.requests.visibility == []
 
-    assert stage.requests.visibility == [("receipt-a2", 30)]
+
+@pytest.mark.parametrize(("receive_count", "seconds"), [(1, 2), (100, 2), (101, 60), (949, 60)])
+def test_a_request_that_was_delivered_a_hundred_times_returns_no_sooner_than_after_a_minute(
+    receive_count: int, seconds: int
+) -> None:
+    stage = Stage()
+
+    stage.work([delivery(A, receive_count=receive_count)], always(replace(LIMITED, return_seconds=1.1)))
+
+    assert stage.requests.visibility[-1] == ("receipt-a1", seconds)
+
+
+def test_a_rate_limit_of_one_second_for_twelve_hours_ends_the_request_by_time_before_sqs_moves_it() -> None:
+    stage = Stage()
+    started, receive_count, returned = stage.clock.time(), 0, ["a1"]
+    while returned:
+        receive_count += 1
+        age_seconds = stage.clock.time() - started
+        message = replace(delivery(A, receive_count=receive_count), first_received_at=started)
+        returned = stage.work([message], always(replace(LIMITED, return_seconds=1.0)))
+        stage.clock.sleep(stage.requests.visibility[-1][1] if returned else 0.0)
+
+    assert age_seconds > MAXIMUM_WAIT_SECONDS
+    assert receive_count < MAXIMUM_RECEIVE_COUNT
+    assert [report["reason"] for report in stage.failed.reports] == ["RateLimited"]
 
 
 def test_a_queue_that_does_not_let_it_return_earlier_is_logged() -> None:
@@ -522,7 +545,7 @@ def test_a_request_that_could_not_begin_for_half_a_day_ends_as_failed_with_its_r
 @EACH_DEFERRED
 @pytest.mark.parametrize("age_seconds", [0.0, HALF_A_DAY - MILLISECOND, HALF_A_DAY])
 def test_until_then_it_comes_back_however_often_it_was_delivered(outcome: Outcome, age_seconds: float) -> None:
-    message = delivery(A, receive_count=999, age_seconds=age_seconds)
+    message = delivery(A, receive_count=949, age_seconds=age_seconds)
 
     assert Stage().work([message], always(outcome)) == ["a1"]
 
@@ -543,7 +566,7 @@ def test_attempts_that_did_not_succeed_for_half_a_day_are_given_up_as_what_they_
 def test_until_then_another_attempt_is_made(outcome: Outcome, age_seconds: float) -> None:
     stage = Stage()
 
-    assert stage.work([delivery(A, receive_count=999, age_seconds=age_seconds)], always(outcome)) == ["a1"]
+    assert stage.work([delivery(A, receive_count=949, age_seconds=age_seconds)], always(outcome)) == ["a1"]
     assert stage.failed.sent == []
 
 
@@ -564,7 +587,7 @@ def test_nothing_follows_an_uncertain_attempt_early_though_it_is_given_up() -> N
 def test_half_a_day_is_over_when_the_attempt_ends_and_not_when_it_began() -> None:
     stage = Stage()
 
-    def ensure(_: RotationRequest) -> Outcome:
+    def ensure(_: RotationRequest, __: Claim) -> Outcome:
         stage.clock.sleep(10.0)
         return DEFERRED
 
@@ -608,6 +631,103 @@ def test_what_ended_otherwise_after_half_a_day_ended_as_it_did(outcome: Outcome)
 
     (report,) = stage.failed.reports
     assert (report["outcome"], report["explanation"]) == (outcome.result.value, outcome.explanation)
+
+
+@EACH_COMING_BACK
+def test_a_request_that_sqs_would_soon_move_without_a_reason_ends_with_its_own(outcome: Outcome) -> None:
+    stage = Stage()
+
+    assert stage.work([delivery(A, receive_count=950)], always(outcome)) == []
+    assert [report["reason"] for report in stage.failed.reports] == [outcome.reason]
+
+
+# ---- requests without key guard: attempted at most once --------------------------------------------------------------
+
+CLAIMED = ("receipt-a1", CLAIM_SECONDS)
+OLDEST_CLAIM_SECONDS = 41_400
+
+
+def claiming(outcome: Outcome | Exception) -> Ensure:
+    """Claims the request, and where that is possible ends like this."""
+
+    def ensure(_: RotationRequest, claim: Claim) -> Outcome:
+        if unclaimed := claim():
+            return unclaimed
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return ensure
+
+
+def test_a_claimed_request_that_never_returns_is_too_old_for_another_claim_when_sqs_delivers_it() -> None:
+    stage = Stage()
+    stage.work([delivery(A)], claiming(ROTATED))
+
+    (_, invisible_seconds) = stage.requests.visibility[0]
+    killed = delivery(A, receive_count=2, age_seconds=invisible_seconds)
+    assert Stage().work([killed], claiming(ROTATED)) == []
+    assert invisible_seconds > OLDEST_CLAIM_SECONDS
+
+
+def test_a_claim_keeps_within_the_twelve_hours_that_sqs_allows_a_message_received_before_the_function_ran() -> None:
+    longest_before_seconds = VISIBILITY_TIMEOUT_SECONDS + 180
+
+    assert CLAIM_SECONDS + longest_before_seconds <= 43_200
+
+
+def test_a_request_that_may_have_been_attempted_ends_with_a_reason_and_a_report() -> None:
+    stage = Stage()
+    ensured = Ensured({})
+
+    stage.work([delivery(A, receive_count=2, age_seconds=OLDEST_CLAIM_SECONDS + 1)], claiming(ROTATED))
+
+    assert [(each["outcome"], each["reason"]) for each in stage.failed.reports] == [("failed", "AttemptLost")]
+    assert stage.requests.visibility == [HELD]
+    assert ensured.messages == []
+
+
+def test_a_request_that_waited_for_less_may_still_be_claimed() -> None:
+    stage = Stage()
+
+    stage.work([delivery(A, receive_count=40, age_seconds=OLDEST_CLAIM_SECONDS)], claiming(ROTATED))
+
+    assert stage.requests.visibility == [HELD, CLAIMED]
+
+
+def test_a_request_that_cannot_be_claimed_returns_and_was_not_attempted() -> None:
+    stage = Stage()
+    stage.requests.down = True
+
+    assert stage.work([delivery(A)], claiming(AssertionError("it was attempted"))) == ["a1"]
+    assert stage.observed.counted == ["RotationDeferred", "RequestAge"]
+
+
+@pytest.mark.parametrize(("outcome", "seconds"), [(DEFERRED, VISIBILITY_TIMEOUT_SECONDS), (LIMITED, 30)])
+def test_a_claimed_request_that_was_not_executed_returns_as_an_unclaimed_one_does(
+    outcome: Outcome, seconds: int
+) -> None:
+    stage = Stage()
+
+    assert stage.work([delivery(A)], claiming(outcome)) == ["a1"]
+    assert stage.requests.visibility == [CLAIMED, ("receipt-a1", seconds)]
+
+
+def test_an_unexpected_error_after_the_claim_never_lets_the_request_return() -> None:
+    stage = Stage()
+
+    assert stage.work([delivery(A, 1), delivery(A, 2)], claiming(RuntimeError("a mistake of ours"))) == ["a2"]
+    assert [(each["outcome"], each["reason"]) for each in stage.failed.reports] == [("unconfirmed", "UnexpectedError")]
+
+
+def test_a_rotated_request_that_waits_for_lagging_replicas_is_counted_once_and_holds_back_the_later_ones() -> None:
+    stage = Stage()
+    waits = replace(ROTATED, next=Next.RETURN, return_seconds=600.0)
+
+    assert stage.work([delivery(A, 1), delivery(A, 2)], claiming(waits)) == ["a1", "a2"]
+    assert stage.requests.visibility == [CLAIMED, ("receipt-a1", 600), ("receipt-a2", 600)]
+    assert stage.observed.counted == ["RotationSucceeded", "RotationDuration"]
+    assert stage.failed.sent == []
 
 
 # ---- messages that are no requests -----------------------------------------------------------------------------------
@@ -732,7 +852,7 @@ def test_what_nobody_expected_for_half_a_day_ends_as_failed() -> None:
 
 
 def test_what_is_no_mistake_but_the_end_of_the_process_is_not_caught() -> None:
-    def ended(_: RotationRequest) -> Outcome:
+    def ended(_: RotationRequest, __: Claim) -> Outcome:
         raise SystemExit
 
     with pytest.raises(SystemExit):
@@ -1007,7 +1127,7 @@ def test_every_metric_can_be_searched_by_rotation_trigger_and_reason(
 def test_a_rotation_says_how_long_it_took() -> None:
     stage = Stage()
 
-    def ensure(_: RotationRequest) -> Outcome:
+    def ensure(_: RotationRequest, __: Claim) -> Outcome:
         stage.clock.sleep(2.5)
         return ROTATED
 
@@ -1036,7 +1156,7 @@ def test_lines_of_rotations_that_are_worked_at_the_same_time_do_not_mix() -> Non
     stage = Stage()
     together = Barrier(10)
 
-    def ensure(_: RotationRequest) -> Outcome:
+    def ensure(_: RotationRequest, __: Claim) -> Outcome:
         together.wait(PATIENCE_SECONDS)
         return SKIPPED
 
