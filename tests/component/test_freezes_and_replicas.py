@@ -6,6 +6,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from rotator.errors import RateLimitedError
 from rotator.rotation import Result
 from tests.component.world import START, World
 from tests.sandbox.standin.answers import Answer
@@ -135,6 +136,21 @@ def test_a_read_during_a_rate_limit_is_not_sent_however_long_the_process_runs() 
         assert world.ensure().reason == "RateLimited"
 
     assert len(world.server.requests) == sent
+
+
+def test_a_limit_of_reads_is_not_one_of_rotations_and_the_other_way_round() -> None:
+    world = World()
+    rotation = world.request().rotation
+    world.server.faults.add_read(world.rotation.id, rate_limited(100))
+
+    with pytest.raises(RateLimitedError):
+        world.infisical.state(rotation, 10)
+    world.infisical.raise_if_limited("POST")
+    world.clock.sleep(100)
+    world.server.faults.add(world.rotation.id, rate_limited(100))
+    with pytest.raises(RateLimitedError):
+        world.infisical.rotate(rotation, 10)
+    assert world.infisical.state(rotation, 10).id == rotation.id
 
 
 # ---- one deadline ----------------------------------------------------------------------------------------------------

@@ -42,12 +42,14 @@ class Clock(VirtualClock):
 class World:
     """An Infisical with one rotation that is due, and a machine identity that may rotate it."""
 
-    def __init__(self, *, token_ttl_seconds: int = 7200, guarded: bool = True) -> None:
+    def __init__(
+        self, *, token_ttl_seconds: int = 7200, guarded: bool = True, closes_after_seconds: float = 30
+    ) -> None:
         self.guarded = guarded
         self.claims = 0
         self.clock = Clock(START.timestamp())
         self.keys = MemoryKeys(self.clock)
-        self.server = StandIn(self.clock, self.keys)
+        self.server = StandIn(self.clock, self.keys, limit_seconds=closes_after_seconds)
         self.identity = self.server.add_identity({"read", "rotate-secrets"}, token_ttl_seconds=token_ttl_seconds)
         self.client_id, self.client_secret = self.identity.client_id, self.identity.client_secret
         self.look_at(FakeIam(self.keys.list_access_keys))
