@@ -75,7 +75,7 @@ class Delivery:
         )
 
     def is_fresh(self, now: float) -> bool:
-        """Whether it was surely received just now, which only the first delivery of a message tells."""
+        """Whether it was received just now. Only the first delivery of a message shows when that was."""
         return self.receive_count == 1 and now - self.first_received_at < FRESH_SECONDS
 
 
