@@ -242,7 +242,7 @@ STORIES: Mapping[str, list[Step]] = {
     "logging in": [
         "auth-ua-01-login-success",
         "auth-ua-02-wrong-secret",
-        "auth-ua-03-unknown-client-id",
+        "auth-ua-03b-unknown-client-id-newer-server",
         "auth-ua-04-missing-fields",
         "auth-ua-05-bad-json",
         "auth-ua-06-form-encoded",

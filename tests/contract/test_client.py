@@ -104,7 +104,13 @@ def test_a_rate_limit_says_when_to_come_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["auth-ua-02-wrong-secret", "auth-ua-03-unknown-client-id", "auth-ua-04-missing-fields"]
+    "name",
+    [
+        "auth-ua-02-wrong-secret",
+        "auth-ua-03-unknown-client-id",
+        "auth-ua-03b-unknown-client-id-newer-server",
+        "auth-ua-04-missing-fields",
+    ],
 )
 def test_every_recorded_refusal_of_a_login_is_a_refusal(name: str) -> None:
     infisical = client(lambda _: httpx.Response(500), login=load(name))

@@ -40,7 +40,7 @@ class LoginEndpoints:
             if identity.client_id == client_id:
                 identity.universal_auth.verify(client_secret, at)
                 return identity
-        raise Refusal(404, "No identity with specified client ID was found")
+        raise Refusal(401, "Invalid credentials")
 
     def _aws_auth(self, body: object) -> "Identity":
         identity_id, *signed = require_texts(
