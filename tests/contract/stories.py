@@ -147,7 +147,7 @@ STORIES: Mapping[str, list[Step]] = {
         "body-05-text-plain",
         "body-06-octet-stream",
         "body-07-trailing-slash",
-        "body-08-get-instead-of-post",
+        "body-08b-get-instead-of-post-newer-server",
     ],
     "two at once, both rotate": [
         rotated(2),
@@ -224,7 +224,7 @@ STORIES: Mapping[str, list[Step]] = {
         "err-03-no-token",
         "err-04-malformed-token",
         "err-08-wrong-rotation-type-slug",
-        "err-09-unknown-type-slug",
+        "err-09b-unknown-type-slug-newer-server",
         "err-10-empty-bearer",
         "err-11-basic-auth",
         "err-12-not-uuid-and-no-token",

@@ -35,6 +35,7 @@ ERRORS: dict[str, tuple[type[InfisicalError], str]] = {
     "err-07-identity-not-in-project": (RejectedError, "Rejected"),
     "err-08-wrong-rotation-type-slug": (RejectedError, "BadRequest"),
     "err-09-unknown-type-slug": (RejectedError, "Rejected"),
+    "err-09b-unknown-type-slug-newer-server": (RejectedError, "Rejected"),
     "err-13-expired-token": (RejectedError, "TokenError"),
     "err-14-revoked-token": (RejectedError, "UnauthorizedError"),
     "err-15-plan-restriction": (RejectedError, "BadRequest"),
