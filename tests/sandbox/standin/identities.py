@@ -27,22 +27,27 @@ class TokenPolicy:
 
 @dataclass
 class UniversalAuth:
-    """A client id with its secret. Guessing locks it, for the right secret too."""
+    """A client id with its secret. Guessing locks it, for the right secret too.
+
+    The count of failures is kept until FAILURES_COUNT_SECONDS after the last one.
+    """
 
     client_id: str = field(default_factory=lambda: str(uuid4()))
     client_secret: str = field(default_factory=lambda: secrets.token_hex(32))
-    _failures: list[float] = field(default_factory=list)
+    _failures: int = 0
+    _counted_until: float = 0.0
     _locked_until: float = 0.0
 
     def verify(self, client_secret: str, at: float) -> None:
         if at < self._locked_until:
             raise Refusal(401, "This identity auth method is temporarily locked, please try again later")
         if client_secret == self.client_secret:
-            self._failures.clear()
+            self._failures = 0
             return
-        self._failures = [failure for failure in self._failures if at - failure < FAILURES_COUNT_SECONDS] + [at]
-        if len(self._failures) == FAILURES_UNTIL_LOCKED:
-            self._locked_until = at + LOCKED_SECONDS
+        self._failures = self._failures + 1 if at < self._counted_until else 1
+        self._counted_until = at + FAILURES_COUNT_SECONDS
+        if self._failures == FAILURES_UNTIL_LOCKED:
+            self._failures, self._locked_until = 0, at + LOCKED_SECONDS
         raise Refusal(401, "Invalid credentials")
 
 
