@@ -8,6 +8,7 @@ from tests.sandbox.standin.faults import Dies, Fails, Point, RotateFault, rotati
 from tests.sandbox.standin.keys import ProviderError
 from tests.sandbox.standin.rotations import Rotation
 
+MESSAGE_LIMIT = 1024
 LOCK_RETRIES = 2
 LOCK_RETRY_SECONDS = 0.2
 
@@ -59,7 +60,7 @@ def attempt(
         at = yield pace.aftermath_seconds
         _strike(fault, Point.AFTER_COMMIT)
     except ProviderError as error:
-        message = f"Infisical encountered an issue while generating credentials with the configured inputs: {error}"
+        message = _failure(error)
         rotation.fail(at, message)
         rotation.lock.release(owner)
         raise Refusal(500, message) from error
@@ -67,6 +68,11 @@ def attempt(
         return Dropped()
     rotation.lock.release(owner)
     return {"secretRotation": committed}
+
+
+def _failure(error: ProviderError) -> str:
+    message = f"Infisical encountered an issue while generating credentials with the configured inputs: {error}"
+    return message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 3] + "..."
 
 
 def _strike(fault: RotateFault | None, point: Point) -> None:
