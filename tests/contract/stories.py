@@ -96,6 +96,10 @@ def tokens_revoked(stage: Stage) -> None:
     stage.standin.revoke_tokens()
 
 
+def plan_restricted(stage: Stage) -> None:
+    stage.standin.plan_has_rotations = False
+
+
 def user_deleted(stage: Stage) -> None:
     stage.keys.missing_users.add("app-user")
 
@@ -233,6 +237,15 @@ STORIES: Mapping[str, list[Step]] = {
         fault(Slow(3)),
         walked_out(1),
         "err-16-rotation-in-progress",
+    ],
+    "a plan without secret rotation": [
+        plan_restricted,
+        "plan-01-get",
+        "plan-02-generated-credentials",
+        "plan-03-list",
+        "plan-04-unknown-uuid",
+        caller("rotate-secrets", projects=()),
+        "plan-05-identity-not-in-project",
     ],
     "a badly signed token": [badly_signed, "err-05-bad-signature"],
     "an expired token": [caller("rotate-secrets", ttl=10), wait(10), "err-13-expired-token"],

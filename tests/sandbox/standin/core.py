@@ -191,6 +191,15 @@ class StandIn:
         return self._rotations.faults
 
     @property
+    def plan_has_rotations(self) -> bool:
+        """Whether the organization's plan includes secret rotation; may be set at any time."""
+        return self._rotations.plan_has_rotations
+
+    @plan_has_rotations.setter
+    def plan_has_rotations(self, included: bool) -> None:
+        self._rotations.plan_has_rotations = included
+
+    @property
     def rotations(self) -> Mapping[str, Rotation]:
         return self._rotations.rotations
 

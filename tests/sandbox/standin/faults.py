@@ -20,6 +20,15 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from tests.sandbox.standin.answers import Answer, Dropped, Refusal
+from tests.sandbox.standin.routes import Endpoint
+
+# What the server says that the plan does not allow, and what to upgrade it for.
+PLAN_ACTIONS = {
+    Endpoint.LIST: ("access secret rotations", "access secret rotations"),
+    Endpoint.READ: ("access secret rotation", "access secret rotations"),
+    Endpoint.READ_CREDENTIALS: ("access secret rotation credentials", "access secret rotations credentials"),
+    Endpoint.ROTATE: ("rotate secret rotation secrets", "rotate secret rotation secrets"),
+}
 
 DENIED = (
     "User: arn:aws:iam::123456789012:user/infisical is not authorized to perform: iam:CreateAccessKey on resource: "
@@ -101,12 +110,10 @@ class Faults:
         return queue.popleft() if queue else None
 
 
-def plan_restriction() -> Refusal:
-    return Refusal(
-        400,
-        "Failed to rotate secret rotation secrets due to plan restriction. "
-        "Upgrade plan to rotate secret rotation secrets.",
-    )
+def plan_restriction(endpoint: Endpoint = Endpoint.ROTATE) -> Refusal:
+    """The server looks at the plan before anything else: backend/src/ee/services/secret-rotation-v2/…-service.ts."""
+    denied, upgrade_to = PLAN_ACTIONS[endpoint]
+    return Refusal(400, f"Failed to {denied} due to plan restriction. Upgrade plan to {upgrade_to}.")
 
 
 def rotation_in_progress() -> Refusal:
