@@ -9,8 +9,10 @@ from uuid import uuid4
 
 from tests.contract.aws_login import encoded, signed
 from tests.contract.stage import ROTATION_ID, Stage
+from tests.sandbox.standin.answers import Refusal
 from tests.sandbox.standin.faults import Fails, Point, RotateFault, Slow, plan_restriction
-from tests.sandbox.standin.identities import Permission
+from tests.sandbox.standin.identities import Door, Permission
+from tests.sandbox.standin.limits import rate_limited_without_headers
 
 ACCOUNT = "arn:aws:iam::123456789012"
 SESSIONS = "arn:aws:sts::123456789012:assumed-role"
@@ -94,6 +96,24 @@ def badly_signed(stage: Stage) -> None:
 
 def tokens_revoked(stage: Stage) -> None:
     stage.standin.revoke_tokens()
+
+
+def closed_here(door: Door) -> Scene:
+    def close(stage: Stage) -> None:
+        stage.identity.closed_here = {door}
+
+    return close
+
+
+def member_of(organization: str) -> Scene:
+    def join(stage: Stage) -> None:
+        stage.identity.organizations = {organization}
+
+    return join
+
+
+def next_login_refused(refusal: Refusal) -> Scene:
+    return lambda stage: stage.standin.refuse_logins(refusal)
 
 
 def plan_restricted(stage: Stage) -> None:
@@ -260,6 +280,19 @@ STORIES: Mapping[str, list[Step]] = {
         "auth-ua-05-bad-json",
         "auth-ua-06-form-encoded",
         "auth-ua-07-text-plain",
+        member_of("payments"),
+        "auth-ua-10-organization-slug",
+        "auth-ua-11-unknown-organization",
+        next_login_refused(rate_limited_without_headers()),
+        "limit-05-login-429-without-headers",
+        closed_here("login"),
+        "auth-ua-08-untrusted-address",
+    ],
+    "a token that does not expire": [caller(ttl=0, max_ttl=0), "auth-ua-09-token-without-end"],
+    "an address that is not trusted": [
+        closed_here("call"),
+        "err-17-untrusted-address-get",
+        "err-18-untrusted-address-rotate",
     ],
     "logging in as somebody in AWS": [
         caller(principals=(f"{ACCOUNT}:user/deployer", f"{ACCOUNT}:role/rotator")),

@@ -40,9 +40,17 @@ ERRORS: dict[str, tuple[type[InfisicalError], str]] = {
     "err-14-revoked-token": (RejectedError, "UnauthorizedError"),
     "err-15-plan-restriction": (RejectedError, "BadRequest"),
     "err-16-rotation-in-progress": (RotationInProgressError, "RotationInProgress"),
+    "err-18-untrusted-address-rotate": (RejectedError, "ForbiddenError"),
     "limit-02-rate-limited-429": (RateLimitedError, "RateLimited"),
     "prov-01-iam-user-deleted": (UncertainError, "Uncertain"),
+    "plan-04-unknown-uuid": (RejectedError, "BadRequest"),
     "prov-06-provider-unreachable": (UncertainError, "Uncertain"),
+}
+
+# The same for a read.
+READ_ERRORS: dict[str, tuple[type[InfisicalError], str]] = {
+    "err-17-untrusted-address-get": (RejectedError, "ForbiddenError"),
+    "plan-01-get": (RejectedError, "BadRequest"),
 }
 
 
@@ -95,6 +103,17 @@ def test_every_recorded_error_has_its_meaning(name: str, meaning: tuple[type[Inf
     assert (type(raised.value), raised.value.reason) == (kind, reason)
 
 
+@pytest.mark.parametrize(("name", "meaning"), READ_ERRORS.items(), ids=READ_ERRORS)
+def test_every_recorded_error_of_a_read_has_its_meaning(name: str, meaning: tuple[type[InfisicalError], str]) -> None:
+    kind, reason = meaning
+    infisical = client(lambda _: replay(load(name)))
+
+    with pytest.raises(kind) as raised:
+        infisical.state(MappedRotation("77a93bca-52ca-4ceb-9bf4-04cfefb102e6"), 10)
+
+    assert (type(raised.value), raised.value.reason) == (kind, reason)
+
+
 def test_a_rate_limit_says_when_to_come_back() -> None:
     infisical = client(lambda _: replay(load("limit-02-rate-limited-429")))
 
@@ -104,6 +123,15 @@ def test_a_rate_limit_says_when_to_come_back() -> None:
     assert raised.value.retry_after_seconds == 59
 
 
+def test_a_rate_limited_login_without_headers_is_tried_again_in_a_minute() -> None:
+    infisical = client(lambda _: httpx.Response(500), login=load("limit-05-login-429-without-headers"))
+
+    with pytest.raises(RateLimitedError) as raised:
+        infisical.state(MappedRotation("77a93bca-52ca-4ceb-9bf4-04cfefb102e6"), 10)
+
+    assert raised.value.retry_after_seconds == 60
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -111,6 +139,8 @@ def test_a_rate_limit_says_when_to_come_back() -> None:
         "auth-ua-03-unknown-client-id",
         "auth-ua-03b-unknown-client-id-newer-server",
         "auth-ua-04-missing-fields",
+        "auth-ua-08-untrusted-address",
+        "auth-ua-11-unknown-organization",
     ],
 )
 def test_every_recorded_refusal_of_a_login_is_a_refusal(name: str) -> None:

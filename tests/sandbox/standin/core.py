@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
-from tests.sandbox.standin.answers import Answer, Dropped, Outcome
+from tests.sandbox.standin.answers import Answer, Dropped, Outcome, Refusal
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.clock import Clock
 from tests.sandbox.standin.faults import Faults
@@ -179,6 +179,10 @@ class StandIn:
         identity = Identity(permissions, policy, projects, environments, allowed_principals)
         self._logins.identities.append(identity)
         return identity
+
+    def refuse_logins(self, *refusals: Refusal) -> None:
+        """Answer the next logins by Universal Auth with these, one each."""
+        self._logins.refusals.extend(refusals)
 
     def revoke_tokens(self) -> None:
         self._tokens.revoke_all()
