@@ -26,15 +26,26 @@ class Pace:
     aftermath_seconds: float = 0.005
 
 
+@dataclass(frozen=True)
+class Occasion:
+    """Why there is an attempt: somebody asked for it (`manual`), or a job did, which records its `final` failure only.
+
+    A job does not look whether a rotation is in progress; the lock alone holds it up.
+    """
+
+    manual: bool = True
+    final: bool = True
+
+
 class _Died(Exception):  # noqa: N818 - an event of the model, not an error
     pass
 
 
 def attempt(
-    rotation: Rotation, pace: Pace, fault: RotateFault | None, at: float
+    rotation: Rotation, pace: Pace, fault: RotateFault | None, at: float, occasion: Occasion = Occasion()
 ) -> Generator[float, float, Payload | Dropped]:
     """Return the row as committed; raise Refusal where the server answers with an error."""
-    if rotation.lock.held(at):
+    if occasion.manual and rotation.lock.held(at):
         raise rotation_in_progress()
     # Read before the lock is taken: whoever gets the lock next goes by the same row.
     slot, slots = 1 - rotation.active_index, list(rotation.slots)
@@ -55,13 +66,14 @@ def attempt(
         slots[slot : slot + 1] = [rotation.issue(slot, at)]  # replaces, or appends the second
         _strike(fault, Point.AFTER_CREATE)
         at = yield third
-        rotation.commit(at, slot, slots)
+        rotation.commit(at, slot, slots, manual=occasion.manual)
         committed = rotation.to_json()
         at = yield pace.aftermath_seconds
         _strike(fault, Point.AFTER_COMMIT)
     except ProviderError as error:
         message = _failure(error)
-        rotation.fail(at, message)
+        if occasion.final:
+            rotation.fail(at, message)
         rotation.lock.release(owner)
         raise Refusal(500, message) from error
     except _Died:

@@ -9,7 +9,7 @@ from uuid import uuid4
 from tests.sandbox.standin.answers import Answer, Dropped, Outcome, Refusal
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.clock import Clock
-from tests.sandbox.standin.faults import Faults
+from tests.sandbox.standin.faults import Dies, Fails, Faults
 from tests.sandbox.standin.identities import Identity, Permission, TokenPolicy
 from tests.sandbox.standin.keys import KeyStore
 from tests.sandbox.standin.limits import RateLimits
@@ -145,6 +145,11 @@ class StandIn:
         """Rotate as the server does by itself or for somebody else; it commits `seconds` from now."""
         with self._mutex:
             self._rotations.start(self.rotations[rotation_id], self.settle(), seconds)
+
+    def start_auto_rotation(self, rotation_id: str, *faults: Fails | Dies) -> None:
+        """Start the server's own job for a rotation, as its queue does; each attempt of it takes the next fault."""
+        with self._mutex:
+            self._rotations.start_auto_rotation(self.rotations[rotation_id], self.settle(), faults)
 
     def add_sync(self, rotation_id: str, write: Callable[[Rotation], object], seconds: float = 0.01) -> None:
         """Add a secret sync: `seconds` after every commit, whatever becomes of its caller, `write` what is published.

@@ -8,6 +8,7 @@ Queue any of these for a rotate call:
     Slow(seconds)                   succeeds late; beyond the server's limit the socket closes and the commit follows
     CommittedThenDropped            succeeds, but the response is lost
     Fails(point)                    answers 500 and records the failure
+    answer_lost()                   creates a key, does not learn of it, and fails on the quota for keys: an orphan
     Dies(point)                     closes the connection, records nothing, leaves the lock to time out
     InProgress                      somebody else's attempt is under way: 400
     LockRace                        somebody else's attempt starts in the same instant and takes the lock first
@@ -34,6 +35,10 @@ DENIED = (
     "User: arn:aws:iam::123456789012:user/infisical is not authorized to perform: iam:CreateAccessKey on resource: "
     "user app-user because no identity-based policy allows the iam:CreateAccessKey action"
 )
+
+
+# The SDK inside the server repeats CreateAccessKey when an answer is lost. The first key exists then, and is nobody's.
+QUOTA_EXCEEDED = "Cannot exceed quota for AccessKeysPerUser: 2"
 
 
 class Point(Enum):
@@ -108,6 +113,10 @@ class Faults:
     def next_read(self, subject_id: str) -> ReadFault | None:
         queue = self._reads[subject_id]
         return queue.popleft() if queue else None
+
+
+def answer_lost() -> Fails:
+    return Fails(Point.AFTER_CREATE, QUOTA_EXCEEDED)
 
 
 def plan_restriction(endpoint: Endpoint = Endpoint.ROTATE) -> Refusal:

@@ -1,11 +1,14 @@
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
 from tests.sandbox.standin.answers import Answer, Dropped, Outcome, Payload, Refusal
 from tests.sandbox.standin.attempts import Pace, attempt
+from tests.sandbox.standin.auto_rotation import auto_rotation
 from tests.sandbox.standin.faults import (
     CommittedThenDropped,
+    Dies,
+    Fails,
     Faults,
     InProgress,
     LockRace,
@@ -50,6 +53,9 @@ class RotationEndpoints:
         self._timeline.start(
             _unattended(attempt(rotation, replace(self._pace, provider_seconds=seconds), None, at)), at
         )
+
+    def start_auto_rotation(self, rotation: Rotation, at: float, faults: Iterable[Fails | Dies]) -> None:
+        self._timeline.start(auto_rotation(rotation, self._pace, faults, at), at)
 
     def _require_plan(self, endpoint: Endpoint) -> None:
         if not self.plan_has_rotations:

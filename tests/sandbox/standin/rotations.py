@@ -59,10 +59,10 @@ class Rotation:
         self.issued.append(credential)
         return credential
 
-    def commit(self, at: float, active_index: int, slots: list[Credential]) -> None:
+    def commit(self, at: float, active_index: int, slots: list[Credential], *, manual: bool = True) -> None:
         self.active_index, self.slots = active_index, slots
         self.last_rotated_at = at
-        self.is_last_rotation_manual = True
+        self.is_last_rotation_manual = manual
         self._attempted(at, "success", None)
         self.next_rotation_at = self._slot_after_interval(at)
         for tell in self.after_commit:
