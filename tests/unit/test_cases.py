@@ -1,7 +1,9 @@
 """Inputs from public bug reports, each with the behaviour that is right here. The sources are in docs/cases.md."""
 
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +122,15 @@ def test_a_mirror_whose_fields_are_spelled_otherwise_is_refused_by_the_field(nam
     """Readers would go on with the old key, and lose it at the second rotation."""
     with pytest.raises(MirrorError, match=f"{name}.*accessKeyIdField"):
         with_key(json.dumps({name: "AKIAOLD0000000000000", "host": "db"}), MIRROR, KEY)
+
+
+# ---- the page --------------------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_of_cases_names_tests_that_exist() -> None:
+    named = re.findall(r"`(tests/[^`]+)::([^`]+)`", (ROOT / "docs/cases.md").read_text("utf-8"))
+
+    missing = [name for path, name in named if f"def {name}(" not in (ROOT / path).read_text("utf-8")]
+    assert (len(named) > 20, missing) == (True, [])
