@@ -20,6 +20,9 @@ VARIABLE = {
     "key": re.compile(r"AKIA[0-9A-Z]{16}"),
     "secret": re.compile(r'(?<="secretAccessKey": ")[^"]+'),
 }
+# What an older server answered. The stand-in answers as a newer one does; our client has to understand both.
+OLDER_SERVER = frozenset({"auth-ua-03-unknown-client-id", "body-08-get-instead-of-post", "err-09-unknown-type-slug"})
+
 TOKEN = re.compile(r'(?<="accessToken": ")[^"]+')  # all alike in the recordings
 
 

@@ -9,8 +9,10 @@ from uuid import uuid4
 
 from tests.contract.aws_login import encoded, signed
 from tests.contract.stage import ROTATION_ID, Stage
+from tests.sandbox.standin.answers import Refusal
 from tests.sandbox.standin.faults import Fails, Point, RotateFault, Slow, plan_restriction
-from tests.sandbox.standin.identities import Permission
+from tests.sandbox.standin.identities import Door, Permission
+from tests.sandbox.standin.limits import rate_limited_without_headers
 
 ACCOUNT = "arn:aws:iam::123456789012"
 SESSIONS = "arn:aws:sts::123456789012:assumed-role"
@@ -96,6 +98,28 @@ def tokens_revoked(stage: Stage) -> None:
     stage.standin.revoke_tokens()
 
 
+def closed_here(door: Door) -> Scene:
+    def close(stage: Stage) -> None:
+        stage.identity.closed_here = {door}
+
+    return close
+
+
+def member_of(organization: str) -> Scene:
+    def join(stage: Stage) -> None:
+        stage.identity.organizations = {organization}
+
+    return join
+
+
+def next_login_refused(refusal: Refusal) -> Scene:
+    return lambda stage: stage.standin.refuse_logins(refusal)
+
+
+def plan_restricted(stage: Stage) -> None:
+    stage.standin.plan_has_rotations = False
+
+
 def user_deleted(stage: Stage) -> None:
     stage.keys.missing_users.add("app-user")
 
@@ -147,7 +171,7 @@ STORIES: Mapping[str, list[Step]] = {
         "body-05-text-plain",
         "body-06-octet-stream",
         "body-07-trailing-slash",
-        "body-08-get-instead-of-post",
+        "body-08b-get-instead-of-post-newer-server",
     ],
     "two at once, both rotate": [
         rotated(2),
@@ -224,7 +248,7 @@ STORIES: Mapping[str, list[Step]] = {
         "err-03-no-token",
         "err-04-malformed-token",
         "err-08-wrong-rotation-type-slug",
-        "err-09-unknown-type-slug",
+        "err-09b-unknown-type-slug-newer-server",
         "err-10-empty-bearer",
         "err-11-basic-auth",
         "err-12-not-uuid-and-no-token",
@@ -234,6 +258,15 @@ STORIES: Mapping[str, list[Step]] = {
         walked_out(1),
         "err-16-rotation-in-progress",
     ],
+    "a plan without secret rotation": [
+        plan_restricted,
+        "plan-01-get",
+        "plan-02-generated-credentials",
+        "plan-03-list",
+        "plan-04-unknown-uuid",
+        caller("rotate-secrets", projects=()),
+        "plan-05-identity-not-in-project",
+    ],
     "a badly signed token": [badly_signed, "err-05-bad-signature"],
     "an expired token": [caller("rotate-secrets", ttl=10), wait(10), "err-13-expired-token"],
     "a revoked token": [tokens_revoked, "err-14-revoked-token"],
@@ -242,11 +275,24 @@ STORIES: Mapping[str, list[Step]] = {
     "logging in": [
         "auth-ua-01-login-success",
         "auth-ua-02-wrong-secret",
-        "auth-ua-03-unknown-client-id",
+        "auth-ua-03b-unknown-client-id-newer-server",
         "auth-ua-04-missing-fields",
         "auth-ua-05-bad-json",
         "auth-ua-06-form-encoded",
         "auth-ua-07-text-plain",
+        member_of("payments"),
+        "auth-ua-10-organization-slug",
+        "auth-ua-11-unknown-organization",
+        next_login_refused(rate_limited_without_headers()),
+        "limit-05-login-429-without-headers",
+        closed_here("login"),
+        "auth-ua-08-untrusted-address",
+    ],
+    "a token that does not expire": [caller(ttl=0, max_ttl=0), "auth-ua-09-token-without-end"],
+    "an address that is not trusted": [
+        closed_here("call"),
+        "err-17-untrusted-address-get",
+        "err-18-untrusted-address-rotate",
     ],
     "logging in as somebody in AWS": [
         caller(principals=(f"{ACCOUNT}:user/deployer", f"{ACCOUNT}:role/rotator")),

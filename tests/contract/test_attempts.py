@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.contract.stage import CREATED_AT, CREDENTIALS, ROTATE, ROTATION_ID, STARTS_AT, Stage, status_of
+from tests.contract.stage import CREATED_AT, CREDENTIALS, ROTATE, ROTATION_ID, STARTS_AT, Stage, parsed, status_of
 from tests.sandbox.standin.answers import Dropped
 from tests.sandbox.standin.faults import Fails, Point, Slow
 
@@ -68,8 +68,29 @@ def test_a_failure_writes_these_fields_and_no_others(stage: Stage) -> None:
     }
 
 
-def test_a_long_message_is_cut_in_the_row(stage: Stage) -> None:
+def test_a_failure_sets_the_next_rotation_even_without_auto_rotation(stage: Stage) -> None:
+    """Nothing rotates then: backend/src/ee/services/secret-rotation-v2/secret-rotation-v2-service.ts."""
+    stage.rotation.is_auto_rotation_enabled = False
+    stage.rotate()
+    before = stage.state()["nextRotationAt"]
+    stage.standin.faults.add(ROTATION_ID, Fails(Point.BEFORE))
+
+    stage.rotate()
+
+    assert (before, stage.state()["nextRotationAt"]) == (None, "2026-11-23T00:00:00.000Z")
+
+
+def test_a_long_message_is_cut_in_the_row_and_in_the_answer(stage: Stage) -> None:
+    """At 1024 characters: backend/src/ee/services/secret-rotation-v2/secret-rotation-v2-fns.ts."""
     stage.standin.faults.add(ROTATION_ID, Fails(Point.BEFORE, "x" * 2000))
+
+    message = parsed(stage.rotate())["message"]
+
+    assert stage.state()["lastRotationMessage"] == message == FAILURE + "x" * (1021 - len(FAILURE)) + "..."
+
+
+def test_a_message_of_the_greatest_length_is_not_cut(stage: Stage) -> None:
+    stage.standin.faults.add(ROTATION_ID, Fails(Point.BEFORE, "x" * (1024 - len(FAILURE))))
 
     stage.rotate()
 

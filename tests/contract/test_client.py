@@ -10,10 +10,14 @@ import pytest
 from rotator.errors import (
     InfisicalError,
     LoginRefusedError,
+    PlanRestrictedError,
     RateLimitedError,
     RejectedError,
     RotationInProgressError,
+    TokenRefusedError,
     UncertainError,
+    UnknownRouteError,
+    UntrustedIpError,
 )
 from rotator.identity import MachineIdentity
 from rotator.infisical import Infisical
@@ -34,14 +38,23 @@ ERRORS: dict[str, tuple[type[InfisicalError], str]] = {
     "err-06-no-permission-viewer": (RejectedError, "PermissionDenied"),
     "err-07-identity-not-in-project": (RejectedError, "Rejected"),
     "err-08-wrong-rotation-type-slug": (RejectedError, "BadRequest"),
-    "err-09-unknown-type-slug": (RejectedError, "Rejected"),
-    "err-13-expired-token": (RejectedError, "TokenError"),
-    "err-14-revoked-token": (RejectedError, "UnauthorizedError"),
-    "err-15-plan-restriction": (RejectedError, "BadRequest"),
+    "err-09-unknown-type-slug": (UnknownRouteError, "UnknownRoute"),
+    "err-09b-unknown-type-slug-newer-server": (UnknownRouteError, "UnknownRoute"),
+    "err-13-expired-token": (TokenRefusedError, "TokenRefused"),
+    "err-14-revoked-token": (TokenRefusedError, "TokenRefused"),
+    "err-15-plan-restriction": (PlanRestrictedError, "PlanRestricted"),
     "err-16-rotation-in-progress": (RotationInProgressError, "RotationInProgress"),
+    "err-18-untrusted-address-rotate": (UntrustedIpError, "UntrustedIp"),
     "limit-02-rate-limited-429": (RateLimitedError, "RateLimited"),
     "prov-01-iam-user-deleted": (UncertainError, "Uncertain"),
+    "plan-04-unknown-uuid": (PlanRestrictedError, "PlanRestricted"),
     "prov-06-provider-unreachable": (UncertainError, "Uncertain"),
+}
+
+# The same for a read.
+READ_ERRORS: dict[str, tuple[type[InfisicalError], str]] = {
+    "err-17-untrusted-address-get": (UntrustedIpError, "UntrustedIp"),
+    "plan-01-get": (PlanRestrictedError, "PlanRestricted"),
 }
 
 
@@ -94,6 +107,17 @@ def test_every_recorded_error_has_its_meaning(name: str, meaning: tuple[type[Inf
     assert (type(raised.value), raised.value.reason) == (kind, reason)
 
 
+@pytest.mark.parametrize(("name", "meaning"), READ_ERRORS.items(), ids=READ_ERRORS)
+def test_every_recorded_error_of_a_read_has_its_meaning(name: str, meaning: tuple[type[InfisicalError], str]) -> None:
+    kind, reason = meaning
+    infisical = client(lambda _: replay(load(name)))
+
+    with pytest.raises(kind) as raised:
+        infisical.state(MappedRotation("77a93bca-52ca-4ceb-9bf4-04cfefb102e6"), 10)
+
+    assert (type(raised.value), raised.value.reason) == (kind, reason)
+
+
 def test_a_rate_limit_says_when_to_come_back() -> None:
     infisical = client(lambda _: replay(load("limit-02-rate-limited-429")))
 
@@ -103,14 +127,44 @@ def test_a_rate_limit_says_when_to_come_back() -> None:
     assert raised.value.retry_after_seconds == 59
 
 
+def test_a_rate_limited_login_without_headers_is_tried_again_in_a_minute() -> None:
+    infisical = client(lambda _: httpx.Response(500), login=load("limit-05-login-429-without-headers"))
+
+    with pytest.raises(RateLimitedError) as raised:
+        infisical.state(MappedRotation("77a93bca-52ca-4ceb-9bf4-04cfefb102e6"), 10)
+
+    assert raised.value.retry_after_seconds == 60
+
+
 @pytest.mark.parametrize(
-    "name", ["auth-ua-02-wrong-secret", "auth-ua-03-unknown-client-id", "auth-ua-04-missing-fields"]
+    "name",
+    [
+        "auth-ua-02-wrong-secret",
+        "auth-ua-03-unknown-client-id",
+        "auth-ua-03b-unknown-client-id-newer-server",
+        "auth-ua-04-missing-fields",
+        "auth-ua-11-unknown-organization",
+    ],
 )
 def test_every_recorded_refusal_of_a_login_is_a_refusal(name: str) -> None:
     infisical = client(lambda _: httpx.Response(500), login=load(name))
 
     with pytest.raises(LoginRefusedError):
         infisical.state(MappedRotation("77a93bca-52ca-4ceb-9bf4-04cfefb102e6"), 10)
+
+
+def test_a_recorded_login_from_an_address_that_is_not_trusted_has_its_own_reason() -> None:
+    infisical = client(lambda _: httpx.Response(500), login=load("auth-ua-08-untrusted-address"))
+
+    with pytest.raises(UntrustedIpError):
+        infisical.state(MappedRotation("77a93bca-52ca-4ceb-9bf4-04cfefb102e6"), 10)
+
+
+def test_a_recorded_token_that_does_not_expire_is_used() -> None:
+    recording = load("rot-01-get-before")
+    infisical = client(lambda _: replay(recording), login=load("auth-ua-09-token-without-end"))
+
+    assert infisical.state(MappedRotation(recording.body["secretRotation"]["id"]), 10).name == "aws-iam-rotation"
 
 
 def test_rotate_sends_what_was_recorded_to_succeed_and_nothing_that_was_recorded_to_fail() -> None:

@@ -30,12 +30,19 @@ def test_three_failures_lock_the_right_secret_out_for_five_minutes(stage: Stage)
     assert log_in(stage) == OPEN
 
 
-def test_failures_that_lie_apart_lock_nobody_out(stage: Stage) -> None:
+def test_the_count_of_failures_ends_thirty_seconds_after_the_last_one(stage: Stage) -> None:
+    """Each failure starts the time anew: backend/src/services/identity-ua/identity-ua-service.ts."""
     for _ in range(4):
         assert log_in(stage, "wrong") == INVALID
-        stage.clock.sleep(15)
-
+        stage.clock.sleep(30)
     assert log_in(stage) == OPEN
+
+    tries = []
+    for _ in range(3):
+        tries.append(log_in(stage, "wrong"))
+        stage.clock.sleep(29)
+    assert tries == [INVALID] * 3
+    assert log_in(stage) == LOCKED
 
 
 def test_a_success_forgets_the_failures_before_it(stage: Stage) -> None:
@@ -46,6 +53,14 @@ def test_a_success_forgets_the_failures_before_it(stage: Stage) -> None:
 
 def test_white_space_around_a_secret_makes_it_wrong(stage: Stage) -> None:
     assert log_in(stage, stage.identity.client_secret + "\n") == INVALID
+
+
+def test_a_wrong_secret_from_an_address_that_is_not_trusted_is_not_counted(stage: Stage) -> None:
+    stage.identity.closed_here = {"login"}
+    assert [log_in(stage, "wrong")[0] for _ in range(3)] == [403] * 3
+
+    stage.identity.closed_here = ()
+    assert log_in(stage) == OPEN
 
 
 def test_the_journal_knows_the_logins(stage: Stage) -> None:
@@ -71,6 +86,13 @@ def test_a_token_lives_as_long_as_it_was_told(stage: Stage) -> None:
 
     stage.clock.sleep(1)
     assert parsed(stage.send("GET", ROTATION))["error"] == "TokenError"
+
+
+def test_a_lifetime_of_zero_never_ends(stage: Stage) -> None:
+    stage.token = stage.log_in(stage.standin.add_identity(token_ttl_seconds=0, token_max_ttl_seconds=0))
+    stage.clock.sleep(366 * 86_400)
+
+    assert status_of(stage.send("GET", ROTATION)) == 200
 
 
 def test_a_renewed_token_lives_longer_up_to_its_maximum(stage: Stage) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.contract import documented
-from tests.contract.recorded import Recording, Symbols, compared, load, names
+from tests.contract.recorded import OLDER_SERVER, Recording, Symbols, compared, load, names
 from tests.contract.stage import Stage
 from tests.contract.stories import STORIES, Together
 from tests.sandbox.standin.answers import Dropped, Outcome
@@ -32,12 +32,12 @@ def test_the_stand_in_answers_as_the_server_did(title: str) -> None:
             step(stage)
 
 
-def test_every_recording_is_replayed() -> None:
+def test_every_recording_of_the_newer_server_is_replayed() -> None:
     steps = [step for story in STORIES.values() for step in story]
     replayed = [step for step in steps if isinstance(step, str)]
     replayed += [name for step in steps if isinstance(step, Together) for name in step.names]
 
-    assert sorted(replayed) == sorted(names())
+    assert sorted(replayed) == sorted(names() - OLDER_SERVER)
 
 
 @pytest.mark.parametrize("name", sorted(names()))

@@ -10,8 +10,8 @@ ID, SECRET = "3c90c3cc-0d44-4b50-8888-8dd25736052a", "st.s3cr3t-value"
 BODY = {"clientId": ID, "clientSecret": SECRET}
 
 WHITE_SPACE = st.text(" \t\r\n", max_size=3)
-# What has no white space at its ends, and something between them.
-VALUES = st.text(min_size=1, max_size=40).map(str.strip).filter(bool)
+# Infisical makes client ids (UUIDs) and client secrets (hexadecimal) of plain ASCII.
+VALUES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=40)
 
 
 def test_a_client_id_and_a_client_secret_log_in() -> None:
@@ -31,6 +31,24 @@ def test_white_space_around_the_values_is_dropped_and_nothing_else_is(
     pasted = {"clientId": f"{before}{client_id}{after}", "clientSecret": f"{after}{client_secret}{before}"}
 
     assert universal_auth(json.dumps(pasted)).body == {"clientId": client_id, "clientSecret": client_secret}
+
+
+def test_a_byte_order_mark_before_the_secret_is_dropped() -> None:
+    assert universal_auth("\ufeff" + json.dumps(BODY)).body == BODY
+
+
+@pytest.mark.parametrize("name", ["clientId", "clientSecret"])
+@pytest.mark.parametrize(
+    "value",
+    ["ab\u200bcd", "\u200babc", "abc\ufeff", "ab\u00adcd", "\u202cabc", "abcé", "abc…", "abc def", "a\nb", "abc\ud800"],
+    ids=ascii,
+)
+def test_a_value_with_a_character_that_infisical_never_uses_is_refused(name: str, value: str) -> None:
+    """Or Infisical would count a failed login."""
+    with pytest.raises(ValueError, match=rf"^the {name} in the machine identity's secret holds a character") as refused:
+        universal_auth(json.dumps(BODY | {name: value}))
+
+    assert value not in str(refused.value)
 
 
 @pytest.mark.parametrize(

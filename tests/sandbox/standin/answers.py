@@ -68,14 +68,9 @@ class Refusal(Exception):  # noqa: N818 - what the server does, not what went wr
         }
 
 
-class RouteNotFound(Refusal):
-    """The one refusal that comes from before the server's error handler, hence in another form."""
-
-    def __init__(self, method: str, path: str) -> None:
-        super().__init__(404, f"Route {method}:{path} not found", "Not Found")
-
-    def payload(self, request_id: str) -> Payload:  # noqa: ARG002 - this form has no request id
-        return {"message": self.message, "error": self.error, "statusCode": self.status}
+def route_not_found(method: str, path: str) -> Refusal:
+    """Its `error` is not the NotFound of a missing rotation. An older server leaves out the reqId."""
+    return Refusal(404, f"Route {method}:{path} not found", "Not Found")
 
 
 def server_error(status: int = 500) -> Refusal:

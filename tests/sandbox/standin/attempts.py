@@ -8,6 +8,7 @@ from tests.sandbox.standin.faults import Dies, Fails, Point, RotateFault, rotati
 from tests.sandbox.standin.keys import ProviderError
 from tests.sandbox.standin.rotations import Rotation
 
+MESSAGE_LIMIT = 1024
 LOCK_RETRIES = 2
 LOCK_RETRY_SECONDS = 0.2
 
@@ -25,15 +26,26 @@ class Pace:
     aftermath_seconds: float = 0.005
 
 
+@dataclass(frozen=True)
+class Occasion:
+    """Why there is an attempt: somebody asked for it (`manual`), or a job did, which records its `final` failure only.
+
+    A job does not look whether a rotation is in progress; the lock alone holds it up.
+    """
+
+    manual: bool = True
+    final: bool = True
+
+
 class _Died(Exception):  # noqa: N818 - an event of the model, not an error
     pass
 
 
 def attempt(
-    rotation: Rotation, pace: Pace, fault: RotateFault | None, at: float
+    rotation: Rotation, pace: Pace, fault: RotateFault | None, at: float, occasion: Occasion = Occasion()
 ) -> Generator[float, float, Payload | Dropped]:
     """Return the row as committed; raise Refusal where the server answers with an error."""
-    if rotation.lock.held(at):
+    if occasion.manual and rotation.lock.held(at):
         raise rotation_in_progress()
     # Read before the lock is taken: whoever gets the lock next goes by the same row.
     slot, slots = 1 - rotation.active_index, list(rotation.slots)
@@ -54,19 +66,25 @@ def attempt(
         slots[slot : slot + 1] = [rotation.issue(slot, at)]  # replaces, or appends the second
         _strike(fault, Point.AFTER_CREATE)
         at = yield third
-        rotation.commit(at, slot, slots)
+        rotation.commit(at, slot, slots, manual=occasion.manual)
         committed = rotation.to_json()
         at = yield pace.aftermath_seconds
         _strike(fault, Point.AFTER_COMMIT)
     except ProviderError as error:
-        message = f"Infisical encountered an issue while generating credentials with the configured inputs: {error}"
-        rotation.fail(at, message)
+        message = _failure(error)
+        if occasion.final:
+            rotation.fail(at, message)
         rotation.lock.release(owner)
         raise Refusal(500, message) from error
     except _Died:
         return Dropped()
     rotation.lock.release(owner)
     return {"secretRotation": committed}
+
+
+def _failure(error: ProviderError) -> str:
+    message = f"Infisical encountered an issue while generating credentials with the configured inputs: {error}"
+    return message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 3] + "..."
 
 
 def _strike(fault: RotateFault | None, point: Point) -> None:

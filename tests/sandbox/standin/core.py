@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
-from tests.sandbox.standin.answers import Answer, Dropped, Outcome
+from tests.sandbox.standin.answers import Answer, Dropped, Outcome, Refusal
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.clock import Clock
-from tests.sandbox.standin.faults import Faults
+from tests.sandbox.standin.faults import Dies, Fails, Faults
 from tests.sandbox.standin.identities import Identity, Permission, TokenPolicy
 from tests.sandbox.standin.keys import KeyStore
 from tests.sandbox.standin.limits import RateLimits
@@ -146,6 +146,11 @@ class StandIn:
         with self._mutex:
             self._rotations.start(self.rotations[rotation_id], self.settle(), seconds)
 
+    def start_auto_rotation(self, rotation_id: str, *faults: Fails | Dies) -> None:
+        """Start the server's own job for a rotation, as its queue does; each attempt of it takes the next fault."""
+        with self._mutex:
+            self._rotations.start_auto_rotation(self.rotations[rotation_id], self.settle(), faults)
+
     def add_sync(self, rotation_id: str, write: Callable[[Rotation], object], seconds: float = 0.01) -> None:
         """Add a secret sync: `seconds` after every commit, whatever becomes of its caller, `write` what is published.
 
@@ -180,6 +185,10 @@ class StandIn:
         self._logins.identities.append(identity)
         return identity
 
+    def refuse_logins(self, *refusals: Refusal) -> None:
+        """Answer the next logins by Universal Auth with these, one each."""
+        self._logins.refusals.extend(refusals)
+
     def revoke_tokens(self) -> None:
         self._tokens.revoke_all()
 
@@ -189,6 +198,15 @@ class StandIn:
     @property
     def faults(self) -> Faults:
         return self._rotations.faults
+
+    @property
+    def plan_has_rotations(self) -> bool:
+        """Whether the organization's plan includes secret rotation; may be set at any time."""
+        return self._rotations.plan_has_rotations
+
+    @plan_has_rotations.setter
+    def plan_has_rotations(self, included: bool) -> None:
+        self._rotations.plan_has_rotations = included
 
     @property
     def rotations(self) -> Mapping[str, Rotation]:

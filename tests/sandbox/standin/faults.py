@@ -8,6 +8,7 @@ Queue any of these for a rotate call:
     Slow(seconds)                   succeeds late; beyond the server's limit the socket closes and the commit follows
     CommittedThenDropped            succeeds, but the response is lost
     Fails(point)                    answers 500 and records the failure
+    answer_lost()                   creates a key, does not learn of it, and fails on the quota for keys: an orphan
     Dies(point)                     closes the connection, records nothing, leaves the lock to time out
     InProgress                      somebody else's attempt is under way: 400
     LockRace                        somebody else's attempt starts in the same instant and takes the lock first
@@ -20,11 +21,24 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from tests.sandbox.standin.answers import Answer, Dropped, Refusal
+from tests.sandbox.standin.routes import Endpoint
+
+# What the server says that the plan does not allow, and what to upgrade it for.
+PLAN_ACTIONS = {
+    Endpoint.LIST: ("access secret rotations", "access secret rotations"),
+    Endpoint.READ: ("access secret rotation", "access secret rotations"),
+    Endpoint.READ_CREDENTIALS: ("access secret rotation credentials", "access secret rotations credentials"),
+    Endpoint.ROTATE: ("rotate secret rotation secrets", "rotate secret rotation secrets"),
+}
 
 DENIED = (
     "User: arn:aws:iam::123456789012:user/infisical is not authorized to perform: iam:CreateAccessKey on resource: "
     "user app-user because no identity-based policy allows the iam:CreateAccessKey action"
 )
+
+
+# The SDK inside the server repeats CreateAccessKey when an answer is lost. The first key exists then, and is nobody's.
+QUOTA_EXCEEDED = "Cannot exceed quota for AccessKeysPerUser: 2"
 
 
 class Point(Enum):
@@ -101,12 +115,14 @@ class Faults:
         return queue.popleft() if queue else None
 
 
-def plan_restriction() -> Refusal:
-    return Refusal(
-        400,
-        "Failed to rotate secret rotation secrets due to plan restriction. "
-        "Upgrade plan to rotate secret rotation secrets.",
-    )
+def answer_lost() -> Fails:
+    return Fails(Point.AFTER_CREATE, QUOTA_EXCEEDED)
+
+
+def plan_restriction(endpoint: Endpoint = Endpoint.ROTATE) -> Refusal:
+    """The server looks at the plan before anything else: backend/src/ee/services/secret-rotation-v2/…-service.ts."""
+    denied, upgrade_to = PLAN_ACTIONS[endpoint]
+    return Refusal(400, f"Failed to {denied} due to plan restriction. Upgrade plan to {upgrade_to}.")
 
 
 def rotation_in_progress() -> Refusal:

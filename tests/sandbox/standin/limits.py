@@ -42,6 +42,11 @@ def rate_limited(retry_after_seconds: int, maximum: int = 90) -> Refusal:
     )
 
 
+def rate_limited_without_headers() -> Refusal:
+    """A 429 that does not come from the limiter: backend/src/services/identity-ua/identity-ua-service.ts."""
+    return Refusal(429, "Failed to acquire lock: rate limit exceeded")
+
+
 def _headers(maximum: int, remaining: int, reset: int) -> Mapping[str, str]:
     return {
         "x-ratelimit-limit": str(maximum),

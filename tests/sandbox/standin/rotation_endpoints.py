@@ -1,15 +1,19 @@
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
 from tests.sandbox.standin.answers import Answer, Dropped, Outcome, Payload, Refusal
 from tests.sandbox.standin.attempts import Pace, attempt
+from tests.sandbox.standin.auto_rotation import auto_rotation
 from tests.sandbox.standin.faults import (
     CommittedThenDropped,
+    Dies,
+    Fails,
     Faults,
     InProgress,
     LockRace,
     Slow,
+    plan_restriction,
     rotation_in_progress,
 )
 from tests.sandbox.standin.identities import Identity, Permission
@@ -31,11 +35,13 @@ class RotationEndpoints:
         self._pace = pace
         self.rotations: dict[str, Rotation] = {}
         self.faults = Faults()
+        self.plan_has_rotations = True
 
     def respond(self, endpoint: Endpoint, request: Request, named: Mapping[str, str], caller: Identity) -> Response:
         if endpoint is Endpoint.LIST:
             return self._list(request, named.get("type"), caller)
         require_uuid("rotationId", named["id"])
+        self._require_plan(endpoint)
         if endpoint is Endpoint.READ:
             return self._read(self._find(named, caller, "read"))
         if endpoint is Endpoint.READ_CREDENTIALS:
@@ -47,6 +53,13 @@ class RotationEndpoints:
         self._timeline.start(
             _unattended(attempt(rotation, replace(self._pace, provider_seconds=seconds), None, at)), at
         )
+
+    def start_auto_rotation(self, rotation: Rotation, at: float, faults: Iterable[Fails | Dies]) -> None:
+        self._timeline.start(auto_rotation(rotation, self._pace, faults, at), at)
+
+    def _require_plan(self, endpoint: Endpoint) -> None:
+        if not self.plan_has_rotations:
+            raise plan_restriction(endpoint)
 
     def _find(self, named: Mapping[str, str], caller: Identity, permission: Permission) -> Rotation:
         title, rotation_id = ROTATION_TYPES[named["type"]].title, named["id"]
@@ -61,6 +74,7 @@ class RotationEndpoints:
 
     def _list(self, request: Request, only_type: str | None, caller: Identity) -> Response:
         (project_id,) = require_texts(request.query, "projectId")
+        self._require_plan(Endpoint.LIST)
         caller.require_member(project_id)
         caller.require("read")
         if disturbance := (yield from self._disturbance(project_id)):

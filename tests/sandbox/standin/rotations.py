@@ -9,7 +9,6 @@ from tests.sandbox.standin.answers import Payload
 from tests.sandbox.standin.locks import RotationLock
 from tests.sandbox.standin.rotation_types import ROTATION_TYPES, Credential, Provider
 
-MESSAGE_LIMIT = 1024
 ENVIRONMENT_NAMES = {"dev": "Development", "staging": "Staging", "prod": "Production"}
 
 
@@ -60,17 +59,18 @@ class Rotation:
         self.issued.append(credential)
         return credential
 
-    def commit(self, at: float, active_index: int, slots: list[Credential]) -> None:
+    def commit(self, at: float, active_index: int, slots: list[Credential], *, manual: bool = True) -> None:
         self.active_index, self.slots = active_index, slots
         self.last_rotated_at = at
-        self.is_last_rotation_manual = True
+        self.is_last_rotation_manual = manual
         self._attempted(at, "success", None)
         self.next_rotation_at = self._slot_after_interval(at)
         for tell in self.after_commit:
             tell(at)
 
     def fail(self, at: float, message: str) -> None:
-        self._attempted(at, "failed", message[:MESSAGE_LIMIT])
+        """Set the next rotation to tomorrow's slot, even where auto-rotation is off and nothing will rotate then."""
+        self._attempted(at, "failed", message)
         self.next_rotation_at = self._slot(_moment(at) + timedelta(days=1))
 
     def _attempted(self, at: float, status: str, message: str | None) -> None:
@@ -78,14 +78,14 @@ class Rotation:
         self.status, self.message = status, message
 
     def _slot_after_interval(self, at: float) -> datetime | None:
-        earliest = _moment(at) + timedelta(days=self.rotation_interval_days)
-        slot = self._slot(earliest)
-        return slot + timedelta(days=1) if slot and slot < earliest else slot
-
-    def _slot(self, day: datetime) -> datetime | None:
-        """When auto-rotation would come round on that day."""
         if not self.is_auto_rotation_enabled:
             return None
+        earliest = _moment(at) + timedelta(days=self.rotation_interval_days)
+        slot = self._slot(earliest)
+        return slot + timedelta(days=1) if slot < earliest else slot
+
+    def _slot(self, day: datetime) -> datetime:
+        """When auto-rotation would come round on that day."""
         hours, minutes = self.rotate_at_utc
         return day.replace(hour=hours, minute=minutes, second=0, microsecond=0)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from tests.sandbox.standin.answers import RouteNotFound
+from tests.sandbox.standin.answers import route_not_found
 from tests.sandbox.standin.requests import Request
 from tests.sandbox.standin.rotation_types import ROTATION_TYPES
 
@@ -47,9 +47,9 @@ ROUTES = [
 
 
 def find(request: Request) -> tuple[Route, Mapping[str, str]]:
-    """Return the route and what its path names; raise RouteNotFound."""
+    """Return the route and what its path names; raise Refusal."""
     for route in ROUTES:
         match = re.fullmatch(route.pattern, request.path)
         if match and route.method == request.method:
             return route, match.groupdict()
-    raise RouteNotFound(request.method, request.target)
+    raise route_not_found(request.method, request.target)

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import secrets
 from dataclasses import dataclass
 from uuid import uuid4
@@ -43,6 +44,7 @@ class Tokens:
         grant = self._grants.get(grant_id)
         if grant is None:
             raise Refusal(401, "Failed to authorize: token has been revoked")
+        grant.identity.require_trusted_address("call")
         if grant.uses == grant.policy.use_limit:
             del self._grants[grant_id]
             raise Refusal(401, "Unable to renew because access token number of uses limit reached")
@@ -54,7 +56,8 @@ class Tokens:
         grant = self._grants.get(grant_id)
         if grant is None:
             raise Refusal(401, "No identity access token found")
-        if at + grant.policy.ttl_seconds > grant.issued_at + grant.policy.max_ttl_seconds:
+        longest = grant.policy.max_ttl_seconds or math.inf
+        if at + grant.policy.ttl_seconds > grant.issued_at + longest:
             raise Refusal(401, "Failed to renew MI access token past its Max TTL expiration")
         return self._payload(grant_id, grant.policy, at)
 
@@ -70,7 +73,8 @@ class Tokens:
         self._expired.update(self._grants)
 
     def _payload(self, grant_id: str, policy: TokenPolicy, at: float) -> Payload:
-        token = self._signed({"identityAccessTokenId": grant_id, "iat": at, "exp": at + policy.ttl_seconds})
+        expiry = {"exp": at + policy.ttl_seconds} if policy.ttl_seconds else {}
+        token = self._signed({"identityAccessTokenId": grant_id, "iat": at, **expiry})
         self.issued.append(token)
         return {
             "accessToken": token,
@@ -93,7 +97,7 @@ class Tokens:
         if signature != self._signature(signed):
             raise Refusal(403, "invalid signature", "TokenError")
         grant_id: str = claims["identityAccessTokenId"]
-        if at >= claims["exp"] or grant_id in self._expired:
+        if at >= claims.get("exp", math.inf) or grant_id in self._expired:
             raise Refusal(403, "Your token has expired. Please re-authenticate.", "TokenError")
         return grant_id
 

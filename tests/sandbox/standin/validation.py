@@ -26,6 +26,10 @@ def require_texts(body: object, *names: str) -> list[str]:
     return [body[name] for name in names]
 
 
+def optional_text(body: object, name: str) -> str | None:
+    return require_texts(body, name)[0] if isinstance(body, dict) and name in body else None
+
+
 def with_default(body: object, name: str, value: str) -> object:
     return {name: value, **body} if isinstance(body, dict) else body
 

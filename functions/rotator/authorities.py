@@ -1,0 +1,33 @@
+"""Certificate authorities as people store them: PEM whose line ends may have suffered on the way."""
+
+import re
+from base64 import b64decode
+
+_BEGIN = "-----BEGIN "
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
+
+
+def parse_authorities(text: str) -> bytes:
+    r"""Read every certificate of a PEM text, as DER, one after the other.
+
+    OpenSSL needs each marker on a line of its own. The console of Parameter Store writes blanks for line ends (aws-cli
+    2596), tools write `\n` in two characters, and files are joined without a line end between them. Text between the
+    certificates may be in any language. A block that is no certificate is refused: OpenSSL would skip it silently.
+
+    Raises ValueError that says which block is wrong.
+    """
+    text = text.replace("\\r", "").replace("\\n", "\n")
+    blocks = [_BEGIN + block for block in text.split(_BEGIN)[1:]]
+    if not blocks:
+        raise ValueError("there is no -----BEGIN CERTIFICATE-----")
+    return b"".join(_certificate(block, number) for number, block in enumerate(blocks, 1))
+
+
+def _certificate(block: str, number: int) -> bytes:
+    found = _CERTIFICATE.match(block)
+    try:
+        if found:
+            return b64decode("".join(found[1].split()), validate=True)
+    except ValueError:
+        pass
+    raise ValueError(f"block {number} is not a certificate in PEM form")
