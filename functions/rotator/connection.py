@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import certifi
 import httpx
+from botocore.config import Config
 
+from rotator.authorities import parse_authorities
 from rotator.aws import CLIENT_CONFIG, parameter_reader, session
 from rotator.aws_auth import aws_auth
 from rotator.errors import UnreachableError
@@ -50,8 +52,7 @@ def trust(authorities: str) -> ssl.SSLContext:
         # `openssl req -x509` makes and curl accepts: https://docs.python.org/3.13/whatsnew/3.13.html#ssl
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         try:
-            # Comments between the certificates may be in any language; the certificates are ASCII.
-            context.load_verify_locations(cadata=authorities.encode("ascii", "ignore").decode())
+            context.load_verify_locations(cadata=parse_authorities(authorities))
         except (ssl.SSLError, ValueError) as error:
             raise SettingsError(
                 f"the SSM parameter that the template's parameter {CA_SOURCE} names must hold certificates in PEM form:"
@@ -90,12 +91,13 @@ def _universal_login(secret_id: str) -> Callable[[], Login]:
     from aws_lambda_powertools.utilities.parameters import SecretsProvider  # noqa: PLC0415
     from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError  # noqa: PLC0415
 
-    secrets = SecretsProvider(boto_config=CLIENT_CONFIG)
+    region = secret_id.split(":")[3]  # of its ARN: it may be another one than the stack's
+    secrets = SecretsProvider(boto_config=CLIENT_CONFIG.merge(Config(region_name=region)))
 
     def login() -> Login:
         try:
             return universal_auth(str(secrets.get(secret_id, max_age=SECRET_CACHE_SECONDS)))
         except (GetParameterError, ValueError) as error:
-            raise UnreachableError(f"the machine identity's secret is of no use: {error}") from None
+            raise UnreachableError(f"cannot use the machine identity's secret {secret_id}: {error}") from None
 
     return login

@@ -149,6 +149,7 @@ def _unreadable(what: str) -> Decision:
     return Decision(
         Verdict.REFUSE,
         "KeysUnreadable",
-        f"{what}. Without them it is unknown which key a rotation would delete. Let the entry's keyGuard in the"
-        ' rotation map assume a role of the user\'s account, or switch it off there with "keyGuard": false',
+        f"{what}. Without them it is unknown which key a rotation would delete. Allow the functions' roles to look at"
+        " this user (KeyGuardUsers); if it is another account's, let the entry's keyGuard in the rotation map assume a"
+        " role there",
     )

@@ -207,7 +207,7 @@ def test_a_role_that_may_not_look_is_a_refusal_that_says_so(deployed: Sandbox, r
 
     assert (end["outcome"], end["reason"]) == ("refused", "KeysUnreadable")
     assert "iam:ListAccessKeys" in end["explanation"]
-    assert '"keyGuard": false' in end["explanation"]
+    assert "KeyGuardUsers" in end["explanation"]
     assert posts_for(deployed, rotation) == 0
     deployed.stack.take("FailedRotationsUrl")
 

@@ -258,8 +258,7 @@ def assert_not_rotated(decision: Decision, words: str, verdict: Verdict) -> None
     assert decision.explanation.startswith("IAM did not show the access keys of the user deployer: ")
     assert words in decision.explanation
     assert ".." not in decision.explanation
-    # Nobody should switch the guard off because of an outage.
-    assert ('"keyGuard": false' in decision.explanation) == (verdict is Verdict.REFUSE)
+    assert '"keyGuard": false' not in decision.explanation  # to switch the guard off is no cure
 
 
 @EACH_ERROR
