@@ -15,12 +15,21 @@ def scheduled(trigger: str = "weekly", at: datetime | None = None) -> dict[str, 
     return {"trigger": trigger, "scheduledTime": format_instant(at or datetime.now(UTC))}
 
 
-def outcomes_of(deployed: Sandbox, *rotations: Rotation, count: int = 1, seconds: float = 60) -> list[dict[str, Any]]:
-    """Wait until so many requests for each of the rotations have ended, and return how."""
+def outcomes_of(
+    deployed: Sandbox, *rotations: Rotation, count: int = 1, seconds: float = 60, besides: str = ""
+) -> list[dict[str, Any]]:
+    """Wait until so many requests for each of the rotations have ended, and return how.
+
+    Those that end for the reason `besides` do not count.
+    """
     wanted = {rotation.id for rotation in rotations}
 
     def ended() -> list[dict[str, Any]] | None:
-        ends = [end for end in deployed.stack.outcomes() if end.get("rotation_id") in wanted]
+        ends = [
+            end
+            for end in deployed.stack.outcomes()
+            if end.get("rotation_id") in wanted and end.get("reason") != besides
+        ]
         return ends if len(ends) >= count * len(wanted) else None
 
     return wait_until(f"{count} outcomes each of {len(wanted)} rotations", ended, seconds) or []

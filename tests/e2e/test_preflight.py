@@ -121,7 +121,8 @@ def wrong(deployed: Sandbox) -> Wrong:
     }
     ids = {name: rotation.id for name, rotation in rotations.items()}
     for name in ("orphan", "orphan-soon"):
-        deployed.iam.create_access_key(UserName=rotations[name].name)
+        orphan = deployed.iam.create_access_key(UserName=rotations[name].name)["AccessKey"]["AccessKeyId"]
+        deployed.settle(rotations[name].name, orphan)
     previous = deployed.iam.create_access_key(UserName=rotations["used"].name)["AccessKey"]["AccessKeyId"]
     deployed.iam_front.date(previous, LONG_AGO - timedelta(days=7))
     deployed.use_key(previous, datetime.now(UTC) - timedelta(hours=1), service="dynamodb")

@@ -107,7 +107,8 @@ class Uses:
 
     def _rotation_elsewhere_with_an_orphan(self) -> Rotation:
         rotation = self._rotation(account=OTHER_ACCOUNT)
-        self._stage.connections.create_access_key(rotation.name)
+        orphan, _ = self._stage.connections.create_access_key(rotation.name)
+        self._stage.settle(rotation.name, orphan)
         return rotation
 
     def _mirror(self) -> tuple[str, str]:

@@ -74,7 +74,7 @@ class Sandbox:
     def age(self, rotation: "Rotation", by: timedelta) -> None:
         """Let everything that Infisical and IAM know of a rotation and its keys have happened that much earlier.
 
-        Whatever occurs now then occurs that much later.
+        Whatever occurs now then occurs that much later, in new processes: none has seen the rotation where it was.
         """
         seconds = by.total_seconds()
         rotation.last_rotated_at -= seconds
@@ -83,6 +83,12 @@ class Sandbox:
         rotation.updated_at -= seconds
         for key in self.connections.list_access_keys(rotation.name):
             self.iam_front.age(key, by)
+        self.stack.restart("RotateFunction")
+
+    def settle(self, user: str, key_id: str) -> None:
+        """Let a key be a quarter of an hour older: no rotation that Infisical does not show yet can have made it."""
+        (key,) = (key for key in self.connections.list_access_keys(user) if key.id == key_id)
+        self.iam_front.age(key, timedelta(minutes=15))
 
     def use_key(self, key_id: str, at: datetime, service: str = "s3", region: str = REGION) -> None:
         """Let IAM say that a key was used then, and not since."""
