@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from rotator.errors import InfisicalError, reason_of
 from rotator.findings import Finding, examine, summarize
 from rotator.infisical import Infisical
 from rotator.instant import format_instant, instant_at
-from rotator.rotation_map import Entry, parse_rotation_map
+from rotator.rotation_map import RotationMap, parse_rotation_map
 from rotator.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, Selected, select
 from rotator.settings import MAP_SOURCE, AuditSettings
 from rotator.states import read_states
@@ -53,7 +53,7 @@ class Audit:
             # The traceback is Lambda's to log, once.
             self.telemetry.logger.error("audit failed", reason=reason_of(error), explanation=str(error))  # noqa: TRY400
             raise
-        watched, unreadable = self._watched(rotation_map.entries())
+        watched, unreadable = self._watched(rotation_map)
         findings: list[Finding] = []
         now = instant_at(self.clock.time())
         for selected, state in zip(watched, read_states(self.infisical, watched), strict=True):
@@ -69,14 +69,14 @@ class Audit:
         self.telemetry.emit(metrics, correlation_id=correlation_id)
         return {str(metric): value for metric, value in metrics.items()}
 
-    def _watched(self, entries: Iterator[Entry]) -> tuple[list[Selected], int]:
+    def _watched(self, rotation_map: RotationMap) -> tuple[list[Selected], int]:
         """Each rotation once, with the strictest of its limits; and how many entries stand for nothing readable."""
         list_rotations = cache(partial(self.infisical.rotations, timeout_seconds=LIST_TIMEOUT_SECONDS))
         watched: dict[str, Selected] = {}
-        unreadable = 0
-        for entry in dict.fromkeys(entries):
+        mirrored, unreadable = rotation_map.mirrored_ids, 0
+        for entry in dict.fromkeys(rotation_map.entries()):
             try:
-                for selected in select([entry], list_rotations):
+                for selected in select([entry], list_rotations, mirrored).rotations:
                     known = watched.get(selected.rotation.id)
                     if known is None or self._limit(selected) < self._limit(known):
                         watched[selected.rotation.id] = selected

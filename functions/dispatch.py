@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -18,7 +18,7 @@ from rotator.model import RotationRequest
 from rotator.preview import Preview
 from rotator.queues import RequestQueue
 from rotator.rotation_map import UnmappedTriggerError, parse_rotation_map
-from rotator.selection import LIST_TIMEOUT_SECONDS, Selected, only, select
+from rotator.selection import LIST_TIMEOUT_SECONDS, Selected, Selection, only, select
 from rotator.settings import MAP_SOURCE, DispatchSettings
 from rotator.states import CONCURRENT_READS, read_states
 from rotator.telemetry import Metric, Telemetry
@@ -53,18 +53,20 @@ class Dispatch:
             self._refuse(error, correlation_id)
             raise
 
-    def _dispatch(self, trigger: Trigger, selected: Sequence[Selected], correlation_id: str) -> dict[str, Any]:
+    def _dispatch(self, trigger: Trigger, selection: Selection, correlation_id: str) -> dict[str, Any]:
         summary: dict[str, Any] = {
             "trigger": trigger.name,
             "occurred_at": format_instant(trigger.occurred_at),
             "correlation_id": correlation_id,
         }
+        if selection.mirrored:  # left out, and never silently
+            summary["mirrored"] = list(selection.mirrored)
         requests = [
             RotationRequest(each.rotation, trigger.name, trigger.occurred_at, correlation_id, trigger.forced)
-            for each in selected
+            for each in selection.rotations
         ]
         if trigger.dry_run:
-            states = read_states(self.infisical, selected)
+            states = read_states(self.infisical, selection.rotations)
             with ThreadPoolExecutor(CONCURRENT_READS) as pool:
                 previews = list(pool.map(self.preview, requests, states))
             self.telemetry.logger.info("trigger previewed", **summary)
@@ -75,13 +77,13 @@ class Dispatch:
         self.telemetry.logger.info("trigger dispatched", **summary)
         return summary
 
-    def _select(self, trigger: Trigger) -> Sequence[Selected]:
+    def _select(self, trigger: Trigger) -> Selection:
         rotation_map = parse_rotation_map(self.read_map())
         if trigger.dry_run and (mirror := rotation_map.mirrors.get(trigger.name)):  # whose rotation the hook asks for
-            return only(trigger.only, [Selected(mirror.rotation)])
+            return only(trigger.only, Selection((Selected(mirror.rotation),)))
         entries = rotation_map.entries_of(trigger.name, trigger.alias)
         list_rotations = partial(self.infisical.rotations, timeout_seconds=LIST_TIMEOUT_SECONDS)
-        return only(trigger.only, select(entries, list_rotations))
+        return only(trigger.only, select(entries, list_rotations, rotation_map.mirrored_ids))
 
     def _refuse(self, error: Exception, correlation_id: str) -> None:
         reason = reason_of(error)

@@ -59,6 +59,11 @@ class RotationMap:
         for mirror in self.mirrors.values():
             yield mirror.rotation
 
+    @property
+    def mirrored_ids(self) -> frozenset[str]:
+        """The rotations that a secret mirrors: only their secret's own rotation rotates them."""
+        return frozenset(mirror.rotation.id for mirror in self.mirrors.values())
+
     def mirror_of(self, secret_arn: str) -> Mirror:
         """Look up what a secret mirrors.
 
@@ -96,7 +101,23 @@ def parse_rotation_map(text: str) -> RotationMap:
                 f"the rotation map is wrong: {looping.pop()} is both a trigger and a mirror; writing the mirror would"
                 " trigger it again"
             )
+    _refuse_mirrored(triggers, mirrors)
     return RotationMap(triggers, mirrors)
+
+
+def _refuse_mirrored(triggers: dict[str, tuple[Entry, ...]], mirrors: dict[str, Mirror]) -> None:
+    """Refuse a trigger that names a rotation which a secret mirrors."""
+    secrets = {mirror.rotation.id: arn for arn, mirror in mirrors.items()}
+    for trigger, entries in triggers.items():
+        for position, entry in enumerate(entries):
+            if isinstance(entry, MappedRotation) and (arn := secrets.get(entry.id)):
+                raise RotationMapError(
+                    f"the rotation map is wrong: triggers.{trigger:.256}[{position}] names rotation {entry.id}, which"
+                    f" mirrors.{arn:.2048} mirrors. A trigger does not update the secret, and its second rotation"
+                    " would delete the key that the secret still holds. Remove the rotation from the trigger, and let"
+                    " Secrets Manager rotate the secret on its own schedule; to rotate it now: aws secretsmanager"
+                    f" rotate-secret --secret-id {arn:.2048}"
+                )
 
 
 def _entries(trigger: str, value: Any) -> tuple[Entry, ...]:  # noqa: ANN401 - JSON that the schema has checked

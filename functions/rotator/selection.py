@@ -1,6 +1,6 @@
 """What the entries of a trigger stand for: selectors are looked up in Infisical, one call a project and type."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from rotator.model import ListedRotation, MappedRotation, RotationState, Selector
@@ -12,7 +12,7 @@ ListRotations = Callable[[str, str], list[ListedRotation]]
 
 
 class EmptySelectionError(LookupError):
-    """A selector stands for no rotation at all: a silence, were it no error."""
+    """A selector matches no rotation that its trigger may rotate. This is an error, or nobody would notice."""
 
 
 class UnmappedRotationError(LookupError):
@@ -27,14 +27,28 @@ class Selected:
     state: RotationState | None = None
 
 
-def select(entries: Iterable[MappedRotation | Selector], list_rotations: ListRotations) -> list[Selected]:
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a trigger stands for. `mirrored`: ids that its selectors match and leave out, for a secret mirrors them."""
+
+    rotations: tuple[Selected, ...]
+    mirrored: tuple[str, ...] = ()
+
+
+def select(
+    entries: Iterable[MappedRotation | Selector],
+    list_rotations: ListRotations,
+    mirrored: Collection[str] = (),
+) -> Selection:
     """Replace each selector by the rotations that it stands for, each rotation once; the first entry counts.
 
-    `list_rotations` reads all rotations of a project and type, and may raise InfisicalError.
+    `list_rotations` reads all rotations of a project and type, and may raise InfisicalError. `mirrored` are the ids of
+    rotations that a secret mirrors: only the secret's own rotation may rotate them, so selectors leave them out.
     Raises EmptySelectionError naming the selector.
     """
     listed: dict[tuple[str, str], list[ListedRotation]] = {}
     selected: dict[str, Selected] = {}
+    left_out: dict[str, None] = {}
     for entry in entries:
         if isinstance(entry, MappedRotation):
             selected.setdefault(entry.id, Selected(entry))
@@ -43,30 +57,46 @@ def select(entries: Iterable[MappedRotation | Selector], list_rotations: ListRot
         if key not in listed:
             listed[key] = list_rotations(*key)
         matches = [each for each in listed[key] if _matches(entry, each)]
-        if not matches:
-            raise EmptySelectionError(
-                f"{entry} stands for no rotation that the machine identity may read: correct the rotation map, or"
-                " the identity's permissions in Infisical"
-            )
-        for each in matches:
+        allowed = [each for each in matches if each.state.id not in mirrored]
+        if not allowed:
+            raise EmptySelectionError(_why_empty(entry, len(matches)))
+        left_out |= dict.fromkeys(each.state.id for each in matches if each.state.id in mirrored)
+        for each in allowed:
             rotation = MappedRotation(each.state.id, each.type, entry.minimum_interval, entry.maximum_age, entry.guard)
             selected.setdefault(rotation.id, Selected(rotation, each.state))
-    return list(selected.values())
+    return Selection(tuple(selected.values()), tuple(left_out))
 
 
-def only(wanted: frozenset[str] | None, selected: Sequence[Selected]) -> Sequence[Selected]:
+def only(wanted: frozenset[str] | None, selection: Selection) -> Selection:
     """Keep those that a direct invocation asks for; all of them where it does not choose.
 
     Raises UnmappedRotationError naming the ids that the trigger does not stand for.
     """
     if wanted is None:
-        return selected
-    unmapped = wanted - {each.rotation.id for each in selected}
+        return selection
+    unmapped = wanted - {each.rotation.id for each in selection.rotations}
+    if mirrored := sorted(unmapped & set(selection.mirrored)):
+        raise UnmappedRotationError(
+            f"a secret mirrors {', '.join(mirrored):.500}, and only the secret's own rotation may rotate that: aws"
+            " secretsmanager rotate-secret --secret-id with the ARN that the rotation map's mirrors have for it"
+        )
     if unmapped:
         raise UnmappedRotationError(
             f"the trigger does not stand for {', '.join(sorted(unmapped)):.500}; only can choose among its rotations"
         )
-    return [each for each in selected if each.rotation.id in wanted]
+    return Selection(tuple(each for each in selection.rotations if each.rotation.id in wanted))
+
+
+def _why_empty(selector: Selector, mirrored: int) -> str:
+    if mirrored:
+        return (
+            f"{selector} matches only rotations that a secret mirrors ({mirrored} of them), and only their secrets' own"
+            " rotation may rotate these: remove the selector from the rotation map, or correct it"
+        )
+    return (
+        f"{selector} stands for no rotation that the machine identity may read: correct the rotation map, or"
+        " the identity's permissions in Infisical"
+    )
 
 
 def _matches(selector: Selector, listed: ListedRotation) -> bool:

@@ -29,7 +29,7 @@ from tests.hostile.spoiling import (
 from tests.unit.fakes import rotation_id
 from tests.unit.test_dispatch import Stage
 
-A, B, C, D = (rotation_id(number) for number in (0xA, 0xB, 0xC, 0xD))
+A, B, C, D, E, F = (rotation_id(number) for number in (0xA, 0xB, 0xC, 0xD, 0xE, 0xF))
 ROLE = "arn:aws:iam::210987654321:role/infisical-key-guard"
 MIRROR = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror/{}-AbCdEf"
 VALID: Json = {
@@ -45,9 +45,9 @@ VALID: Json = {
         "daily": {"id": D, "keyGuard": False},
     },
     "mirrors": {
-        MIRROR.format("deployer"): A,
+        MIRROR.format("deployer"): E,
         MIRROR.format("uploader"): {
-            "id": B,
+            "id": F,
             "accessKeyIdField": "AWS_ACCESS_KEY_ID",
             "secretAccessKeyField": "AWS_SECRET_ACCESS_KEY",
             "maximumAge": "8 days",

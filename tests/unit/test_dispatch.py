@@ -415,11 +415,11 @@ def test_a_dry_run_asks_iam_about_ten_rotations_at_the_same_time() -> None:
 # ---- mirrors ---------------------------------------------------------------------------------------------------------
 
 MIRROR = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror/deployer-AbCdEf"
-MIRRORED = {"id": C, "keyGuard": {"gracePeriod": "2 days"}}
+MIRRORED = {"id": D, "keyGuard": {"gracePeriod": "2 days"}}
 
 
 def with_mirror() -> Stage:
-    return Stage(mirrors={MIRROR: MIRRORED}, infisical=FakeInfisical(described(0xC)))
+    return Stage(mirrors={MIRROR: MIRRORED}, infisical=FakeInfisical(described(0xD)))
 
 
 def test_a_dry_run_may_name_a_mirror_and_tells_of_its_rotation() -> None:
@@ -428,7 +428,7 @@ def test_a_dry_run_may_name_a_mirror_and_tells_of_its_rotation() -> None:
     answer = stage.dispatch({"trigger": MIRROR, "dryRun": True}, "correlation")
 
     assert answer["trigger"] == MIRROR
-    assert [(each["rotation_id"], each["grace_period_seconds"]) for each in answer["rotations"]] == [(C, 2 * 86_400)]
+    assert [(each["rotation_id"], each["grace_period_seconds"]) for each in answer["rotations"]] == [(D, 2 * 86_400)]
     assert stage.sqs.batches == []
 
 
@@ -727,3 +727,31 @@ def test_no_event_brings_a_rotation_that_its_trigger_does_not_stand_for(event: d
         expected = [each for each in MAPPED[answer["trigger"]] if chosen is None or each in chosen]
 
     assert stage.requested == expected
+
+
+# ---- mirrored rotations ----------------------------------------------------------------------------------------------
+
+
+def with_a_mirrored_one() -> Stage:
+    """A selector that matches three rotations, of which a secret mirrors one."""
+    infisical = FakeInfisical(*(described(number) for number in (0xA, 0xB, 0xC)))
+    return Stage(triggers={"weekly": {"project": "payments"}}, mirrors={MIRROR: B}, infisical=infisical)
+
+
+def test_a_mirrored_rotation_is_left_out_of_a_selector_and_named_in_answer_and_log() -> None:
+    stage = with_a_mirrored_one()
+
+    answer = stage.dispatch(SCHEDULED, "correlation")
+
+    assert stage.requested == [A, C]
+    assert answer["mirrored"] == [B]
+    assert [line["mirrored"] for line in stage.observed.logs] == [[B]]
+
+
+def test_a_dry_run_names_a_mirrored_rotation_that_a_selector_leaves_out() -> None:
+    stage = with_a_mirrored_one()
+
+    answer = stage.dispatch({"trigger": "weekly", "dryRun": True}, "correlation")
+
+    assert [each["rotation_id"] for each in answer["rotations"]] == [A, C]
+    assert answer["mirrored"] == [B]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
 
-A, B = rotation_id(0xA), rotation_id(0xB)
+A, B, C = rotation_id(0xA), rotation_id(0xB), rotation_id(0xC)
 DISPATCH, ROTATE, AUDIT = "stack-DispatchFunction", "stack-RotateFunction", "stack-AuditFunction"
 WEEK = timedelta(weeks=1)
 
@@ -102,7 +102,7 @@ def survey_by(functions: FakeLambda, hook: str | None = HOOK, period: timedelta 
 
 
 def test_every_trigger_and_every_mirror_is_asked_about_dry_and_nothing_else_is_asked() -> None:
-    rows, asked = rows_of({}, {"weekly": A, "mirror's/other": [A, B]}, mirrors={SECRET: B})
+    rows, asked = rows_of({}, {"weekly": A, "mirror's/other": [A, C]}, mirrors={SECRET: B})
 
     assert asked == [
         (DISPATCH, {"trigger": "weekly", "dryRun": True}),

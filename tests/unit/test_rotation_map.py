@@ -582,3 +582,21 @@ def test_any_text_is_a_map_or_refused(text: str) -> None:
         parse_rotation_map(text)
     except RotationMapError as error:
         assert str(error).startswith("the rotation map is ")  # noqa: PT017 - a text may as well be a map
+
+
+# ---- mirrored rotations ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [A, A.upper(), {"id": A}], ids=["id", "upper case", "object"])
+def test_a_trigger_that_names_a_mirrored_rotation_is_refused_with_both_places_and_the_next_step(value: object) -> None:
+    text = refusal(json.dumps({"triggers": {"daily": B, "weekly": [C, value]}, "mirrors": {ARN: {"id": A}}}))
+
+    assert text.startswith("the rotation map is wrong: triggers.weekly[1] names rotation ")
+    assert f"mirrors.{ARN}" in text
+    assert f"aws secretsmanager rotate-secret --secret-id {ARN}" in text
+
+
+def test_a_selector_may_stand_beside_mirrors() -> None:
+    rotation_map = parse_rotation_map(json.dumps({"triggers": {"weekly": {"project": "p"}}, "mirrors": {ARN: A}}))
+
+    assert rotation_map.mirrored_ids == {A}

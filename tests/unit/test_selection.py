@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rotator.errors import RejectedError
 from rotator.model import GuardOptions, ListedRotation, MappedRotation, RotationState, Selector
-from rotator.selection import EmptySelectionError, Selected, UnmappedRotationError, only, select
+from rotator.selection import EmptySelectionError, Selected, Selection, UnmappedRotationError, only, select
 from tests.unit.fakes import NOW, rotation_id
 
 IAM, MYSQL = "aws-iam-user-secret", "mysql-credentials"
@@ -40,8 +40,8 @@ def nothing_is_listed(project: str, rotation_type: str) -> list[ListedRotation]:
     raise AssertionError(f"nobody asked for {project} {rotation_type}")
 
 
-def ids(selected: Sequence[Selected]) -> list[str]:
-    return [each.rotation.id for each in selected]
+def ids(selection: Selection) -> list[str]:
+    return [each.rotation.id for each in selection.rotations]
 
 
 # ---- select ----------------------------------------------------------------------------------------------------------
@@ -50,24 +50,26 @@ def ids(selected: Sequence[Selected]) -> list[str]:
 def test_a_mapped_rotation_stands_for_itself_without_asking_infisical() -> None:
     mapped = MappedRotation(rotation_id(1), MYSQL, SIX_DAYS)
 
-    assert select([mapped], nothing_is_listed) == [Selected(mapped, None)]
+    assert select([mapped], nothing_is_listed) == Selection((Selected(mapped, None),))
 
 
 def test_a_selected_rotation_has_the_selectors_interval_and_brings_its_state_along() -> None:
     project = Project(listed(1, kind=MYSQL))
 
-    assert select([Selector("p", type=MYSQL, minimum_interval=SIX_DAYS)], project.list) == [
-        Selected(MappedRotation(rotation_id(1), MYSQL, SIX_DAYS), project.rotations[0].state)
-    ]
+    selection = select([Selector("p", type=MYSQL, minimum_interval=SIX_DAYS)], project.list)
+
+    assert selection == Selection(
+        (Selected(MappedRotation(rotation_id(1), MYSQL, SIX_DAYS), project.rotations[0].state),)
+    )
 
 
 @pytest.mark.parametrize("guard", [None, GuardOptions(), ROLE], ids=repr)
 def test_every_selected_rotation_is_guarded_as_its_selector_says(guard: GuardOptions | None) -> None:
     project = Project(listed(1), listed(2))
 
-    selected = select([Selector("p", guard=guard)], project.list)
+    selection = select([Selector("p", guard=guard)], project.list)
 
-    assert [each.rotation.guard for each in selected] == [guard, guard]
+    assert [each.rotation.guard for each in selection.rotations] == [guard, guard]
 
 
 @pytest.mark.parametrize(
@@ -132,8 +134,8 @@ def test_of_two_entries_for_a_rotation_the_first_counts() -> None:
     mapped_first = select([mapped, Selector("p")], project.list)
     selected_first = select([Selector("p"), mapped], project.list)
 
-    assert [each.rotation.minimum_interval for each in mapped_first] == [SIX_DAYS, None]
-    assert [each.rotation.minimum_interval for each in selected_first] == [None, None]
+    assert [each.rotation.minimum_interval for each in mapped_first.rotations] == [SIX_DAYS, None]
+    assert [each.rotation.minimum_interval for each in selected_first.rotations] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -198,13 +200,13 @@ def test_whatever_is_selected_is_what_the_entries_and_the_list_say_each_once_and
         first.setdefault(each.id, each)
 
     try:
-        selected = select(entries, Project(*rotations).list)
+        selection = select(entries, Project(*rotations).list)
     except EmptySelectionError:
         assert [] in meant
         return
 
     assert [] not in meant
-    assert [each.rotation for each in selected] == list(first.values())
+    assert [each.rotation for each in selection.rotations] == list(first.values())
 
 
 @given(ENTRIES, LISTED)
@@ -212,11 +214,11 @@ def test_a_state_that_is_brought_along_is_one_that_infisical_listed_for_that_rot
     entries: list[MappedRotation | Selector], rotations: list[ListedRotation]
 ) -> None:
     try:
-        selected = select(entries, Project(*rotations).list)
+        selection = select(entries, Project(*rotations).list)
     except EmptySelectionError:
         return
 
-    for each in selected:
+    for each in selection.rotations:
         assert each.state is None or each.state.id == each.rotation.id
         assert each.state is None or each.state in [rotation.state for rotation in rotations]
 
@@ -236,9 +238,32 @@ def test_no_project_and_type_is_looked_up_twice_or_without_need(
     assert set(project.asked) == {(each.project, each.type) for each in entries if isinstance(each, Selector)}
 
 
+# ---- mirrored --------------------------------------------------------------------------------------------------------
+
+
+def test_a_selector_leaves_mirrored_rotations_out_and_names_them() -> None:
+    project = Project(listed(1), listed(2), listed(3))
+    selectors = [Selector("p"), Selector("p", environment="prod")]
+
+    selection = select(selectors, project.list, {rotation_id(2), rotation_id(7)})
+
+    assert ids(selection) == [rotation_id(1), rotation_id(3)]
+    assert selection.mirrored == (rotation_id(2),)
+
+
+def test_a_selector_that_matches_only_mirrored_rotations_is_an_error_that_says_so() -> None:
+    with pytest.raises(EmptySelectionError, match=r"matches only rotations that a secret mirrors \(2 of them\)"):
+        select([Selector("p")], Project(listed(1), listed(2)).list, {rotation_id(1), rotation_id(2)})
+
+
+def test_whoever_chooses_a_mirrored_rotation_is_told_how_to_rotate_it() -> None:
+    with pytest.raises(UnmappedRotationError, match=f"mirrors {rotation_id(9)}.*rotate-secret"):
+        only(frozenset({rotation_id(1), rotation_id(9)}), SELECTED)
+
+
 # ---- only ------------------------------------------------------------------------------------------------------------
 
-SELECTED = [Selected(MappedRotation(rotation_id(number))) for number in (3, 1, 2)]
+SELECTED = Selection(tuple(Selected(MappedRotation(rotation_id(number))) for number in (3, 1, 2)), (rotation_id(9),))
 
 
 def test_whoever_does_not_choose_gets_all() -> None:
@@ -246,7 +271,9 @@ def test_whoever_does_not_choose_gets_all() -> None:
 
 
 def test_whoever_chooses_gets_those_in_the_order_of_the_map() -> None:
-    assert only(frozenset({rotation_id(2), rotation_id(3)}), SELECTED) == [SELECTED[0], SELECTED[2]]
+    chosen = only(frozenset({rotation_id(2), rotation_id(3)}), SELECTED)
+
+    assert chosen == Selection((SELECTED.rotations[0], SELECTED.rotations[2]))
 
 
 def test_whoever_chooses_what_the_trigger_does_not_stand_for_gets_nothing() -> None:
@@ -269,7 +296,7 @@ def test_a_thousand_strangers_are_named_in_a_text_that_a_log_can_hold() -> None:
 
 @given(st.frozensets(NUMBERS.map(rotation_id)) | st.none(), st.lists(NUMBERS, unique=True))
 def test_nobody_can_choose_more_than_the_trigger_stands_for(wanted: frozenset[str] | None, numbers: list[int]) -> None:
-    selected = [Selected(MappedRotation(rotation_id(number))) for number in numbers]
+    selected = Selection(tuple(Selected(MappedRotation(rotation_id(number))) for number in numbers))
 
     try:
         chosen = only(wanted, selected)
