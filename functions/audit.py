@@ -1,4 +1,4 @@
-"""Lambda function `audit`: every rotation that the map stands for → is it overdue, failed, or rotating by itself?"""
+"""Lambda function `audit`: what the map stands for → which rotations are overdue or failed, which mirrors lag."""
 
 import os
 import time
@@ -8,12 +8,14 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from rotator.access_preview import preview_access
-from rotator.aws import parameter_reader, settled
+from rotator.aws import ClientOnDemand, parameter_reader, settled
 from rotator.connection import connect
 from rotator.errors import InfisicalError, reason_of
 from rotator.findings import Finding, examine, summarize
 from rotator.infisical import Infisical
 from rotator.instant import format_instant, instant_at
+from rotator.mirror_preview import MirrorState
+from rotator.mirror_watch import MirrorLook, MirrorWatch
 from rotator.rotation_map import RotationMap, parse_rotation_map
 from rotator.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, Selected, select
 from rotator.settings import MAP_SOURCE, AuditSettings
@@ -35,6 +37,7 @@ class Audit:
     read_map: Callable[[], str]
     infisical: Infisical
     maximum_age: "timedelta"
+    mirrors: MirrorWatch
     telemetry: Telemetry
     clock: "Clock"
 
@@ -65,7 +68,11 @@ class Audit:
         for finding in findings:
             if finding.remarks:
                 self._warn(finding)
-        metrics = summarize(findings, unreadable)
+        looks = self.mirrors.look(rotation_map.mirrors)
+        for look in looks:
+            self._tell(look)
+        unreadable += sum(look.state is MirrorState.UNKNOWN for look in looks)
+        metrics = summarize(findings, unreadable, lagging_mirrors=sum(look.lags for look in looks))
         self.telemetry.emit(metrics, correlation_id=correlation_id)
         return {str(metric): value for metric, value in metrics.items()}
 
@@ -100,6 +107,14 @@ class Audit:
             explanation=finding.state.last_message or "",
         )
 
+    def _tell(self, look: MirrorLook) -> None:
+        """Log a mirror that does not hold the published key, or of which this is not known."""
+        logger, secret = self.telemetry.logger, look.secret
+        if look.lags:
+            logger.warning("mirror needs attention", secret=secret, state=look.state, next_step=look.next_step)
+        elif look.state is MirrorState.UNKNOWN:
+            logger.warning("mirror unreadable", secret=secret, explanation=look.explanation)
+
     def _warn_unreadable(self, what: str, error: Exception) -> None:
         self.telemetry.logger.warning("rotation unreadable", entry=what, explanation=str(error))
 
@@ -109,10 +124,12 @@ def _audit() -> Audit:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = AuditSettings.read(os.environ)
     mapped, common = settings.mapped, settings.mapped.common
+    lambda_: Any = ClientOnDemand("lambda")  # for maps with mirrors
     return Audit(
         read_map=parameter_reader(mapped.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(common.infisical, time),
         maximum_age=settings.maximum_age,
+        mirrors=MirrorWatch(lambda_, settings.hook_function, time),
         telemetry=Telemetry(common.service, common.log_level),
         clock=time,
     )

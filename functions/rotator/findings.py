@@ -39,7 +39,7 @@ def examine(state: RotationState, limit: timedelta, now: datetime) -> Finding:
     return Finding(state, now - state.last_rotated_at, limit)
 
 
-def summarize(findings: Sequence[Finding], unreadable: int) -> dict[Metric, float]:
+def summarize(findings: Sequence[Finding], unreadable: int, lagging_mirrors: int) -> dict[Metric, float]:
     """The metrics of an audit. The oldest age is that of nothing where nothing could be read."""
     return {
         Metric.ROTATIONS_WATCHED: len(findings),
@@ -47,5 +47,6 @@ def summarize(findings: Sequence[Finding], unreadable: int) -> dict[Metric, floa
         Metric.FAILED_ROTATIONS: sum(finding.failed for finding in findings),
         Metric.AUTO_ROTATION_ENABLED: sum(finding.state.rotates_itself for finding in findings),
         Metric.UNREADABLE_ROTATIONS: unreadable,
+        Metric.LAGGING_MIRRORS: lagging_mirrors,
         Metric.OLDEST_ROTATION_AGE: max((finding.age.total_seconds() for finding in findings), default=0.0),
     }

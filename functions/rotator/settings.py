@@ -104,16 +104,18 @@ class DispatchSettings:
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings:
-    """What `audit` needs to know."""
+    """What `audit` needs to know. `hook_function` is the hook's name; empty where the stack has none."""
 
     mapped: MappedSettings
     maximum_age: timedelta
+    hook_function: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "AuditSettings":
         """Raise SettingsError where a variable is missing or wrong."""
         days = _duration(environment, "MAXIMUM_AGE_DAYS", "MaximumAgeDays", "days")
-        return cls(mapped=MappedSettings.read(environment), maximum_age=days)
+        hook = _optional(environment, "HOOK_FUNCTION")
+        return cls(mapped=MappedSettings.read(environment), maximum_age=days, hook_function=hook)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class Metric(StrEnum):
     OVERDUE_ROTATIONS = "OverdueRotations"
     FAILED_ROTATIONS = "FailedRotations"
     UNREADABLE_ROTATIONS = "UnreadableRotations"
+    LAGGING_MIRRORS = "LaggingMirrors"
     AUTO_ROTATION_ENABLED = "AutoRotationEnabled"
     OLDEST_ROTATION_AGE = "OldestRotationAge"
 

@@ -10,6 +10,7 @@ import pytest
 
 from audit import Audit
 from rotate import Rotate
+from rotator.mirror_watch import MirrorWatch
 from rotator.queues import FailedQueue, RequestQueue
 from rotator.telemetry import Telemetry
 from rotator.worker import Worker
@@ -41,7 +42,9 @@ class Asked:
         def read_map() -> str:
             raise AssertionError("a dry run needs no map")
 
-        audit = Audit(read_map, self.world.infisical, timedelta(days=35), telemetry, self.world.clock)
+        nobody: Any = None  # a dry run asks no hook
+        mirrors = MirrorWatch(nobody, "", self.world.clock)
+        audit = Audit(read_map, self.world.infisical, timedelta(days=35), mirrors, telemetry, self.world.clock)
         return lambda event: audit(event, "correlation")
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from botocore.exceptions import ClientError
 
 from audit import Audit
+from rotator.mirror_watch import MirrorWatch
 from rotator.rotation_map import RotationMapError
 from rotator.telemetry import Metric, Telemetry
 from tests.component.world import START, World
@@ -21,16 +23,41 @@ ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror/deployer-AbCd
 DAY = 86_400
 
 
+class FakeHook:
+    """Lambda with the hook behind it: one answer a call, the last one for all that follow."""
+
+    def __init__(self, world: World, *answers: "dict[str, Any] | Exception") -> None:
+        self.world = world
+        self.answers = answers
+        self.asked: list[tuple[str, dict[str, Any], float]] = []
+
+    def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803 - boto3's names
+        self.asked.append((FunctionName, json.loads(Payload), self.world.clock.time() - START.timestamp()))
+        answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        failed = {"FunctionError": "Unhandled"} if "errorMessage" in answer else {}
+        return {"Payload": io.BytesIO(json.dumps(answer).encode()), **failed}
+
+
 class Observer:
     """An audit of a world by a map, and what it says."""
 
-    def __init__(self, world: World, rotation_map: object, maximum_age: timedelta = timedelta(days=35)) -> None:
+    def __init__(
+        self,
+        world: World,
+        rotation_map: object,
+        maximum_age: timedelta = timedelta(days=35),
+        hook: "FakeHook | None" = None,
+    ) -> None:
         self.logs = io.StringIO()
+        lambda_: Any = hook or FakeHook(world)
         self.world = world
         self.audit = Audit(
             read_map=lambda: rotation_map if isinstance(rotation_map, str) else json.dumps(rotation_map),
             infisical=world.infisical,
             maximum_age=maximum_age,
+            mirrors=MirrorWatch(lambda_, "" if hook is None else "stack-HookFunction", world.clock),
             telemetry=Telemetry(str(uuid4()), "INFO", self.logs),  # loggers of one name share their stream
             clock=world.clock,
         )
@@ -64,6 +91,7 @@ def test_where_all_is_well_only_the_metrics_speak(world: World) -> None:
         Metric.FAILED_ROTATIONS: 0,
         Metric.AUTO_ROTATION_ENABLED: 0,
         Metric.UNREADABLE_ROTATIONS: 0,
+        Metric.LAGGING_MIRRORS: 0,
         Metric.OLDEST_ROTATION_AGE: 7 * DAY,
     }
     assert list(observer.lines("rotation needs attention")) == []
@@ -101,6 +129,7 @@ def test_selectors_and_mirrors_are_watched_and_each_rotation_once_with_its_stric
             "triggers": {"weekly": {"project": project}, "daily": {"id": rotations[0].id, "maximumAge": "2 days"}},
             "mirrors": {ARN: rotations[1].id},
         },
+        hook=FakeHook(world, IN_STEP),
     )
 
     metrics = observer.look()
@@ -163,3 +192,84 @@ def test_an_audit_changes_nothing(world: World) -> None:
     Observer(world, {"triggers": {"weekly": another(world, 99).id}}).look()
 
     assert {entry.method for entry in world.server.requests if not entry.path.endswith("/login")} == {"GET"}
+
+
+# ---- mirrors ---------------------------------------------------------------------------------------------------------
+
+IN_STEP: dict[str, Any] = {"state": "in step", "unreadable": []}
+LAGS: dict[str, Any] = {"state": "lags", "unreadable": []}
+ROTATE_SECRET = f"aws secretsmanager rotate-secret --secret-id {ARN}"
+
+
+def mirroring(world: World, *answers: "dict[str, Any] | Exception") -> Observer:
+    return Observer(world, {"triggers": {}, "mirrors": {ARN: another(world).id}}, hook=FakeHook(world, *answers))
+
+
+def test_a_mirror_in_step_is_no_finding_and_the_hook_is_asked_for_a_dry_run_only(world: World) -> None:
+    hook = FakeHook(world, IN_STEP)
+    observer = Observer(world, {"triggers": {}, "mirrors": {ARN: another(world).id}}, hook=hook)
+
+    metrics = observer.look()
+
+    assert (metrics[Metric.LAGGING_MIRRORS], metrics[Metric.UNREADABLE_ROTATIONS]) == (0, 0)
+    assert hook.asked == [("stack-HookFunction", {"dryRun": True, "SecretId": ARN}, 0)]
+    assert list(observer.lines("mirror needs attention")) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "next_step"),
+    [
+        ("lags", ROTATE_SECRET),
+        ("no value yet", ROTATE_SECRET),
+        (
+            "no JSON object",
+            f"aws secretsmanager put-secret-value --secret-id {ARN} --secret-string '{{}}'; then {ROTATE_SECRET}",
+        ),
+    ],
+)
+def test_a_mirror_that_lags_is_counted_and_logged_with_its_cure(world: World, state: str, next_step: str) -> None:
+    observer = mirroring(world, {"state": state, "unreadable": []})
+
+    assert observer.look()[Metric.LAGGING_MIRRORS] == 1
+    (line,) = observer.lines("mirror needs attention")
+    assert (line["secret"], line["state"], line["next_step"]) == (ARN, state, next_step)
+
+
+def test_a_mirror_that_lags_for_less_than_a_minute_is_no_finding(world: World) -> None:
+    """The secret's rotation was under way, or Infisical read from a replica that lagged."""
+    hook = FakeHook(world, LAGS, IN_STEP)
+    observer = Observer(world, {"triggers": {}, "mirrors": {ARN: another(world).id}}, hook=hook)
+
+    assert observer.look()[Metric.LAGGING_MIRRORS] == 0
+    assert [at for _, _, at in hook.asked] == [0, 60]
+
+
+@pytest.mark.parametrize(
+    ("answer", "explanation"),
+    [
+        (
+            {"state": "unknown", "unreadable": [{"what": "secret", "reason": "Denied", "explanation": "its words"}]},
+            "secret (Denied): its words",
+        ),
+        ({"errorMessage": "its words", "errorType": "SettingsError"}, "the hook failed: its words"),
+        (ClientError({"Error": {"Code": "AccessDeniedException", "Message": "its words"}}, "Invoke"), "its words"),
+    ],
+    ids=["one side", "the hook", "Lambda"],
+)
+def test_a_mirror_that_cannot_be_looked_at_counts_as_unreadable_and_says_why(
+    world: World, answer: "dict[str, Any] | Exception", explanation: str
+) -> None:
+    observer = mirroring(world, answer)
+
+    metrics = observer.look()
+
+    assert (metrics[Metric.LAGGING_MIRRORS], metrics[Metric.UNREADABLE_ROTATIONS]) == (0, 1)
+    (line,) = observer.lines("mirror unreadable")
+    assert explanation in line["explanation"]
+
+
+def test_a_mirror_without_a_hook_counts_as_unreadable(world: World) -> None:
+    observer = Observer(world, {"triggers": {}, "mirrors": {ARN: another(world).id}})
+
+    assert observer.look()[Metric.UNREADABLE_ROTATIONS] == 1
+    assert "MirroredSecretArns" in next(observer.lines("mirror unreadable"))["explanation"]

@@ -1,0 +1,85 @@
+"""Which mirrors lag, as the hook sees them. The audit asks the hook for dry runs, so that it sees no key itself."""
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rotator.errors import MAXIMUM_TEXT_LENGTH
+from rotator.mirror_preview import MirrorState
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+
+    from rotator.clock import Clock
+
+CONCURRENT_DRY_RUNS = 10
+
+# A rotation of the secret that is under way looks like a mirror that lags, and so does a lagging replica of Infisical's
+# database. Both are over after a minute, so a mirror lags only if it still does then.
+SECOND_LOOK_SECONDS = 60.0
+
+_LAGGING = frozenset({MirrorState.LAGS, MirrorState.NO_VALUE, MirrorState.NO_JSON})
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorLook:
+    """One mirror as the hook sees it. `explanation` says why where its state is unknown."""
+
+    secret: str
+    state: MirrorState
+    explanation: str = ""
+
+    @property
+    def lags(self) -> bool:
+        """Whether the secret does not hold the key that Infisical publishes."""
+        return self.state in _LAGGING
+
+    @property
+    def next_step(self) -> str:
+        """The command that makes it hold that key."""
+        rotate = f"aws secretsmanager rotate-secret --secret-id {self.secret}"
+        if self.state is MirrorState.NO_JSON:
+            return (
+                f"aws secretsmanager put-secret-value --secret-id {self.secret} --secret-string '{{}}'; then {rotate}"
+            )
+        return rotate
+
+
+class MirrorWatch:
+    """Asks the function `hook` about mirrors; where the stack has none, nobody can tell."""
+
+    def __init__(self, lambda_: "LambdaClient", hook: str, clock: "Clock") -> None:
+        self._lambda = lambda_
+        self._hook = hook
+        self._clock = clock
+
+    def look(self, secrets: Iterable[str]) -> list[MirrorLook]:
+        """Look at each mirror, and at those that lag once more a minute later."""
+        looks = {look.secret: look for look in self._look_at(secrets)}
+        if lagging := [look.secret for look in looks.values() if look.lags]:
+            self._clock.sleep(SECOND_LOOK_SECONDS)
+            looks |= {look.secret: look for look in self._look_at(lagging)}
+        return list(looks.values())
+
+    def _look_at(self, secrets: Iterable[str]) -> list[MirrorLook]:
+        with ThreadPoolExecutor(CONCURRENT_DRY_RUNS) as pool:
+            return list(pool.map(self._ask, secrets))
+
+    def _ask(self, secret: str) -> MirrorLook:
+        if not self._hook:
+            why = "the stack has no hook that keeps it; deploy with MirroredSecretArns, or remove it from the map"
+            return MirrorLook(secret, MirrorState.UNKNOWN, why)
+        event = json.dumps({"dryRun": True, "SecretId": secret}).encode()
+        try:
+            answer = self._lambda.invoke(FunctionName=self._hook, Payload=event)
+            report = json.loads(answer["Payload"].read())
+        except (BotoCoreError, ClientError) as error:
+            return MirrorLook(secret, MirrorState.UNKNOWN, str(error)[:MAXIMUM_TEXT_LENGTH])
+        if answer.get("FunctionError"):
+            return MirrorLook(secret, MirrorState.UNKNOWN, f"the hook failed: {report.get('errorMessage')!s:.400}")
+        why = "; ".join(f"{each['what']} ({each['reason']}): {each['explanation']}" for each in report["unreadable"])
+        return MirrorLook(secret, MirrorState(report["state"]), why)
