@@ -16,8 +16,9 @@ from rotator.infisical import Infisical
 from rotator.instant import format_instant, instant_at
 from rotator.mirror_preview import MirrorState
 from rotator.mirror_watch import MirrorLook, MirrorWatch
-from rotator.rotation_map import RotationMap, parse_rotation_map
-from rotator.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, Selected, select
+from rotator.model import MappedRotation
+from rotator.rotation_map import Entry, RotationMap, parse_rotation_map
+from rotator.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, Selected, ShortSelectionError, select
 from rotator.settings import MAP_SOURCE, AuditSettings
 from rotator.states import read_states
 from rotator.telemetry import Telemetry
@@ -80,17 +81,20 @@ class Audit:
         """Each rotation once, with the strictest of its limits; and how many entries stand for nothing readable."""
         list_rotations = cache(partial(self.infisical.rotations, timeout_seconds=LIST_TIMEOUT_SECONDS))
         watched: dict[str, Selected] = {}
-        mirrored, unreadable = rotation_map.mirrored_ids, 0
-        for entry in dict.fromkeys(rotation_map.entries()):
-            try:
-                for selected in select([entry], list_rotations, mirrored).rotations:
-                    known = watched.get(selected.rotation.id)
-                    if known is None or self._limit(selected) < self._limit(known):
-                        watched[selected.rotation.id] = selected
-            except (InfisicalError, EmptySelectionError) as error:
-                unreadable += 1
-                self._warn_unreadable(str(entry), error)
-        return list(watched.values()), unreadable
+        unreadable: dict[Entry, Exception] = {}
+        for entries in rotation_map.groups():
+            named = [entry for entry in entries if isinstance(entry, MappedRotation)]
+            for entry in entries:
+                try:  # one by one, so that a selector that stands for nothing keeps no other from being watched
+                    for selected in select([*named, entry], list_rotations, rotation_map.mirrored_ids).rotations:
+                        known = watched.get(selected.rotation.id)
+                        if known is None or self._limit(selected) < self._limit(known):
+                            watched[selected.rotation.id] = selected
+                except (InfisicalError, EmptySelectionError, ShortSelectionError) as error:
+                    unreadable[entry] = error
+        for entry, why in unreadable.items():
+            self._warn_unreadable(str(entry), why)
+        return list(watched.values()), len(unreadable)
 
     def _limit(self, selected: Selected) -> "timedelta":
         return selected.rotation.maximum_age or self.maximum_age

@@ -41,6 +41,7 @@ _NEXT_STEPS = {
     "RotationMap": "correct the rotation map",
     "EmptySelection": "correct the rotation map, or let the machine identity's role read what it selects",
     "Settings": "correct what it names, and deploy again",
+    "ShortSelection": "look for a moved folder or a narrowed role in Infisical, or lower atLeast in the rotation map",
     "ReadTimeoutError": _PART_BY_PART,
     TIMED_OUT: _PART_BY_PART,
     "Function.ResponseSizeTooLarge": _PART_BY_PART,

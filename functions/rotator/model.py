@@ -49,7 +49,10 @@ class MappedRotation:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Rotations of one type in a project, or in an environment or folder of it, as the rotation map describes them."""
+    """Rotations of one type in a project, or in an environment or folder of it, as the rotation map describes them.
+
+    There have to be `at_least` so many.
+    """
 
     project: str
     environment: str | None = None
@@ -58,6 +61,7 @@ class Selector:
     minimum_interval: timedelta | None = None
     maximum_age: timedelta | None = None
     guard: GuardOptions | None = GuardOptions()
+    at_least: int = 1
 
     def __str__(self) -> str:
         """What it selects by, as the rotation map says it."""

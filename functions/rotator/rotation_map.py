@@ -52,12 +52,10 @@ class RotationMap:
             f" {known:.500}. Add it to the map, or stop sending it"
         )
 
-    def entries(self) -> Iterator[Entry]:
-        """Everything that the map stands for, of triggers and mirrors, some of it perhaps more than once."""
-        for entries in self.triggers.values():
-            yield from entries
-        for mirror in self.mirrors.values():
-            yield mirror.rotation
+    def groups(self) -> Iterator[tuple[Entry, ...]]:
+        """The entries of each trigger, and those of the mirrors. Groups may name the same rotation."""
+        yield from self.triggers.values()
+        yield tuple(mirror.rotation for mirror in self.mirrors.values())
 
     @property
     def mirrored_ids(self) -> frozenset[str]:
@@ -136,7 +134,7 @@ def _ids(entries: tuple[Entry, ...]) -> set[str]:
 
 
 def _entry(value: str | dict[str, Any], place: str) -> Entry:
-    fields = {"id": value} if isinstance(value, str) else value
+    fields: dict[str, Any] = {"id": value} if isinstance(value, str) else value
     rotation_type = fields.get("type", DEFAULT_TYPE)
     interval, age = (_duration(fields.get(name)) for name in ("minimumInterval", "maximumAge"))
     if "keyGuard" in fields and rotation_type != DEFAULT_TYPE:
@@ -148,7 +146,8 @@ def _entry(value: str | dict[str, Any], place: str) -> Entry:
     if "id" in fields:
         return MappedRotation(parse_rotation_id(fields["id"], "id"), rotation_type, interval, age, guard)
     environment, path = fields.get("environment"), fields.get("path")
-    return Selector(fields["project"], environment, path, rotation_type, interval, age, guard)
+    at_least = fields.get("atLeast", 1)
+    return Selector(fields["project"], environment, path, rotation_type, interval, age, guard, at_least)
 
 
 def _guard(fields: dict[str, Any]) -> GuardOptions | None:

@@ -1,6 +1,6 @@
 """What the entries of a trigger stand for: selectors are looked up in Infisical, one call a project and type."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from rotator.model import ListedRotation, MappedRotation, RotationState, Selector
@@ -13,6 +13,10 @@ ListRotations = Callable[[str, str], list[ListedRotation]]
 
 class EmptySelectionError(LookupError):
     """A selector matches no rotation that its trigger may rotate. This is an error, or nobody would notice."""
+
+
+class ShortSelectionError(LookupError):
+    """A selector matches fewer rotations than it has to."""
 
 
 class UnmappedRotationError(LookupError):
@@ -36,16 +40,19 @@ class Selection:
 
 
 def select(
-    entries: Iterable[MappedRotation | Selector],
+    entries: Sequence[MappedRotation | Selector],
     list_rotations: ListRotations,
     mirrored: Collection[str] = (),
 ) -> Selection:
-    """Replace each selector by the rotations that it stands for, each rotation once; the first entry counts.
+    """Replace each selector by the rotations that it stands for, each rotation once.
+
+    Where several entries match one rotation, an entry by id counts, and of selectors the first.
 
     `list_rotations` reads all rotations of a project and type, and may raise InfisicalError. `mirrored` are the ids of
     rotations that a secret mirrors: only the secret's own rotation may rotate them, so selectors leave them out.
-    Raises EmptySelectionError naming the selector.
+    Raises EmptySelectionError and ShortSelectionError, naming the selector.
     """
+    named = {entry.id for entry in entries if isinstance(entry, MappedRotation)}
     listed: dict[tuple[str, str], list[ListedRotation]] = {}
     selected: dict[str, Selected] = {}
     left_out: dict[str, None] = {}
@@ -57,13 +64,19 @@ def select(
         if key not in listed:
             listed[key] = list_rotations(*key)
         matches = [each for each in listed[key] if _matches(entry, each)]
+        if matches and len(matches) < entry.at_least:
+            raise ShortSelectionError(
+                f"{entry} matches {len(matches)} rotations, and atLeast says {entry.at_least}: see whether a folder or"
+                " an environment was moved, or the machine identity's role was narrowed; or lower atLeast"
+            )
         allowed = [each for each in matches if each.state.id not in mirrored]
         if not allowed:
             raise EmptySelectionError(_why_empty(entry, len(matches)))
         left_out |= dict.fromkeys(each.state.id for each in matches if each.state.id in mirrored)
         for each in allowed:
             rotation = MappedRotation(each.state.id, each.type, entry.minimum_interval, entry.maximum_age, entry.guard)
-            selected.setdefault(rotation.id, Selected(rotation, each.state))
+            if rotation.id not in named:
+                selected.setdefault(rotation.id, Selected(rotation, each.state))
     return Selection(tuple(selected.values()), tuple(left_out))
 
 

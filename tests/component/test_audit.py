@@ -168,6 +168,23 @@ def test_what_cannot_be_read_is_counted_and_stops_nothing(world: World) -> None:
     assert len(list(observer.lines("rotation unreadable"))) == 2
 
 
+def test_a_selector_that_matches_fewer_than_it_should_is_counted_as_unreadable(world: World) -> None:
+    project = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0001"
+    another(world, project_id=project)
+    observer = Observer(world, {"triggers": {"weekly": {"project": project, "atLeast": 2}}})
+
+    assert observer.look()[Metric.UNREADABLE_ROTATIONS] == 1
+    assert "matches 1 rotations, and atLeast says 2" in next(observer.lines("rotation unreadable"))["explanation"]
+
+
+def test_the_maximum_age_of_an_entry_by_id_counts_before_that_of_a_selector_beside_it(world: World) -> None:
+    project = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0001"
+    slow = another(world, 20, project_id=project)
+    entries = [{"project": project, "maximumAge": "8 days"}, {"id": slow.id, "maximumAge": "40 days"}]
+
+    assert Observer(world, {"triggers": {"weekly": entries}}).look()[Metric.OVERDUE_ROTATIONS] == 0
+
+
 def test_an_infisical_out_of_reach_is_no_silence(world: World) -> None:
     rotation = another(world)
     world.client_secret = "wrong"

@@ -76,7 +76,7 @@ def is_refused_or_makes_sense(text: str) -> None:
     if refusal.text:
         assert refusal.text.startswith("the rotation map is ")
     else:
-        assert [entry for entry in rotation_map.entries() if not makes_sense(entry)] == []
+        assert [entry for entries in rotation_map.groups() for entry in entries if not makes_sense(entry)] == []
 
 
 @pytest.mark.parametrize("path", paths_of(VALID), ids=written_out)

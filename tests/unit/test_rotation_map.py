@@ -82,6 +82,17 @@ def test_a_selector_may_say_all_that_it_selects_by() -> None:
     assert weekly(selector) == (Selector("8f0d2a4e", "prod", "/payments", "postgres-credentials", timedelta(days=6)),)
 
 
+def test_a_selector_may_say_how_many_rotations_it_matches_at_least() -> None:
+    assert weekly({"project": "p", "atLeast": 3}) == (Selector("p", at_least=3),)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "3", None, True])
+def test_at_least_is_a_number_of_rotations(value: object) -> None:
+    assert refusal(map_of(weekly={"project": "p", "atLeast": value})).startswith(
+        "the rotation map is wrong: triggers.weekly.atLeast must be "
+    )
+
+
 def test_selectors_may_stand_beside_ids_and_objects_in_their_order() -> None:
     assert weekly([A, {"project": "p"}, {"id": B}, {"project": "p", "path": "/"}]) == (
         MappedRotation(A),
@@ -459,7 +470,13 @@ PROJECTS = st.uuids().map(str) | st.from_regex(r"[0-9a-zA-Z-]{1,64}", fullmatch=
 PATHS = st.text(max_size=9).map(lambda path: f"/{path}")
 SELECTORS = st.fixed_dictionaries(
     {"project": PROJECTS},
-    optional={"environment": st.text(min_size=1), "path": PATHS, "type": TYPES, "minimumInterval": DURATIONS},
+    optional={
+        "environment": st.text(min_size=1),
+        "path": PATHS,
+        "type": TYPES,
+        "minimumInterval": DURATIONS,
+        "atLeast": st.integers(1, 9),
+    },
 )
 ENTRIES = ROTATIONS | SELECTORS | st.fixed_dictionaries({"project": PROJECTS, "keyGuard": GUARDS})
 NAMES = st.text(min_size=1, max_size=256)
@@ -492,6 +509,7 @@ ODD_ENTRIES = ODD | st.fixed_dictionaries(
         "project": PROJECTS | ODD_PROJECTS,
         "environment": ODD,
         "path": PATHS | ODD,
+        "atLeast": ODD,
         "keyGuard": GUARDS | ODD_GUARDS,
     },
 )

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from rotator.errors import RejectedError
 from rotator.model import GuardOptions, ListedRotation, MappedRotation, RotationState, Selector
-from rotator.selection import EmptySelectionError, Selected, Selection, UnmappedRotationError, only, select
+from rotator.selection import (
+    EmptySelectionError,
+    Selected,
+    Selection,
+    ShortSelectionError,
+    UnmappedRotationError,
+    only,
+    select,
+)
 from tests.unit.fakes import NOW, rotation_id
 
 IAM, MYSQL = "aws-iam-user-secret", "mysql-credentials"
@@ -127,15 +135,39 @@ def test_selectors_of_one_project_and_type_share_a_look_up() -> None:
     assert project.asked == [("p", IAM), ("p", MYSQL), ("q", IAM)]
 
 
-def test_of_two_entries_for_a_rotation_the_first_counts() -> None:
+def test_an_entry_by_id_counts_before_a_selector_wherever_it_stands() -> None:
     project = Project(listed(1), listed(2))
-    mapped = MappedRotation(rotation_id(1), IAM, SIX_DAYS)
+    mapped = MappedRotation(rotation_id(1), IAM, SIX_DAYS, guard=ROLE)
+    weaker = Selector("p", guard=None)
 
-    mapped_first = select([mapped, Selector("p")], project.list)
-    selected_first = select([Selector("p"), mapped], project.list)
+    orders: list[list[MappedRotation | Selector]] = [[mapped, weaker], [weaker, mapped]]
+    for entries in orders:
+        selection = select(entries, project.list)
 
-    assert [each.rotation.minimum_interval for each in mapped_first.rotations] == [SIX_DAYS, None]
-    assert [each.rotation.minimum_interval for each in selected_first.rotations] == [None, None]
+        assert {each.rotation.id: each.rotation for each in selection.rotations} == {
+            rotation_id(1): mapped,
+            rotation_id(2): MappedRotation(rotation_id(2), guard=None),
+        }
+
+
+def test_of_two_selectors_for_a_rotation_the_first_counts() -> None:
+    selectors = [Selector("p", path="/", minimum_interval=SIX_DAYS), Selector("p")]
+
+    selection = select(selectors, Project(listed(1), listed(2, path="/payments")).list)
+
+    assert [each.rotation.minimum_interval for each in selection.rotations] == [SIX_DAYS, None]
+
+
+@pytest.mark.parametrize(("at_least", "mirrored"), [(1, []), (3, []), (3, [rotation_id(2)])], ids=repr)
+def test_a_selector_with_enough_matches_is_selected(at_least: int, mirrored: list[str]) -> None:
+    selection = select([Selector("p", at_least=at_least)], Project(listed(1), listed(2), listed(3)).list, mirrored)
+
+    assert len(selection.rotations) == 3 - len(mirrored)
+
+
+def test_a_selector_with_fewer_matches_than_at_least_is_an_error_that_names_the_numbers() -> None:
+    with pytest.raises(ShortSelectionError, match="matches 2 rotations, and atLeast says 3"):
+        select([Selector("p", at_least=3)], Project(listed(1), listed(2)).list)
 
 
 @pytest.mark.parametrize(
@@ -191,11 +223,11 @@ def stands_for(entry: MappedRotation | Selector, rotations: Sequence[ListedRotat
 
 
 @given(ENTRIES, LISTED)
-def test_whatever_is_selected_is_what_the_entries_and_the_list_say_each_once_and_by_its_first_entry(
+def test_whatever_is_selected_is_what_the_entries_and_the_list_say_each_once_and_by_the_entry_that_counts(
     entries: list[MappedRotation | Selector], rotations: list[ListedRotation]
 ) -> None:
     meant = [stands_for(entry, rotations) for entry in entries]
-    first: dict[str, MappedRotation] = {}
+    first = {entry.id: entry for entry in reversed(entries) if isinstance(entry, MappedRotation)}
     for each in (rotation for of_entry in meant for rotation in of_entry):
         first.setdefault(each.id, each)
 
@@ -206,7 +238,8 @@ def test_whatever_is_selected_is_what_the_entries_and_the_list_say_each_once_and
         return
 
     assert [] not in meant
-    assert [each.rotation for each in selection.rotations] == list(first.values())
+    assert {each.rotation.id: each.rotation for each in selection.rotations} == first
+    assert len(selection.rotations) == len(first)
 
 
 @given(ENTRIES, LISTED)
