@@ -81,19 +81,21 @@ class Audit:
         """Each rotation once, with the strictest of its limits; and how many entries stand for nothing readable."""
         list_rotations = cache(partial(self.infisical.rotations, timeout_seconds=LIST_TIMEOUT_SECONDS))
         watched: dict[str, Selected] = {}
-        unreadable: dict[Entry, Exception] = {}
+        unreadable: dict[Entry | str, Exception] = {}
         for entries in rotation_map.groups():
             named = [entry for entry in entries if isinstance(entry, MappedRotation)]
             for entry in entries:
                 try:  # one by one, so that a selector that stands for nothing keeps no other from being watched
-                    for selected in select([*named, entry], list_rotations, rotation_map.mirrored_ids).rotations:
+                    selection = select([*named, entry], list_rotations, rotation_map.mirrored_ids)
+                    unreadable |= {str(error): error for error in selection.unreadable}
+                    for selected in selection.rotations:
                         known = watched.get(selected.rotation.id)
                         if known is None or self._limit(selected) < self._limit(known):
                             watched[selected.rotation.id] = selected
                 except (InfisicalError, EmptySelectionError, ShortSelectionError) as error:
                     unreadable[entry] = error
-        for entry, why in unreadable.items():
-            self._warn_unreadable(str(entry), why)
+        for what, why in unreadable.items():
+            self._warn_unreadable(str(what), why)
         return list(watched.values()), len(unreadable)
 
     def _limit(self, selected: Selected) -> "timedelta":

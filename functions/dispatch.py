@@ -61,6 +61,8 @@ class Dispatch:
         }
         if selection.mirrored:  # left out, and never silently
             summary["mirrored"] = list(selection.mirrored)
+        for unreadable in selection.unreadable:
+            self.telemetry.logger.warning("rotation unreadable", explanation=str(unreadable), **summary)
         requests = [
             RotationRequest(each.rotation, trigger.name, trigger.occurred_at, correlation_id, trigger.forced)
             for each in selection.rotations

@@ -32,18 +32,15 @@ def parse_state(answer: Fields, rotation_id: str) -> RotationState:
     return state
 
 
-def parse_list(answer: Fields) -> list[ListedRotation]:
-    """Read the answer about all rotations of a project.
+def parse_list(answer: Fields) -> list[ListedRotation | InvalidAnswerError]:
+    """Read the answer about all rotations of a project; the error in place of one that cannot be read.
 
-    Raises ForeignAnswerError where it is about something else, and InvalidAnswerError naming an impossible field.
+    Raises ForeignAnswerError where it is about something else.
     """
     entries = answer.get("secretRotations")
     if not isinstance(entries, list):
         raise ForeignAnswerError(httpx.codes.OK)
-    try:
-        return [_listed(entry) for entry in entries]
-    except ValueError as error:
-        raise InvalidAnswerError(f"Infisical's answer is wrong: {error}") from None
+    return [_listed(entry, position) for position, entry in enumerate(entries)]
 
 
 def parse_credentials(answer: Fields, rotation_id: str) -> GeneratedCredentials:
@@ -67,16 +64,25 @@ def _key(fields: object) -> AccessKey:
     raise InvalidAnswerError("Infisical's answer is wrong: generatedCredentials are no IAM access keys")
 
 
-def _listed(fields: object) -> ListedRotation:
-    if not isinstance(fields, dict):
-        raise ValueError("a rotation is no object")
-    return ListedRotation(
-        state=_state(fields),
-        type=_text(fields, "type"),
-        project=_text(fields, "projectId"),
-        environment=_text(_object(fields, "environment"), "slug"),
-        path=_text(_object(fields, "folder"), "path"),
-    )
+def _listed(entry: object, position: int) -> ListedRotation | InvalidAnswerError:
+    """Read one rotation of a list. It needs what selectors select by; a state that makes no sense is left out."""
+    fields = entry if isinstance(entry, dict) else {}
+    try:
+        state = _state(fields)
+    except ValueError:
+        state = None
+    try:
+        return ListedRotation(
+            id=parse_rotation_id(fields.get("id"), "id"),
+            state=state,
+            type=_text(fields, "type"),
+            project=_text(fields, "projectId"),
+            environment=_text(_object(fields, "environment"), "slug"),
+            path=_text(_object(fields, "folder"), "path"),
+        )
+    except ValueError as error:
+        place = f"secretRotations[{position}] ({readable(str(fields.get('id'))[:36])})"
+        return InvalidAnswerError(f"Infisical's answer is wrong: {place}: {error}")
 
 
 def _state(fields: Fields) -> RotationState:

@@ -77,17 +77,26 @@ class Infisical:
         path = f"{_PREFIX}/{rotation.type}/{rotation.id}/generated-credentials"
         return parse_credentials(self._call("GET", path, timeout_seconds), rotation.id)
 
-    def rotations(self, project: str, rotation_type: str, timeout_seconds: float) -> list[ListedRotation]:
+    def rotations(
+        self, project: str, rotation_type: str, timeout_seconds: float
+    ) -> list[ListedRotation | InvalidAnswerError]:
         """Read all rotations of a type in a project that the machine identity may see. The answer is not paged.
 
+        A rotation of the list that cannot be read stops no other: its error stands in its place. One whose state makes
+        no sense, or lies in the future, has none.
         Raises InfisicalError.
         """
         query = {"projectId": project}
         answer = self._call("GET", f"{_PREFIX}/{rotation_type}", timeout_seconds, query, MAXIMUM_LIST_BYTES)
-        listed = parse_list(answer)
-        for each in listed:
-            self._possible(each.state)
-        return listed
+        return [self._listed(each) for each in parse_list(answer)]
+
+    def _listed(self, each: ListedRotation | InvalidAnswerError) -> ListedRotation | InvalidAnswerError:
+        if isinstance(each, ListedRotation) and each.state:
+            try:
+                self._possible(each.state)
+            except InvalidAnswerError:
+                return replace(each, state=None)
+        return each
 
     def _newest_of(self, answer: RotationState) -> RotationState:
         """The newest state that is known, `stale` where the answer does not know its commit yet."""

@@ -159,9 +159,13 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True)
 class ListedRotation:
-    """A rotation as Infisical lists it, with what selectors select by. `environment` is a slug, `path` a folder."""
+    """A rotation as Infisical lists it, with what selectors select by. `environment` is a slug, `path` a folder.
 
-    state: RotationState
+    `state` is None where the list shows one that makes no sense.
+    """
+
+    id: str
+    state: RotationState | None
     type: str
     project: str
     environment: str

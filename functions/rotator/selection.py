@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
+from rotator.errors import InvalidAnswerError
 from rotator.model import ListedRotation, MappedRotation, RotationState, Selector
 
 # One answer holds all rotations of a project: tens of megabytes for tens of thousands.
 LIST_TIMEOUT_SECONDS = 45
 
-ListRotations = Callable[[str, str], list[ListedRotation]]
+ListRotations = Callable[[str, str], list[ListedRotation | InvalidAnswerError]]
 
 
 class EmptySelectionError(LookupError):
@@ -33,10 +35,15 @@ class Selected:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a trigger stands for. `mirrored`: ids that its selectors match and leave out, for a secret mirrors them."""
+    """What a trigger stands for.
+
+    `mirrored` are the ids that its selectors match and leave out, because a secret mirrors them. `unreadable` says
+    which rotations of the projects could not be read, so that nobody knows whether a selector means them.
+    """
 
     rotations: tuple[Selected, ...]
     mirrored: tuple[str, ...] = ()
+    unreadable: tuple[InvalidAnswerError, ...] = ()
 
 
 def select(
@@ -54,6 +61,7 @@ def select(
     """
     named = {entry.id for entry in entries if isinstance(entry, MappedRotation)}
     listed: dict[tuple[str, str], list[ListedRotation]] = {}
+    unreadable: dict[tuple[str, str], list[InvalidAnswerError]] = {}
     selected: dict[str, Selected] = {}
     left_out: dict[str, None] = {}
     for entry in entries:
@@ -62,22 +70,24 @@ def select(
             continue
         key = (entry.project, entry.type)
         if key not in listed:
-            listed[key] = list_rotations(*key)
+            answer = list_rotations(*key)
+            listed[key] = [each for each in answer if isinstance(each, ListedRotation)]
+            unreadable[key] = [each for each in answer if isinstance(each, InvalidAnswerError)]
         matches = [each for each in listed[key] if _matches(entry, each)]
         if matches and len(matches) < entry.at_least:
             raise ShortSelectionError(
                 f"{entry} matches {len(matches)} rotations, and atLeast says {entry.at_least}: see whether a folder or"
                 " an environment was moved, or the machine identity's role was narrowed; or lower atLeast"
             )
-        allowed = [each for each in matches if each.state.id not in mirrored]
+        allowed = [each for each in matches if each.id not in mirrored]
         if not allowed:
-            raise EmptySelectionError(_why_empty(entry, len(matches)))
-        left_out |= dict.fromkeys(each.state.id for each in matches if each.state.id in mirrored)
+            raise EmptySelectionError(_why_empty(entry, len(matches), unreadable[key]))
+        left_out |= dict.fromkeys(each.id for each in matches if each.id in mirrored)
         for each in allowed:
-            rotation = MappedRotation(each.state.id, each.type, entry.minimum_interval, entry.maximum_age, entry.guard)
+            rotation = MappedRotation(each.id, each.type, entry.minimum_interval, entry.maximum_age, entry.guard)
             if rotation.id not in named:
                 selected.setdefault(rotation.id, Selected(rotation, each.state))
-    return Selection(tuple(selected.values()), tuple(left_out))
+    return Selection(tuple(selected.values()), tuple(left_out), tuple(chain(*unreadable.values())))
 
 
 def only(wanted: frozenset[str] | None, selection: Selection) -> Selection:
@@ -100,15 +110,16 @@ def only(wanted: frozenset[str] | None, selection: Selection) -> Selection:
     return Selection(tuple(each for each in selection.rotations if each.rotation.id in wanted))
 
 
-def _why_empty(selector: Selector, mirrored: int) -> str:
+def _why_empty(selector: Selector, mirrored: int, unreadable: Sequence[InvalidAnswerError]) -> str:
     if mirrored:
         return (
             f"{selector} matches only rotations that a secret mirrors ({mirrored} of them), and only their secrets' own"
             " rotation may rotate these: remove the selector from the rotation map, or correct it"
         )
+    odd = f" {len(unreadable)} rotations that Infisical lists cannot be read: {unreadable[0]}" if unreadable else ""
     return (
         f"{selector} stands for no rotation that the machine identity may read: correct the rotation map, or"
-        " the identity's permissions in Infisical"
+        f" the identity's permissions in Infisical.{odd}"
     )
 
 

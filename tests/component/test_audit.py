@@ -7,16 +7,19 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from botocore.exceptions import ClientError
 
 from audit import Audit
+from rotator.infisical import Infisical
 from rotator.mirror_watch import MirrorWatch
 from rotator.rotation_map import RotationMapError
 from rotator.telemetry import Metric, Telemetry
 from tests.component.world import START, World
 from tests.sandbox.standin.faults import Fails, Point
 from tests.sandbox.standin.rotations import Rotation
+from tests.unit.fakes import described
 
 UNKNOWN = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00ff"
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror/deployer-AbCdEf"
@@ -183,6 +186,20 @@ def test_the_maximum_age_of_an_entry_by_id_counts_before_that_of_a_selector_besi
     entries = [{"project": project, "maximumAge": "8 days"}, {"id": slow.id, "maximumAge": "40 days"}]
 
     assert Observer(world, {"triggers": {"weekly": entries}}).look()[Metric.OVERDUE_ROTATIONS] == 0
+
+
+def test_a_listed_rotation_that_cannot_be_read_is_counted_once_and_stops_no_other(world: World) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"secretRotations": [described(1), described(2, folder=None)]})
+
+    world.infisical = Infisical("https://infisical.test", httpx.Auth(), httpx.MockTransport(answer), world.clock)
+    selectors = [{"project": "payments"}, {"project": "payments", "path": "/"}]
+    observer = Observer(world, {"triggers": {"weekly": selectors, "daily": selectors}})
+
+    metrics = observer.look()
+
+    assert (metrics[Metric.ROTATIONS_WATCHED], metrics[Metric.UNREADABLE_ROTATIONS]) == (1, 1)
+    assert "secretRotations[1]" in next(observer.lines("rotation unreadable"))["explanation"]
 
 
 def test_an_infisical_out_of_reach_is_no_silence(world: World) -> None:

@@ -13,7 +13,7 @@ from botocore.config import Config
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.errors import InfisicalError
+from rotator.errors import InfisicalError, InvalidAnswerError
 from rotator.identity import REFUSAL_MEMORY_SECONDS
 from rotator.infisical import Infisical
 from rotator.key_guard import KeyGuard
@@ -377,15 +377,21 @@ def is_refused_or_makes_sense(content: bytes) -> None:
         listed = listing(content).rotations("payments", "aws-iam-user-secret", 45)
     if not refusal.text:
         for each, fields in zip(listed, json.loads(content)["secretRotations"], strict=True):
-            assert UUID(each.state.id) == UUID(fields["id"])
-            assert each.state.last_rotated_at == datetime.fromisoformat(fields["lastRotatedAt"])
-            assert all(isinstance(fields[name], str) for name in ("name", "rotationStatus"))
+            if isinstance(each, InvalidAnswerError):
+                readable(str(each))
+                continue
+            assert UUID(each.id) == UUID(fields["id"])
             said = [fields["type"], fields["projectId"], fields["environment"]["slug"], fields["folder"]["path"]]
             read = [each.type, each.project, each.environment, each.path]
             assert read == [text.replace(HALF_A_CHARACTER, "?") for text in said]
+            if each.state is None:
+                continue
+            assert UUID(each.state.id) == UUID(fields["id"])
+            assert each.state.last_rotated_at == datetime.fromisoformat(fields["lastRotatedAt"])
+            assert all(isinstance(fields[name], str) for name in ("name", "rotationStatus"))
 
 
-def test_a_list_with_one_part_damaged_is_refused_whole_or_every_rotation_in_it_makes_sense() -> None:
+def test_each_rotation_of_a_list_with_one_part_damaged_makes_sense_or_is_an_error() -> None:
     for path in paths_of(LISTED):
         if len(path) < 2 or path[1] == 1:  # the other rotation is read in the same way
             for damaged in damaged_at(LISTED, path):
@@ -394,7 +400,7 @@ def test_a_list_with_one_part_damaged_is_refused_whole_or_every_rotation_in_it_m
 
 @FUZZED
 @given(spoiled(LISTED).map(written) | disturbed(json.dumps(LISTED)).map(str.encode))
-def test_a_spoiled_list_is_refused_whole_or_every_rotation_in_it_makes_sense(content: bytes) -> None:
+def test_each_rotation_of_a_spoiled_list_makes_sense_or_is_an_error(content: bytes) -> None:
     is_refused_or_makes_sense(content)
 
 

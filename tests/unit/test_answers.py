@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rotator.answers import parse_list, parse_state
 from rotator.errors import MAXIMUM_TEXT_LENGTH, ForeignAnswerError, InvalidAnswerError
-from rotator.model import RotationState
+from rotator.model import ListedRotation, RotationState
 from tests.unit.fakes import described, rotation_id
 
 ROTATED_AT = datetime(2026, 11, 15, 5, 0, 1, 249_000, tzinfo=UTC)
@@ -35,8 +35,11 @@ def of_one(fields: object) -> RotationState:
 
 
 def of_list(fields: object) -> RotationState:
+    """The state in a list; the error of one that cannot be read, as if there were no others beside it."""
     (listed,) = parse_list({"secretRotations": [fields]})
-    return listed.state
+    if isinstance(listed, InvalidAnswerError):
+        raise listed
+    return listed.state or of_one(fields)
 
 
 EACH_ANSWER = pytest.mark.parametrize("parse", [of_one, of_list], ids=["one", "list"])
@@ -93,6 +96,7 @@ def test_a_listed_rotation_says_what_selectors_select_by() -> None:
 
     (listed,) = parse_list({"secretRotations": [fields]})
 
+    assert isinstance(listed, ListedRotation)
     assert (listed.type, listed.project, listed.environment, listed.path) == (
         "mysql-credentials",
         "p",
@@ -105,7 +109,7 @@ def test_a_listed_rotation_says_what_selectors_select_by() -> None:
 def test_a_list_is_read_whole_and_in_its_order(numbers: list[int]) -> None:
     listed = parse_list({"secretRotations": [described(number) for number in numbers]})
 
-    assert [each.state.id for each in listed] == [rotation_id(number) for number in numbers]
+    assert [each.id for each in listed if isinstance(each, ListedRotation)] == [rotation_id(n) for n in numbers]
 
 
 def test_a_list_and_a_single_answer_say_the_same_of_a_rotation() -> None:
@@ -129,7 +133,8 @@ def refusal(parse: Callable[[], object]) -> str:
 def test_an_impossible_field_of_a_state_is_named(parse: Parse, field: str, value: object) -> None:
     text = refusal(lambda: parse(rotation(**{field: value})))
 
-    assert text.startswith(f"Infisical's answer is wrong: {field} must be ")
+    assert text.startswith("Infisical's answer is wrong: ")
+    assert f" {field} must be " in text
 
 
 @EACH_ANSWER
@@ -137,7 +142,7 @@ def test_an_impossible_field_of_a_state_is_named(parse: Parse, field: str, value
 def test_a_missing_field_of_a_state_is_named(parse: Parse, field: str) -> None:
     fields = {name: value for name, value in rotation().items() if name != field}
 
-    assert refusal(lambda: parse(fields)).startswith(f"Infisical's answer is wrong: {field} must be ")
+    assert f" {field} must be " in refusal(lambda: parse(fields))
 
 
 @pytest.mark.parametrize("field", ["type", "projectId", "environment", "folder"])
@@ -145,7 +150,7 @@ def test_a_missing_field_of_a_state_is_named(parse: Parse, field: str) -> None:
 def test_an_impossible_field_of_a_listed_rotation_is_named(field: str, value: object) -> None:
     text = refusal(lambda: of_list(rotation(**{field: value})))
 
-    assert text.startswith(f"Infisical's answer is wrong: {field} must be ")
+    assert text.startswith(f"Infisical's answer is wrong: secretRotations[0] ({rotation_id(1)}): {field} must be ")
 
 
 @pytest.mark.parametrize(("field", "inner"), [("environment", "slug"), ("folder", "path")])
@@ -156,7 +161,7 @@ def test_an_impossible_field_within_a_listed_rotation_is_named(field: str, inner
         refusal(lambda: of_list(rotation(**{field: {}}))),
     ]
 
-    assert all(text.startswith(f"Infisical's answer is wrong: {inner} must be ") for text in texts)
+    assert all(f"secretRotations[0] ({rotation_id(1)}): {inner} must be " in text for text in texts)
 
 
 @EACH_ANSWER
@@ -191,10 +196,24 @@ def test_an_answer_without_a_list_is_foreign(answer: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("entry", [None, "x", 7, [], [{}]], ids=repr)
-def test_an_entry_that_is_no_rotation_refuses_the_whole_list(entry: object) -> None:
-    text = refusal(lambda: parse_list({"secretRotations": [rotation(), entry]}))
+def test_an_entry_that_is_not_a_rotation_is_an_error_in_its_place_and_stops_no_other(entry: object) -> None:
+    first, odd, last = parse_list({"secretRotations": [rotation(), entry, described(2)]})
 
-    assert text == "Infisical's answer is wrong: a rotation is no object"
+    assert isinstance(odd, InvalidAnswerError)
+    assert str(odd).startswith("Infisical's answer is wrong: secretRotations[1] (")
+    assert [each.id for each in (first, last) if isinstance(each, ListedRotation)] == [rotation_id(1), rotation_id(2)]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"rotationStatus": None}, {"name": 7}, {"lastRotatedAt": None}, {"lastRotationAttemptedAt": "x"}],
+    ids=repr,
+)
+def test_a_listed_rotation_whose_state_makes_no_sense_is_listed_without_it(fields: dict[str, object]) -> None:
+    (listed,) = parse_list({"secretRotations": [rotation(**fields)]})
+
+    assert isinstance(listed, ListedRotation)
+    assert (listed.id, listed.state, listed.path) == (rotation_id(1), None, "/")
 
 
 @pytest.mark.parametrize("field", LIST_FIELDS)

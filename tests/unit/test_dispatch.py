@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dispatch import Dispatch
 from rotator import policy
-from rotator.errors import InvalidAnswerError, RejectedError
+from rotator.errors import ForeignAnswerError, RejectedError
 from rotator.model import DEFAULT_TYPE, RotationRequest, RotationState
 from rotator.policy import Decide, Decision, Verdict
 from rotator.preview import Preview
@@ -487,11 +487,7 @@ def selecting(answer: httpx.Response | None = None) -> Stage:
 
 
 EMPTY = (selecting, SCHEDULED, EmptySelectionError)
-UNLISTED = (
-    lambda: selecting(httpx.Response(200, json={"secretRotations": [described(0xB, lastRotatedAt=None)]})),
-    SCHEDULED,
-    InvalidAnswerError,
-)
+UNLISTED = (lambda: selecting(httpx.Response(200, json={"secretRotations": None})), SCHEDULED, ForeignAnswerError)
 
 
 def unreadable_map() -> Stage:
@@ -727,6 +723,38 @@ def test_no_event_brings_a_rotation_that_its_trigger_does_not_stand_for(event: d
         expected = [each for each in MAPPED[answer["trigger"]] if chosen is None or each in chosen]
 
     assert stage.requested == expected
+
+
+# ---- odd rotations in a list -----------------------------------------------------------------------------------------
+
+
+def test_one_odd_rotation_in_a_list_does_not_stop_the_others_and_is_logged() -> None:
+    without_folder = described(0xC, folder=None)
+    infisical = FakeInfisical(described(0xA), described(0xB, rotationStatus=None), without_folder, described(0xD))
+    stage = Stage(triggers={"weekly": {"project": "payments"}}, infisical=infisical)
+
+    stage.dispatch(SCHEDULED, "correlation")
+
+    assert stage.requested == [A, B, D]
+    (line,) = (line for line in stage.observed.logs if line["level"] == "WARNING")
+    assert (line["message"], line["trigger"], line["correlation_id"]) == (
+        "rotation unreadable",
+        "weekly",
+        "correlation",
+    )
+    assert C in line["explanation"]
+
+
+def test_a_listed_rotation_of_the_future_does_not_stop_the_others() -> None:
+    ahead = described(0xB, lastRotatedAt="2026-11-24T05:00:00.000Z")
+    stage = Stage(triggers={"weekly": {"project": "payments"}}, infisical=FakeInfisical(described(0xA), ahead))
+
+    answer = stage.dispatch({"trigger": "weekly", "dryRun": True}, "correlation")
+
+    assert [(each["rotation_id"], each["decision"]) for each in answer["rotations"]] == [
+        (A, "rotate"),
+        (B, "unreadable"),
+    ]
 
 
 # ---- mirrored rotations ----------------------------------------------------------------------------------------------

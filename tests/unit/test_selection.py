@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.errors import RejectedError
+from rotator.errors import InvalidAnswerError, RejectedError
 from rotator.model import GuardOptions, ListedRotation, MappedRotation, RotationState, Selector
 from rotator.selection import (
     EmptySelectionError,
@@ -20,6 +20,8 @@ from rotator.selection import (
 )
 from tests.unit.fakes import NOW, rotation_id
 
+Listed = list[ListedRotation | InvalidAnswerError]
+
 IAM, MYSQL = "aws-iam-user-secret", "mysql-credentials"
 SIX_DAYS = timedelta(days=6)
 ROLE = GuardOptions("arn:aws:iam::123456789012:role/key-guard")
@@ -29,7 +31,7 @@ def listed(
     number: int, *, kind: str = IAM, project: str = "p", environment: str = "prod", path: str = "/"
 ) -> ListedRotation:
     state = RotationState(rotation_id(number), f"rotation-{number}", "success", NOW, NOW, None)
-    return ListedRotation(state, kind, project, environment, path)
+    return ListedRotation(state.id, state, kind, project, environment, path)
 
 
 class Project:
@@ -39,12 +41,12 @@ class Project:
         self.rotations = rotations
         self.asked: list[tuple[str, str]] = []
 
-    def list(self, project: str, rotation_type: str) -> list[ListedRotation]:
+    def list(self, project: str, rotation_type: str) -> Listed:
         self.asked.append((project, rotation_type))
         return [each for each in self.rotations if (each.project, each.type) == (project, rotation_type)]
 
 
-def nothing_is_listed(project: str, rotation_type: str) -> list[ListedRotation]:
+def nothing_is_listed(project: str, rotation_type: str) -> Listed:
     raise AssertionError(f"nobody asked for {project} {rotation_type}")
 
 
@@ -115,7 +117,7 @@ def test_a_path_is_one_folder_without_those_below_it_or_named_like_it(other: str
 
 
 def test_what_was_not_asked_for_is_not_selected_though_infisical_lists_it() -> None:
-    def list_more(_project: str, _type: str) -> list[ListedRotation]:
+    def list_more(_project: str, _type: str) -> Listed:
         return [listed(1), listed(2, project="q"), listed(3, kind=MYSQL)]
 
     assert ids(select([Selector("p")], list_more)) == [rotation_id(1)]
@@ -185,7 +187,7 @@ def test_a_selector_that_stands_for_nothing_is_an_error_that_names_it(selector: 
 
 
 def test_what_infisical_refuses_is_raised_as_it_is() -> None:
-    def refuse(_project: str, _type: str) -> list[ListedRotation]:
+    def refuse(_project: str, _type: str) -> Listed:
         raise RejectedError(403, "PermissionDenied", "you may not")
 
     with pytest.raises(RejectedError, match="you may not"):
@@ -216,7 +218,7 @@ def stands_for(entry: MappedRotation | Selector, rotations: Sequence[ListedRotat
     wanted = {"project": entry.project, "type": entry.type, "environment": entry.environment, "path": entry.path}
     named = {name: value for name, value in wanted.items() if value is not None}
     return [
-        MappedRotation(each.state.id, each.type, entry.minimum_interval, guard=entry.guard)
+        MappedRotation(each.id, each.type, entry.minimum_interval, guard=entry.guard)
         for each in rotations
         if all(getattr(each, name) == value for name, value in named.items())
     ]
@@ -269,6 +271,33 @@ def test_no_project_and_type_is_looked_up_twice_or_without_need(
 
     assert len(project.asked) == len(set(project.asked))
     assert set(project.asked) == {(each.project, each.type) for each in entries if isinstance(each, Selector)}
+
+
+# ---- what Infisical lists and nobody can read ------------------------------------------------------------------------
+
+ODD = InvalidAnswerError("Infisical's answer is wrong: secretRotations[1]")
+
+
+def test_a_listed_rotation_that_cannot_be_read_stops_no_other_and_is_named_once() -> None:
+    def list_with_an_odd_one(_project: str, _type: str) -> Listed:
+        return [listed(1), ODD, listed(2)]
+
+    selection = select([Selector("p"), Selector("p", path="/")], list_with_an_odd_one)
+
+    assert (ids(selection), selection.unreadable) == ([rotation_id(1), rotation_id(2)], (ODD,))
+
+
+def test_a_selector_that_stands_for_nothing_says_how_many_could_not_be_read() -> None:
+    with pytest.raises(EmptySelectionError, match=r"1 rotations that Infisical lists cannot be read.*secretRotations"):
+        select([Selector("p")], lambda _project, _type: [ODD])
+
+
+def test_a_selected_rotation_without_a_state_is_selected_all_the_same() -> None:
+    without = ListedRotation(rotation_id(1), None, IAM, "p", "prod", "/")
+
+    selection = select([Selector("p")], lambda _project, _type: [without])
+
+    assert selection.rotations == (Selected(MappedRotation(rotation_id(1)), None),)
 
 
 # ---- mirrored --------------------------------------------------------------------------------------------------------
