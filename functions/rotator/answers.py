@@ -95,12 +95,18 @@ def _state(fields: Fields) -> RotationState:
         last_message=capped_text(fields.get("lastRotationMessage")),
         rotates_itself=fields.get("isAutoRotationEnabled") is True,
         user_name=_user_name(fields.get("parameters")),
+        connection_id=_connection_id(fields.get("connection")),
     )
 
 
 def _user_name(parameters: object) -> str | None:
     name = parameters.get("userName") if isinstance(parameters, dict) else None
     return name if isinstance(name, str) and _USER_NAME.fullmatch(name) else None
+
+
+def _connection_id(connection: object) -> str | None:
+    connection_id = connection.get("id") if isinstance(connection, dict) else None
+    return readable(connection_id) if isinstance(connection_id, str) else None
 
 
 def _object(fields: Fields, name: str) -> Fields:

@@ -75,6 +75,7 @@ class RotationState:
 
     `rotates_itself` says that Infisical rotates beside us. `user_name` is the IAM user's; other types have none.
     `stale` says that a later read did not show this commit yet: Infisical reads from a replica that lags.
+    `connection_id` is that of the connection by which Infisical reaches the user's account.
     """
 
     id: str
@@ -86,6 +87,7 @@ class RotationState:
     rotates_itself: bool = False
     user_name: str | None = None
     stale: bool = False
+    connection_id: str | None = None
 
     @property
     def failed(self) -> bool:

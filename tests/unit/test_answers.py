@@ -86,6 +86,16 @@ def test_what_infisical_says_is_capped(parse: Parse, message: object) -> None:
 
 
 @EACH_ANSWER
+@pytest.mark.parametrize(
+    ("connection", "read"),
+    [({"id": "c1", "app": "aws"}, "c1"), (None, None), ({}, None), ("c1", None), ({"id": 7}, None)],
+    ids=repr,
+)
+def test_a_state_says_which_connection_it_rotates_by(parse: Parse, connection: object, read: str | None) -> None:
+    assert parse(rotation(connection=connection)).connection_id == read
+
+
+@EACH_ANSWER
 def test_an_id_in_another_spelling_is_the_same_rotation(parse: Parse) -> None:
     assert parse(rotation(id=rotation_id(1).upper())).id == rotation_id(1)
 
