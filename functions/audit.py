@@ -16,7 +16,7 @@ from rotator.infisical import Infisical
 from rotator.instant import format_instant, instant_at
 from rotator.mirror_preview import MirrorState
 from rotator.mirror_watch import MirrorLook, MirrorWatch
-from rotator.model import MappedRotation
+from rotator.model import MappedRotation, RotationState
 from rotator.rotation_map import Entry, RotationMap, parse_rotation_map
 from rotator.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, Selected, ShortSelectionError, select
 from rotator.settings import MAP_SOURCE, AuditSettings
@@ -58,14 +58,14 @@ class Audit:
             self.telemetry.logger.error("audit failed", reason=reason_of(error), explanation=str(error))  # noqa: TRY400
             raise
         watched, unreadable = self._watched(rotation_map)
-        findings: list[Finding] = []
-        now = instant_at(self.clock.time())
+        readable: list[tuple[RotationState, timedelta]] = []
         for selected, state in zip(watched, read_states(self.infisical, watched), strict=True):
             if isinstance(state, InfisicalError):
                 unreadable += 1
                 self._warn_unreadable(selected.rotation.id, state)
             else:
-                findings.append(examine(state, self._limit(selected), now))
+                readable.append((state, self._limit(selected)))
+        findings = examine(readable, instant_at(self.clock.time()))
         for finding in findings:
             if finding.remarks:
                 self._warn(finding)
@@ -111,6 +111,7 @@ class Audit:
             age_days=round(finding.age.total_seconds() / 86_400, 1),
             limit_days=round(finding.limit.total_seconds() / 86_400, 1),
             explanation=finding.state.last_message or "",
+            shares_user_with=finding.shares_user_with,
         )
 
     def _tell(self, look: MirrorLook) -> None:

@@ -113,6 +113,16 @@ def of_rotation(report: Report, period: timedelta | None, maximum_age: timedelta
     return problems + (_beside_period(report, period, maximum_age) if period else [])
 
 
+def of_shared_user(user_name: str, rotation_ids: Collection[str]) -> Problem:
+    """Several rotations of one IAM user."""
+    ids = ", ".join(sorted(rotation_ids))
+    return Problem(
+        f"{len(rotation_ids)} rotations share the IAM user {user_name} ({ids:.500}): each deletes the key that"
+        " the other one publishes",
+        "give each rotation an IAM user of its own in Infisical; until then keep only one of them in the rotation map",
+    )
+
+
 def _beside_period(report: Report, period: timedelta, maximum_age: timedelta) -> list[Problem]:
     problems = []
     interval = timedelta(seconds=report["minimum_interval_seconds"])

@@ -25,7 +25,7 @@ from tools.dry_runs import CLIENT_CONFIG, DryRuns, OutdatedError
 from tools.judgement import Problem, of_map, spoken
 from tools.one_line import one_line
 from tools.schedule_period import UnknownPeriodError, shortest_period
-from tools.survey import ASKED_ABOUT_ACCESS, Row, Stack, Survey
+from tools.survey import ASKED_ABOUT_ACCESS, Row, Stack, Survey, with_shared_users
 
 if TYPE_CHECKING:
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
@@ -124,7 +124,7 @@ def survey(stack: Stack, schedule: Schedule, now: datetime) -> tuple[list[Row], 
     problems = of_map(triggers, mirrors, stack.schedule_trigger, enabled=schedule.enabled)
     dry_runs = DryRuns(boto3.client("lambda", config=CLIENT_CONFIG), stack.dispatch, stack.hook)
     survey = Survey(stack, dry_runs, schedule.period, now)
-    rows = list(survey.rows(rotation_map))
+    rows = with_shared_users(list(survey.rows(rotation_map)))
     return rows, {THE_MAP: problems, **survey.access(rows)}
 
 

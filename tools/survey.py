@@ -1,5 +1,6 @@
 """Going through all that a rotation map stands for: one row for each rotation of each trigger, and for each mirror."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -41,6 +42,7 @@ class Row:
     problems: Sequence[Problem] = ()
     rotation_id: str = ""
     rotation_type: str = ""
+    iam_user: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,20 @@ class Survey:
             return None
 
 
+def with_shared_users(rows: Sequence[Row]) -> list[Row]:
+    """Add to each row the problem that other rotations have the same IAM user."""
+    sharing: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in rows:
+        if row.iam_user:
+            sharing[row.iam_user].add(row.rotation_id)
+    return [
+        replace(row, problems=[*row.problems, judgement.of_shared_user(row.iam_user[1], sharing[row.iam_user])])
+        if row.iam_user and len(sharing[row.iam_user]) > 1
+        else row
+        for row in rows
+    ]
+
+
 def _row(name: str, report: Report) -> Row:
     kind = report["rotation_type"] if report["rotation_type"] != DEFAULT_TYPE else ""
     row = Row(
@@ -150,6 +166,7 @@ def _row(name: str, report: Report) -> Row:
     return replace(
         row,
         rotation=name,
+        iam_user=(report["connection_id"], user) if user and report.get("connection_id") else None,
         kind=f"user {user}" if user not in (None, name) else kind,
         last_rotated_at=report["last_rotated_at"],
         key_guard=(report["key_guard_refusal"] or "in order") if report["key_guard"] else "off",

@@ -1,6 +1,7 @@
 """What an audit finds out about rotations: pure, by their states and the moment."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,11 +12,15 @@ from rotator.telemetry import Metric
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One rotation as the audit sees it; `age` is the time since its last commit."""
+    """One rotation as the audit sees it; `age` is the time since its last commit.
+
+    `shares_user_with` are the ids of other rotations of the same IAM user: each deletes the others' published keys.
+    """
 
     state: RotationState
     age: timedelta
     limit: timedelta
+    shares_user_with: tuple[str, ...] = ()
 
     @property
     def overdue(self) -> bool:
@@ -30,13 +35,34 @@ class Finding:
     @property
     def remarks(self) -> list[str]:
         """What a person should know of it; nothing where all is well."""
-        remarks = {"overdue": self.overdue, "failed": self.failed, "rotates itself": self.state.rotates_itself}
+        remarks = {
+            "overdue": self.overdue,
+            "failed": self.failed,
+            "rotates itself": self.state.rotates_itself,
+            "shares its IAM user": bool(self.shares_user_with),
+        }
         return [remark for remark, holds in remarks.items() if holds]
 
 
-def examine(state: RotationState, limit: timedelta, now: datetime) -> Finding:
-    """Look at one rotation."""
-    return Finding(state, now - state.last_rotated_at, limit)
+def examine(limits: Sequence[tuple[RotationState, timedelta]], now: datetime) -> list[Finding]:
+    """Look at rotations, each with its maximum age."""
+    of_user: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for state, _ in limits:
+        if user := iam_user(state):
+            of_user[user].append(state.id)
+    return [
+        Finding(state, now - state.last_rotated_at, limit, tuple(_others(state, of_user))) for state, limit in limits
+    ]
+
+
+def iam_user(state: RotationState) -> tuple[str, str] | None:
+    """What tells IAM users of all accounts apart, as far as Infisical says it: the connection and the user's name."""
+    return (state.connection_id, state.user_name) if state.connection_id and state.user_name else None
+
+
+def _others(state: RotationState, of_user: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[str]:
+    user = iam_user(state)
+    return (each for each in of_user[user] if each != state.id) if user else iter(())
 
 
 def summarize(findings: Sequence[Finding], unreadable: int, lagging_mirrors: int) -> dict[Metric, float]:
@@ -48,5 +74,6 @@ def summarize(findings: Sequence[Finding], unreadable: int, lagging_mirrors: int
         Metric.AUTO_ROTATION_ENABLED: sum(finding.state.rotates_itself for finding in findings),
         Metric.UNREADABLE_ROTATIONS: unreadable,
         Metric.LAGGING_MIRRORS: lagging_mirrors,
+        Metric.SHARED_USERS: sum(bool(finding.shares_user_with) for finding in findings),
         Metric.OLDEST_ROTATION_AGE: max((finding.age.total_seconds() for finding in findings), default=0.0),
     }

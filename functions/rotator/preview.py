@@ -30,6 +30,7 @@ class Preview:
             **report,
             "rotation_name": state.name,
             "user_name": state.user_name,
+            "connection_id": state.connection_id,
             "rotates_itself": state.rotates_itself,
             "last_rotated_at": format_instant(state.last_rotated_at),
             "decision": decision.verdict,

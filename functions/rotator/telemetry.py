@@ -32,6 +32,7 @@ class Metric(StrEnum):
     FAILED_ROTATIONS = "FailedRotations"
     UNREADABLE_ROTATIONS = "UnreadableRotations"
     LAGGING_MIRRORS = "LaggingMirrors"
+    SHARED_USERS = "SharedUsers"
     AUTO_ROTATION_ENABLED = "AutoRotationEnabled"
     OLDEST_ROTATION_AGE = "OldestRotationAge"
 

@@ -12,8 +12,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from audit import Audit
+from rotator.findings import examine
 from rotator.infisical import Infisical
 from rotator.mirror_watch import MirrorWatch
+from rotator.model import RotationState
 from rotator.rotation_map import RotationMapError
 from rotator.telemetry import Metric, Telemetry
 from tests.component.world import START, World
@@ -95,6 +97,7 @@ def test_where_all_is_well_only_the_metrics_speak(world: World) -> None:
         Metric.AUTO_ROTATION_ENABLED: 0,
         Metric.UNREADABLE_ROTATIONS: 0,
         Metric.LAGGING_MIRRORS: 0,
+        Metric.SHARED_USERS: 0,
         Metric.OLDEST_ROTATION_AGE: 7 * DAY,
     }
     assert list(observer.lines("rotation needs attention")) == []
@@ -138,6 +141,32 @@ def test_selectors_and_mirrors_are_watched_and_each_rotation_once_with_its_stric
     metrics = observer.look()
 
     assert (metrics[Metric.ROTATIONS_WATCHED], metrics[Metric.OVERDUE_ROTATIONS]) == (3, 1)
+
+
+def test_rotations_that_share_an_iam_user_are_counted_and_name_each_other(world: World) -> None:
+    first, second = (world.server.add_rotation(user_name="shared", last_rotated_at=START) for _ in range(2))
+    ids = [first.id, second.id, another(world).id]
+    observer = Observer(world, {"triggers": {"weekly": ids, "daily": first.id}})
+
+    assert observer.look()[Metric.SHARED_USERS] == 2
+    told = {
+        line["rotation_id"]: line["shares_user_with"]
+        for line in observer.lines("rotation needs attention")
+        if "shares its IAM user" in line["remarks"]
+    }
+    assert told == {first.id: [second.id], second.id: [first.id]}
+
+
+def test_users_of_one_name_are_shared_only_by_the_same_connection() -> None:
+    def state(rotation_id: str, connection_id: str | None, user_name: str | None) -> RotationState:
+        return RotationState(rotation_id, "", "", START, START, None, user_name=user_name, connection_id=connection_id)
+
+    users = [("c1", "deployer"), ("c1", "deployer"), ("c2", "deployer"), (None, "deployer"), (None, "deployer")]
+    states = [state(str(number), *user) for number, user in enumerate([*users, ("c1", None), ("c1", None)])]
+
+    findings = examine([(each, timedelta(days=1)) for each in states], START)
+
+    assert [finding.shares_user_with for finding in findings] == [("1",), ("0",), (), (), (), (), ()]
 
 
 def test_a_failed_rotation_is_told_in_infisicals_words(world: World) -> None:

@@ -20,7 +20,7 @@ from tests.unit.test_judgement import HOOK, ROLE, SECRET, mirror, report, unread
 from tools.dry_runs import READ_TIMEOUT_SECONDS, DryRuns, OutdatedError
 from tools.judgement import Problem
 from tools.preflight import SUBJECTS, THE_MAP, Schedule, read_schedule, show
-from tools.survey import Row, Stack, Survey
+from tools.survey import Row, Stack, Survey, with_shared_users
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -112,6 +112,21 @@ def test_every_trigger_and_every_mirror_is_asked_about_dry_and_nothing_else_is_a
     ]
     assert [row.of for row in rows] == ["weekly", "mirror's/other", "mirror/deployer"]
     assert [row.problems for row in rows] == [[], [], []]
+
+
+def test_rotations_that_share_an_iam_user_are_a_problem_of_each() -> None:
+    def shared(number: int, **fields: object) -> dict[str, Any]:
+        return report(rotation_id=rotation_id(number), connection_id="c1", **fields)
+
+    alone = shared(4, user_name="alone")
+    databases = [report(rotation_id=rotation_id(n), connection_id="c1", user_name=None) for n in (5, 6)]
+    reports = {"weekly": {"rotations": [shared(1), shared(2), alone, *databases]}, "daily": {"rotations": [shared(1)]}}
+    rows, _ = rows_of(reports, {"weekly": A, "daily": A})
+
+    problems = [[each.what for each in row.problems] for row in with_shared_users(rows)]
+
+    what = f"2 rotations share the IAM user deployer ({rotation_id(1)}, {rotation_id(2)}):"
+    assert [[each.startswith(what) for each in of_row] for of_row in problems] == [[True], [True], [], [], [], [True]]
 
 
 def test_each_rotation_has_a_row_that_says_how_it_is() -> None:

@@ -57,6 +57,7 @@ def state(number: int, *, rotated_at: timedelta = -7 * DAY, status: str = "succe
         last_message="no such luck",
         rotates_itself=True,
         user_name="deployer",
+        connection_id="c1",
     )
 
 
@@ -74,6 +75,7 @@ def test_a_report_says_which_rotation_what_would_happen_and_why() -> None:
         "rotation_type": "aws-iam-user-secret",
         "rotation_name": "rotation-1",
         "user_name": "deployer",
+        "connection_id": "c1",
         "rotates_itself": True,
         "last_rotated_at": "2026-11-15T05:00:00.000Z",
         "decision": "rotate",
