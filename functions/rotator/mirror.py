@@ -1,9 +1,13 @@
 """The secret that mirrors a rotation's key: which key it holds, and how it looks with another one."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from rotator.model import AccessKey, Mirror, is_key
+
+# Numbers of any size and precision pass, unread.
+_DECODER = json.JSONDecoder(parse_int=lambda _: None, parse_float=lambda _: None, parse_constant=lambda _: None)
 
 
 class MirrorError(Exception):
@@ -23,20 +27,52 @@ def key_in(value: str | None, mirror: Mirror) -> AccessKey | None:
 
 
 def with_key(value: str | None, mirror: Mirror, key: AccessKey) -> str:
-    """Write a secret's value with another key, its other fields kept.
+    """Write a secret's value with another key. The text of everything else stays as it is, byte for byte.
 
+    Written anew, a number such as 1E400 or 1.10 and every escape would change.
     Raises MirrorError where the value is no JSON object.
     """
-    fields = {mirror.access_key_id_field: key.id, mirror.secret_access_key_field: key.secret}
-    return json.dumps({**_fields(value), **fields})
+    text = "{}" if value is None else value
+    _fields(text)
+    new = {mirror.access_key_id_field: key.id, mirror.secret_access_key_field: key.secret}
+    members = list(_members(text))
+    names = {name for name, *_ in members}
+    edits = [(start, end, json.dumps(new[name])) for name, start, end in members if name in new]
+    missing = [f"{json.dumps(name)}: {json.dumps(new[name])}" for name in new if name not in names]
+    last = members[-1][2] if members else text.index("{") + 1
+    edits.append((last, last, ", ".join([""] * bool(members) + missing)))
+    written, copied = "", 0
+    for start, end, replacement in edits:
+        written += text[copied:start] + replacement
+        copied = end
+    return written + text[copied:]
+
+
+def _members(text: str) -> Iterator[tuple[str, int, int]]:
+    """Name of each member of the object in a valid JSON text, and where its value begins and ends."""
+    at = _after_space(text, text.index("{") + 1)
+    while text[at] != "}":
+        name, at = _DECODER.raw_decode(text, at)
+        start = _after_space(text, _after_space(text, at) + 1)  # over the colon
+        _, end = _DECODER.raw_decode(text, start)
+        yield name, start, end
+        at = _after_space(text, end)
+        if text[at] == ",":
+            at = _after_space(text, at + 1)
+
+
+def _after_space(text: str, at: int) -> int:
+    while text[at] in " \t\n\r":
+        at += 1
+    return at
 
 
 def _fields(value: str | None) -> dict[str, Any]:
-    """The JSON object in a value, none of which may reach an error's text."""
+    """The JSON object in a value, without its numbers; none of it may reach an error's text."""
     if value is None:
         return {}
     try:
-        fields = json.loads(value)
+        fields = _DECODER.decode(value)
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
