@@ -108,7 +108,11 @@ def of_rotation(report: Report, period: timedelta | None, maximum_age: timedelta
         problems.append(Problem(what, next_step(refusal, role)))
     if report["rotates_itself"]:
         problems.append(
-            Problem("Infisical rotates it by itself too, a second writer", "switch its auto-rotation off in Infisical")
+            Problem(
+                "Infisical rotates it by itself too, a second writer that can delete the published key",
+                "switch its auto-rotation off in Infisical, which takes effect from the next midnight UTC: the"
+                " rotations of a day are queued when it begins",
+            )
         )
     return problems + (_beside_period(report, period, maximum_age) if period else [])
 

@@ -102,6 +102,7 @@ def test_a_rotation_that_rotates_itself_is_told() -> None:
     (problem,) = judged(report(rotates_itself=True))
 
     assert "by itself" in problem.what
+    assert "midnight UTC" in problem.next_step
     assert "auto-rotation off" in problem.next_step
 
 
