@@ -185,7 +185,8 @@ def _base_url(environment: Mapping[str, str], name: str, parameter: str) -> str:
         raise SettingsError(f"{name} must be a plain base URL such as https://us.infisical.com; {_source(parameter)}")
     if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
         raise SettingsError(f"{name} must begin with https://, not {url.scheme!r:.20}; {_source(parameter)}")
-    return value.rstrip("/")
+    # Infisical's CLI is given the URL of its API, in INFISICAL_API_URL: https://infisical.com/docs/cli/usage
+    return value.rstrip("/").removesuffix("/api").rstrip("/")
 
 
 def _is_loopback(host: str) -> bool:
