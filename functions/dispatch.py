@@ -18,6 +18,7 @@ from rotator.model import RotationRequest
 from rotator.preview import Preview
 from rotator.queues import RequestQueue
 from rotator.rotation_map import UnmappedTriggerError, parse_rotation_map
+from rotator.secret_events import why_ignored
 from rotator.selection import LIST_TIMEOUT_SECONDS, Selected, Selection, only, select
 from rotator.settings import MAP_SOURCE, DispatchSettings
 from rotator.states import CONCURRENT_READS, read_states
@@ -45,7 +46,13 @@ class Dispatch:
     clock: "Clock"
 
     def __call__(self, event: object, correlation_id: str) -> dict[str, Any]:
-        """Send one request for each rotation, or preview them for a dry run, and return what was done."""
+        """Send one request for each rotation, or preview them for a dry run, and return what was done.
+
+        An event that leaves a secret's value as it was is no occurrence: nothing is done, and that is no error.
+        """
+        if why := why_ignored(event):
+            self.telemetry.logger.info("event ignored", explanation=why, correlation_id=correlation_id)
+            return {"ignored": why, "requests": 0, "correlation_id": correlation_id}
         try:
             trigger = read_trigger(event, now=instant_at(self.clock.time()))
             return self._dispatch(trigger, self._select(trigger), correlation_id)

@@ -1,25 +1,76 @@
-"""What happened to a secret in Secrets Manager, in the three families of events that tell of it."""
+"""What happened to a secret in Secrets Manager, by the three families of events that report it."""
 
 from typing import Any
 
 from rotator.secret_arn import secret_name
+from rotator.shown import shown
 
 SOURCE = "aws.secretsmanager"
 
-# Calls that change what a secret holds. A refused call has an errorCode, and changed nothing.
-CALLS = frozenset({"PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage", "RotateSecret"})
+CURRENT = "AWSCURRENT"
 
-# What Secrets Manager says about its own rotations. A failed one is no reason to rotate something else.
-SERVICE_EVENTS = frozenset({"RotationStarted", "RotationSucceeded"})
+# Calls after which the secret may have another current value. A refused call has an errorCode, and changed nothing.
+CALLS = frozenset({"PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage"})
+
+
+def why_ignored(event: object) -> str:
+    """Why an event of a secret is no occurrence: the secret's current value has not changed. Empty for all others.
+
+    CloudTrail leaves the values out of its records, or writes a placeholder for them. An UpdateSecret whose record
+    shows no value may have changed one all the same. But then a Secret Label Updated arrives too, as after every change
+    of the current value:
+    https://docs.aws.amazon.com/secretsmanager/latest/userguide/monitoring-eventbridge.html
+    """
+    match event:
+        case {
+            "source": "aws.secretsmanager",
+            "detail-type": "Secret Label Updated",
+            "detail": {"labelUpdated": str(label)},
+        } if label != CURRENT:
+            return _of_label(label)
+        case {"source": "aws.secretsmanager", "detail": {"eventName": "RotationStarted" | "RotateSecret"}}:
+            return "a rotation of the secret only begins: its end is an event of its own, RotationSucceeded"
+        case {
+            "source": "aws.secretsmanager",
+            "detail-type": "AWS API Call via CloudTrail",
+            "detail": {"eventName": str(call), **detail},
+        } if call in CALLS:
+            return _why_unchanged(call, detail)
+    return ""
+
+
+def _why_unchanged(call: str, detail: dict[Any, Any]) -> str:
+    """By the parameters of a call. A PutSecretValue without versionStages moves AWSCURRENT."""
+    if "errorCode" in detail:
+        return f"Secrets Manager refused {call} ({shown(detail['errorCode'])}): nothing has changed"
+    parameters = detail.get("requestParameters")
+    match call, parameters if isinstance(parameters, dict) else {}:
+        case ("PutSecretValue", {"versionStages": [*labels]}) if CURRENT not in labels:
+            return f"PutSecretValue gave the new version the labels {shown(labels)}, and not {CURRENT}"
+        case ("UpdateSecret", shows) if not shows.keys() & {"secretString", "secretBinary"}:
+            return "UpdateSecret changed the secret's description or key, and not its value"
+        case ("UpdateSecretVersionStage", {**moved}) if moved.get("versionStage") != CURRENT:
+            return _of_label(moved.get("versionStage"))
+    return ""
+
+
+def _of_label(label: object) -> str:
+    return f"the label {shown(label)} was moved, and not {CURRENT}"
 
 
 def secret_of(event: dict[str, Any]) -> str:
     """Find the ARN of the secret, each family's in its own place; or its name, if that is all there is.
 
-    Raises ValueError for an event of another kind, or without a secret where it belongs.
+    Raises ValueError for an event of another kind, one that is to be ignored, or one that does not name its secret.
     """
+    if why := why_ignored(event):
+        raise ValueError(why)
     match event:
-        case {"detail-type": "Secret Label Updated", "resources": [str(arn), *_]} if secret_name(arn):
+        case {
+            "detail-type": "Secret Label Updated",
+            "detail": {"labelUpdated": "AWSCURRENT"},
+            "resources": [str(arn), *_],
+        } if secret_name(arn):
             return arn
         case {"detail-type": "AWS API Call via CloudTrail", "detail": {"eventName": str(call)} as detail} if (
             call in CALLS
@@ -27,16 +78,14 @@ def secret_of(event: dict[str, Any]) -> str:
             return _called(detail)
         case {
             "detail-type": "AWS Service Event via CloudTrail",
-            "detail": {"eventName": str(name), "additionalEventData": {"SecretId": str(arn)}},
-        } if name in SERVICE_EVENTS and secret_name(arn):
+            "detail": {"eventName": "RotationSucceeded", "additionalEventData": {"SecretId": str(arn)}},
+        } if secret_name(arn):
             return arn
     raise ValueError("this event of Secrets Manager is not one that can name a trigger, or does not say which secret")
 
 
 def _called(detail: dict[str, Any]) -> str:
     """The secret of a call: as the answer names it (in some until February 2024 as aRN), else as the caller did."""
-    if "errorCode" in detail:
-        raise ValueError("this call of Secrets Manager was refused")
     match detail:
         case {"responseElements": {"arn": str(arn)}} | {"responseElements": {"aRN": str(arn)}}:
             return arn

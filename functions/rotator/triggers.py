@@ -5,7 +5,7 @@ listed here is refused, because guessing would rotate somebody's keys.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rotator import secret_events
@@ -20,6 +20,14 @@ SUPPORTED = (
     " Secrets Manager's events about changed and rotated secrets,"
     ' a custom event with detail-type "Rotation Requested" and detail {"trigger": "…"},'
     ' a direct invocation {"trigger": "…"} with occurredAt, only, force and dryRun as you need them'
+)
+
+NOT_FILLED_IN = (
+    "{} holds a placeholder of EventBridge Scheduler, and not a time: Scheduler did not fill it in. It does so only in"
+    " the Input of a schedule, and only where that has the characters < and > themselves. Terraform's jsonencode writes"
+    " them as \\u003c and \\u003e: write the Input as text, or replace them. Where another service sends the event, or"
+    " somebody replays a message of Scheduler's dead-letter queue, put the time of the occurrence there, such as"
+    " 2026-11-22T05:00:00Z"
 )
 
 CUSTOM_DETAIL_TYPE = "Rotation Requested"
@@ -52,9 +60,12 @@ class Trigger:
 def read_trigger(event: object, now: datetime) -> Trigger:
     """Find out which trigger an event names and when it occurred.
 
-    `now` is what a direct invocation without a time means, and what no occurrence may be far ahead of.
+    `now` is what a direct invocation without a time means. A sender's clock may be a little ahead of it; such an
+    occurrence counts from its arrival on, so that the time ahead does not use up the margin that tells duplicates.
     Raises UnsupportedEventError saying what was seen and what is supported.
     """
+    if placeholder := _placeholder(event):
+        raise UnsupportedEventError(NOT_FILLED_IN.format(placeholder))
     try:
         trigger = _read(event, now)
     except ValueError as error:
@@ -65,7 +76,16 @@ def read_trigger(event: object, now: datetime) -> Trigger:
             f" more than {MAXIMUM_AHEAD.total_seconds() / 60:.0f} minutes ahead of now ({format_instant(now)}):"
             " correct the sender's clock, or the time that it sends"
         )
-    return trigger
+    return replace(trigger, occurred_at=min(trigger.occurred_at, now))
+
+
+def _placeholder(event: object) -> str:
+    """The field that should hold a time, and holds what Scheduler replaces with one; empty where there is none."""
+    if isinstance(event, dict):
+        for name in ("scheduledTime", "occurredAt", "time"):
+            if isinstance(time := event.get(name), str) and "aws.scheduler." in time:
+                return name
+    return ""
 
 
 def _read(event: object, now: datetime) -> Trigger:
@@ -81,13 +101,29 @@ def _read(event: object, now: datetime) -> Trigger:
             return Trigger(secret, parse_instant(event.get("time"), "time"), alias=secret_name(secret))
         case {"trigger": str(name), "scheduledTime": time, **rest} if name and not rest:
             return Trigger(name, parse_instant(time, "scheduledTime"))
-        case {"source": str(source), "detail-type": kind, "detail": {"trigger": str(name), **rest}} if (
-            kind == CUSTOM_DETAIL_TYPE and name and not rest and not source.startswith("aws.")
+        case {"source": str(source), "detail-type": kind} if kind == CUSTOM_DETAIL_TYPE and not source.startswith(
+            "aws."
         ):
-            return Trigger(name, parse_instant(event.get("time"), "time"))
+            return Trigger(_custom_trigger(event.get("detail")), parse_instant(event.get("time"), "time"))
         case {"trigger": str(name), **options} if name and set(options) <= {"occurredAt", "only", "force", "dryRun"}:
             return _direct(name, options, now)
     raise ValueError("this event has no supported shape")
+
+
+def _custom_trigger(detail: object) -> str:
+    """Read the detail of a custom event, which names a trigger and can ask for nothing else."""
+    if isinstance(detail, str):
+        raise ValueError(
+            'detail must be a JSON object {"trigger": "…"}, not a string: the sender encodes it as JSON once too often'
+        )
+    if not isinstance(detail, dict):
+        raise ValueError(f'detail must be a JSON object {{"trigger": "…"}}, not {shown(detail)}')
+    name = detail.get("trigger")
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"detail.trigger must be the name of a trigger, not {shown(name)}")
+    if more := sorted(detail.keys() - {"trigger"}):
+        raise ValueError(f"detail must hold trigger alone, and it also holds {shown(more)}: remove that")
+    return name
 
 
 def _direct(name: str, options: dict[str, object], now: datetime) -> Trigger:

@@ -444,6 +444,7 @@ def test_a_dry_run_may_name_a_mirror_and_tells_of_its_rotation() -> None:
             "detail-type": "Secret Label Updated",
             "time": "2026-11-22T04:00:00Z",
             "resources": [MIRROR],
+            "detail": {"labelUpdated": "AWSCURRENT"},
         },
     ],
     ids=["direct", "not dry", "forced", "scheduled", "the secret's own change"],
@@ -723,6 +724,29 @@ def test_no_event_brings_a_rotation_that_its_trigger_does_not_stand_for(event: d
         expected = [each for each in MAPPED[answer["trigger"]] if chosen is None or each in chosen]
 
     assert stage.requested == expected
+
+
+# ---- ignored ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_that_leaves_the_secret_as_it_was_is_ignored_without_an_error() -> None:
+    secret = "arn:aws:secretsmanager:us-east-1:123456789012:secret:payments/deployer-AbCdEf"
+    event = {
+        "source": "aws.secretsmanager",
+        "detail-type": "AWS API Call via CloudTrail",
+        "time": "2026-11-22T04:00:00Z",
+        "detail": {
+            "eventName": "UpdateSecret",
+            "requestParameters": {"secretId": secret, "description": "new"},
+            "responseElements": {"arn": secret},
+        },
+    }
+    stage = Stage(triggers={secret: A})
+
+    answer = stage.dispatch(event, "correlation")
+
+    assert (answer["requests"], stage.sqs.batches, stage.observed.metrics) == (0, [], [])
+    assert [(line["level"], line["message"]) for line in stage.observed.logs] == [("INFO", "event ignored")]
 
 
 # ---- odd rotations in a list -----------------------------------------------------------------------------------------

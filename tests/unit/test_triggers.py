@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.instant import format_instant
+from rotator.instant import MAXIMUM_AHEAD, format_instant
 from rotator.triggers import SUPPORTED, Trigger, UnsupportedEventError, read_trigger
 from tests.unit.fakes import NOW, rotation_id
 
@@ -170,10 +171,22 @@ def test_options_that_are_off_are_as_if_they_were_not_there() -> None:
     )
 
 
-def test_an_occurrence_two_minutes_ahead_is_clock_skew() -> None:
-    ahead = NOW + timedelta(minutes=2)
-
-    assert read_trigger(notification("aws.events", RULE, time=format_instant(ahead)), NOW).occurred_at == ahead
+@pytest.mark.parametrize("ahead", [MILLISECOND, timedelta(seconds=90), MAXIMUM_AHEAD], ids=str)
+@pytest.mark.parametrize(
+    "event",
+    [
+        lambda time: notification("aws.events", RULE, time=time),
+        lambda time: {"trigger": "weekly", "scheduledTime": time},
+        lambda time: {"trigger": "weekly", "occurredAt": time, "force": True},
+        lambda time: custom(time=time),
+    ],
+    ids=["rule", "input", "forced", "custom"],
+)
+def test_an_occurrence_a_little_ahead_counts_from_its_arrival(
+    event: Callable[[str], dict[str, object]], ahead: timedelta
+) -> None:
+    """The sender's clock is ahead. Kept as it is, the time ahead would use up the margin that tells duplicates."""
+    assert read_trigger(event(format_instant(NOW + ahead)), NOW).occurred_at == NOW
 
 
 def test_an_occurrence_of_long_ago_is_accepted_because_it_may_have_waited_in_a_queue() -> None:
@@ -300,7 +313,7 @@ def test_a_custom_event_that_is_not_ones_own_is_refused(event: dict[str, object]
     ids=json.dumps,
 )
 def test_a_custom_event_whose_detail_is_more_or_less_than_a_trigger_is_refused(detail: object) -> None:
-    assert refusal(custom(detail=detail)).startswith("this event has no supported shape. ")
+    assert refusal(custom(detail=detail)).startswith("detail")
 
 
 @pytest.mark.parametrize("options", [{"force": True}, {"force": True, "dryRun": True}], ids=json.dumps)
@@ -381,7 +394,6 @@ WRONG_TIMES: list[object] = [
     {},
     "",
     "now",
-    "<aws.scheduler.scheduled-time>",
     "2026-11-22",
     "2026-11-22T04:00:00",
     "2026-02-30T04:00:00Z",
@@ -407,6 +419,39 @@ def test_a_custom_event_whose_time_is_no_moment_is_refused(time: object) -> None
     assert refusal(custom(time=time)).startswith("time must be a ")
 
 
+@pytest.mark.parametrize(
+    ("detail", "what"),
+    [
+        ('{"trigger": "weekly"}', 'detail must be a JSON object {"trigger": "…"}, not a string'),
+        (["weekly"], 'detail must be a JSON object {"trigger": "…"}, not [\'weekly\']'),
+        (None, 'detail must be a JSON object {"trigger": "…"}, not nothing'),
+        ({"trigger": "weekly", "metadata": {}}, "detail must hold trigger alone, and it also holds ['metadata']"),
+        ({"Trigger": "weekly"}, "detail.trigger must be the name of a trigger, not nothing"),
+    ],
+    ids=repr,
+)
+def test_a_refusal_of_a_custom_event_says_what_is_wrong_in_its_detail(detail: object, what: str) -> None:
+    assert refusal(custom(detail=detail)).startswith(what)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"trigger": "weekly", "scheduledTime": "<aws.scheduler.scheduled-time>"},
+        {"trigger": "weekly", "scheduledTime": "\\u003caws.scheduler.scheduled-time\\u003e"},
+        {"trigger": "weekly", "occurredAt": "<aws.scheduler.scheduled-time>", "force": True},
+        custom(time="<aws.scheduler.scheduled-time>"),
+    ],
+    ids=json.dumps,
+)
+def test_a_placeholder_that_scheduler_did_not_fill_in_is_refused_and_not_recommended(event: object) -> None:
+    text = refusal(event)
+
+    assert "Scheduler did not fill it in" in text
+    assert "jsonencode" in text
+    assert "<aws.scheduler.scheduled-time>" not in text
+
+
 def test_a_custom_event_without_a_time_is_refused() -> None:
     assert refusal(without(custom(), "time")).startswith("time must be a ")
 
@@ -427,7 +472,7 @@ def test_a_notification_without_a_time_is_refused(source: str, arn: str) -> None
 @pytest.mark.parametrize(
     "event",
     [
-        {"trigger": "weekly", "scheduledTime": format_instant(NOW + timedelta(minutes=2) + MILLISECOND)},
+        {"trigger": "weekly", "scheduledTime": format_instant(NOW + MAXIMUM_AHEAD + MILLISECOND)},
         notification("aws.events", RULE, time="2026-11-22T06:00:00Z"),
         notification("aws.scheduler", SCHEDULE, time="9999-12-31T23:59:59Z"),
         custom(time="2026-11-22T06:00:00Z"),
@@ -436,8 +481,8 @@ def test_a_notification_without_a_time_is_refused(source: str, arn: str) -> None
     ],
     ids=["input", "rule", "schedule", "custom", "direct", "forced"],
 )
-def test_an_occurrence_more_than_two_minutes_ahead_is_refused(event: dict[str, object]) -> None:
-    assert "more than 2 minutes ahead of now (2026-11-22T05:00:00.000Z)" in refusal(event)
+def test_an_occurrence_that_is_too_far_ahead_is_refused(event: dict[str, object]) -> None:
+    assert "minutes ahead of now (2026-11-22T05:00:00.000Z)" in refusal(event)
 
 
 # ---- what a refusal says ---------------------------------------------------------------------------------------------
@@ -610,13 +655,13 @@ def test_nothing_but_a_direct_invocation_with_a_time_of_its_own_can_force_choose
 
 
 @given(WHATEVER)
-def test_whatever_occurs_occurs_at_most_five_minutes_ahead(event: object) -> None:
+def test_whatever_occurs_has_occurred_when_it_arrives(event: object) -> None:
     try:
         trigger = read_trigger(event, NOW)
     except UnsupportedEventError:
         return
 
-    assert trigger.occurred_at <= NOW + timedelta(minutes=5)
+    assert trigger.occurred_at <= NOW
 
 
 @given(WHATEVER)
