@@ -12,21 +12,24 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import client, parameter_reader, settled
+from rotator.aws import GUARD_CONFIG, ClientOnDemand, client, parameter_reader, settled
 from rotator.clock import Deadline
 from rotator.connection import connect
 from rotator.errors import reason_of
 from rotator.fresh_key import FreshKeys
 from rotator.infisical import Infisical
+from rotator.instant import format_instant, instant_at
+from rotator.key_guard import IamClients, KeyGuard
 from rotator.mirror import MirrorError, key_in, with_key
 from rotator.mirror_preview import preview_mirror
 from rotator.model import AccessKey, Mirror
-from rotator.proof import caller_arn, prove
+from rotator.policy import SETTLED_AFTER
+from rotator.proof import caller_arn, is_accepted, prove
 from rotator.queues import RequestQueue
 from rotator.rotation import READ_TIMEOUT_SECONDS
 from rotator.rotation_map import parse_rotation_map
-from rotator.settings import MAP_SOURCE, MappedSettings
-from rotator.staging import StagedSecret
+from rotator.settings import MAP_SOURCE, HookSettings
+from rotator.staging import StagedSecret, Version
 from rotator.telemetry import Metric, Telemetry
 
 if TYPE_CHECKING:
@@ -95,21 +98,47 @@ class Hook:
 
     def _create(self, secret: StagedSecret, mirror: Mirror, deadline: Deadline) -> None:
         """Give the pending version the key that Infisical publishes, once that is another one than the current."""
-        if secret.pending() is not None:
+        if secret.pending().value is not None:
             return
-        value = secret.current()
-        current = key_in(value, mirror)
-        published = self.infisical.credentials(mirror.rotation, READ_TIMEOUT_SECONDS).published
+        version = secret.current()
+        current = key_in(version.value, mirror)
+        credentials = self.infisical.credentials(mirror.rotation, READ_TIMEOUT_SECONDS)
+        published = credentials.published
         if published == current:
             published = self.fresh_keys.after(published, mirror.rotation, secret.arn, secret.token, deadline)
+        elif (
+            current is not None
+            and current.id not in credentials.valid_ids
+            and self._is_young(version)
+            and is_accepted(current, self.ask)
+        ):  # never back to an older key
+            raise self._stale("current", current, "AWS accepts it")
         # Any other published key is adopted, however old: rotating now would revoke the one that readers still hold.
-        secret.put_pending(with_key(value, mirror, published))
+        secret.put_pending(with_key(version.value, mirror, published))
+
+    def _stale(self, which: str, key: AccessKey, but: str) -> MirrorError:
+        """Infisical may read from a database replica that lags. A key that it does not list may be too new for it."""
+        settled_at = format_instant(instant_at(self.clock.time()) + SETTLED_AFTER)
+        return MirrorError(
+            f"Infisical does not list the {which} key {key.id}, but {but}: Infisical's answer may be older than the"
+            " key, from a database replica that lags. The secret was left as it is. Secrets Manager tries again; expect"
+            f" it to succeed from {settled_at} on"
+        )
+
+    def _is_young(self, version: Version) -> bool:
+        """Whether an answer of Infisical's may be from before the version."""
+        made_at = version.created_at
+        return made_at is not None and instant_at(self.clock.time()) - made_at < SETTLED_AFTER
 
     def _set(self, secret: StagedSecret, mirror: Mirror) -> None:
         """Infisical has set it already; make sure that the pending key is not revoked by now."""
         pending = self._pending(secret, mirror)
         valid = self.infisical.credentials(mirror.rotation, READ_TIMEOUT_SECONDS).valid_ids
         if pending.id not in valid:
+            if self._is_young(secret.pending()):
+                raise self._stale("pending", pending, "it was published only minutes ago")
+            if is_accepted(pending, self.ask):
+                raise self._stale("pending", pending, "AWS accepts it")
             raise MirrorError(
                 f"the pending key {pending.id} is none of the rotation's any more. Clear the stuck version, and the"
                 f" next rotation starts afresh: aws secretsmanager update-secret-version-stage --secret-id {secret.arn}"
@@ -124,7 +153,12 @@ class Hook:
         prove(self._pending(secret, mirror), state.user_name, self.ask, deadline)
 
     def _pending(self, secret: StagedSecret, mirror: Mirror) -> AccessKey:
-        pending = key_in(secret.pending(), mirror)
+        pending = key_in(secret.pending().value, mirror)
+        if pending is None and key_in(secret.current().value, mirror) is None:
+            raise MirrorError(
+                "the secret holds no key yet; rotate it once: aws secretsmanager rotate-secret --secret-id"
+                f" {secret.arn}"
+            )
         if pending is None:
             raise MirrorError(
                 f"version {secret.token} of {secret.arn} holds no key in the fields {mirror.access_key_id_field} and"
@@ -157,15 +191,18 @@ def _parse(event: object) -> tuple[str, str, str]:
 @cache
 def _hook() -> Hook:
     """Put the function together from its environment, once for each of Lambda's processes."""
-    settings = MappedSettings.read(os.environ)
-    infisical = connect(settings.common.infisical, time)
-    telemetry = Telemetry(settings.common.service, settings.common.log_level)
-    requests = RequestQueue(client("sqs"), settings.common.requests_queue_url)
+    settings = HookSettings.read(os.environ)
+    common = settings.mapped.common
+    infisical = connect(common.infisical, time)
+    telemetry = Telemetry(common.service, common.log_level)
+    requests = RequestQueue(client("sqs"), common.requests_queue_url)
+    own_iam: Any = ClientOnDemand("iam", GUARD_CONFIG)  # where a new key has to be asked for
+    guard = KeyGuard(IamClients(own_iam, time), common.minimum_interval, settings.grace_period, time)
     return Hook(
-        read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
+        read_map=parameter_reader(settings.mapped.rotation_map_parameter, MAP_SOURCE),
         secrets=client("secretsmanager"),
         infisical=infisical,
-        fresh_keys=FreshKeys(infisical, requests, settings.common.minimum_interval, telemetry.logger),
+        fresh_keys=FreshKeys(infisical, requests, guard.decide, common.minimum_interval, telemetry.logger),
         ask=caller_arn,
         telemetry=telemetry,
         clock=time,

@@ -14,7 +14,7 @@ from rotator.infisical import Infisical
 from rotator.instant import format_instant, instant_at
 from rotator.mirror import MirrorError
 from rotator.model import AccessKey, MappedRotation, RotationRequest, RotationState
-from rotator.policy import Verdict, allowed_from, decide
+from rotator.policy import SETTLED_AFTER, Decide, Verdict, allowed_from
 from rotator.queues import RequestQueue
 from rotator.rotation import READ_TIMEOUT_SECONDS
 
@@ -24,10 +24,15 @@ SHORTEST_READ_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class FreshKeys:
-    """Asks for rotations of mirrored keys, and watches until they have happened."""
+    """Asks for rotations of mirrored keys, and watches until they have happened.
+
+    `decide` is what `rotate` decides by, the key guard's look at the keys included. What it would refuse is not asked
+    for.
+    """
 
     infisical: Infisical
     requests: RequestQueue
+    decide: Decide
     minimum_interval: timedelta
     logger: Logger
 
@@ -36,6 +41,9 @@ class FreshKeys:
     ) -> AccessKey:
         """Have the rotation rotated, for the occurrence that `token` is of the trigger `secret_arn`.
 
+        A retry with the same token is a request of its own, at its own moment: SQS would drop a repeated one for five
+        minutes, although the first may have been refused. It cannot rotate once more. If the earlier request is worked
+        before it, its moment lies within the margin after that commit, or before it, and it ends as skipped.
         Returns the key that is published instead of `current`. Raises MirrorError where it may not, does not, or has
         not yet been rotated, and InfisicalError where its state could not be read before.
         """
@@ -43,7 +51,7 @@ class FreshKeys:
         now = instant_at(deadline.clock.time())
         request = RotationRequest(rotation, secret_arn, now, correlation_id=token)
         self._raise_unless_due(before, request)
-        self.requests.send([request], occurrence=token)
+        self.requests.send([request])
         while deadline.remaining_seconds() > WATCH_SECONDS:
             deadline.clock.sleep(WATCH_SECONDS)
             published = self._look(rotation, before, deadline)
@@ -69,7 +77,7 @@ class FreshKeys:
         return None
 
     def _raise_unless_due(self, state: RotationState, request: RotationRequest) -> None:
-        decision = decide(state, request, self.minimum_interval)
+        decision = self.decide(state, request)
         if decision.verdict is Verdict.SKIP:
             allowed = format_instant(allowed_from(state, request, self.minimum_interval))
             raise MirrorError(
@@ -77,7 +85,13 @@ class FreshKeys:
                 f" {allowed}"
             )
         if decision.verdict is Verdict.REFUSE:
-            raise MirrorError(f"no rotation is possible: {decision.explanation}")
+            raise MirrorError(f"no rotation is possible ({decision.reason}): {decision.explanation}")
+        if decision.verdict is Verdict.WAIT:
+            raise MirrorError(
+                f"no rotation is possible yet ({decision.reason}): {decision.explanation}. Secrets Manager tries again;"
+                f" expect it to succeed from {format_instant(request.occurred_at + SETTLED_AFTER)} on. If it has given"
+                f" up by then: aws secretsmanager rotate-secret --secret-id {request.trigger}"
+            )
 
 
 def _patience_seconds(deadline: Deadline) -> float:

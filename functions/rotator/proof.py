@@ -37,6 +37,15 @@ def caller_arn(key: AccessKey) -> str:
         raise
 
 
+def is_accepted(key: AccessKey, ask: Callable[[AccessKey], str]) -> bool:
+    """Whether AWS accepts a key now. One that was just created may not be known everywhere yet."""
+    try:
+        ask(key)
+    except KeyNotAcceptedError:
+        return False
+    return True
+
+
 def prove(key: AccessKey, user_name: str, ask: Callable[[AccessKey], str], deadline: Deadline) -> None:
     """Make sure that a key works and is the user's, patient while IAM spreads the news of it.
 

@@ -33,15 +33,19 @@ class InfisicalSettings:
     ca_parameter: str
 
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> "InfisicalSettings":
-        """Raise SettingsError where a variable is missing or wrong."""
+    def read(cls, environment: Mapping[str, str], identity_of: str = "") -> "InfisicalSettings":
+        """Raise SettingsError where a variable is missing or wrong.
+
+        The hook has a machine identity of its own: `identity_of` begins the names of the template's parameters for it.
+        """
         identity_id, identity_secret = (
             _optional(environment, name) for name in ("MACHINE_IDENTITY_ID", "MACHINE_IDENTITY_SECRET")
         )
         if bool(identity_id) == bool(identity_secret):
             raise SettingsError(
                 "exactly one of MACHINE_IDENTITY_ID (AWS Auth) and MACHINE_IDENTITY_SECRET (Universal Auth) has to be"
-                " set; set the template's parameter MachineIdentityId or MachineIdentitySecretArn"
+                f" set; set the template's parameter {identity_of}MachineIdentityId or"
+                f" {identity_of}MachineIdentitySecretArn"
             )
         return cls(
             url=_base_url(environment, "INFISICAL_URL", "InfisicalUrl"),
@@ -62,10 +66,10 @@ class CommonSettings:
     log_level: str
 
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> "CommonSettings":
+    def read(cls, environment: Mapping[str, str], identity_of: str = "") -> "CommonSettings":
         """Raise SettingsError where a variable is missing or wrong."""
         return cls(
-            infisical=InfisicalSettings.read(environment),
+            infisical=InfisicalSettings.read(environment, identity_of),
             minimum_interval=_duration(environment, "MINIMUM_INTERVAL_MINUTES", "MinimumIntervalMinutes", "minutes"),
             requests_queue_url=_text(environment, "REQUESTS_QUEUE_URL"),
             service=_text(environment, "POWERTOOLS_SERVICE_NAME"),
@@ -81,10 +85,10 @@ class MappedSettings:
     rotation_map_parameter: str
 
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> "MappedSettings":
+    def read(cls, environment: Mapping[str, str], identity_of: str = "") -> "MappedSettings":
         """Raise SettingsError where a variable is missing or wrong."""
         return cls(
-            common=CommonSettings.read(environment),
+            common=CommonSettings.read(environment, identity_of),
             rotation_map_parameter=_text(environment, "ROTATION_MAP_PARAMETER", MAP_SOURCE),
         )
 
@@ -100,6 +104,19 @@ class DispatchSettings:
     def read(cls, environment: Mapping[str, str]) -> "DispatchSettings":
         """Raise SettingsError where a variable is missing or wrong."""
         return cls(mapped=MappedSettings.read(environment), grace_period=_grace_period(environment))
+
+
+@dataclass(frozen=True, slots=True)
+class HookSettings:
+    """What the hook needs to know. `grace_period` is the key guard's, which it asks before it asks for a rotation."""
+
+    mapped: MappedSettings
+    grace_period: timedelta
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "HookSettings":
+        """Raise SettingsError where a variable is missing or wrong."""
+        return cls(mapped=MappedSettings.read(environment, "Hook"), grace_period=_grace_period(environment))
 
 
 @dataclass(frozen=True, slots=True)

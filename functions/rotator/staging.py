@@ -8,6 +8,7 @@ from rotator.shown import readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
@@ -49,13 +50,13 @@ class StagedSecret:
             raise MirrorError(f"version {readable(self.token):.64} of {self.arn} is not labelled {PENDING}")
         return True
 
-    def current(self) -> str | None:
-        """The current value, None where there is none yet."""
-        return self._value(VersionStage=CURRENT)
+    def current(self) -> "Version":
+        """The current version."""
+        return self._version(VersionStage=CURRENT)
 
-    def pending(self) -> str | None:
-        """The value of the version to make current, None where it has none yet."""
-        return self._value(VersionId=self.token)
+    def pending(self) -> "Version":
+        """The version to make current."""
+        return self._version(VersionId=self.token)
 
     def put_pending(self, value: str) -> None:
         """Give the version its value. The same value again changes nothing, another one is refused."""
@@ -71,8 +72,17 @@ class StagedSecret:
             SecretId=self.arn, VersionStage=CURRENT, MoveToVersionId=self.token, **source
         )
 
-    def _value(self, **which: str) -> str | None:
+    def _version(self, **which: str) -> "Version":
         try:
-            return self.client.get_secret_value(SecretId=self.arn, **which).get("SecretString", "")
+            answer = self.client.get_secret_value(SecretId=self.arn, **which)
         except self.client.exceptions.ResourceNotFoundException:
-            return None
+            return Version()
+        return Version(answer.get("SecretString", ""), answer.get("CreatedDate"))
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of a secret. `value` is None where it has none yet."""
+
+    value: str | None = None
+    created_at: "datetime | None" = None

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror/deployer-AbCdEf"
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
+
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class ResourceNotFoundException(Exception):  # noqa: N818 - the name that Secrets Manager gives it
@@ -25,10 +29,12 @@ class FakeSecretsManager:
     enabled: bool | None = True  # None: it is not told
     arn: str = ARN
     exceptions: Exceptions = field(default_factory=Exceptions)
+    now: Callable[[], datetime] = lambda: LONG_AGO
 
     def __post_init__(self) -> None:
         first = str(uuid4())
         self.values: dict[str, str] = {} if self.value is None else {first: self.value}
+        self.created: dict[str, datetime] = {first: LONG_AGO}
         self.labels: dict[str, set[str]] = {} if self.value is None else {first: {"AWSCURRENT"}}
 
     @property
@@ -52,7 +58,7 @@ class FakeSecretsManager:
         version = VersionId or self._labelled(VersionStage)
         if version not in self.values:
             raise ResourceNotFoundException
-        return {"SecretString": self.values[version]}
+        return {"SecretString": self.values[version], "CreatedDate": self.created.get(version, LONG_AGO)}
 
     def put_secret_value(
         self,
@@ -64,6 +70,7 @@ class FakeSecretsManager:
         assert SecretId == self.arn
         assert self.values.get(ClientRequestToken, SecretString) == SecretString, "a version keeps its value"
         self.values[ClientRequestToken] = SecretString
+        self.created.setdefault(ClientRequestToken, self.now())
         for label in VersionStages:
             self._move(label, ClientRequestToken)
 

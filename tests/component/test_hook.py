@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +15,9 @@ from hook import Hook
 from rotator.errors import InfisicalError
 from rotator.fresh_key import FreshKeys
 from rotator.infisical import Infisical
+from rotator.instant import instant_at
 from rotator.mirror import MirrorError
-from rotator.model import AccessKey, RotationRequest
+from rotator.model import AccessKey, GeneratedCredentials, MappedRotation, RotationRequest, RotationState
 from rotator.proof import KeyNotAcceptedError
 from rotator.rotation import Result
 from rotator.rotation_map import UnmappedSecretError
@@ -76,10 +77,11 @@ class Queue:
         self.outcomes: list[Result] = []
         self.asleep = False
 
-    def send(self, requests: list[RotationRequest], occurrence: str) -> None:
+    def send(self, requests: list[RotationRequest], occurrence: str = "") -> None:
         for request in requests:
-            if (request.trigger, occurrence) not in self.seen:
-                self.seen.add((request.trigger, occurrence))
+            identity = (request.trigger, occurrence or request.occurred_at.isoformat())
+            if identity not in self.seen:
+                self.seen.add(identity)
                 self.waiting.append(request)
                 if not self.asleep and self.waiting == [request]:
                     self.deliver()
@@ -132,7 +134,7 @@ def stage(
 ) -> Stage:
     world = World()
     reader = world.server.add_identity({"read", "read-generated-credentials"})
-    secrets = FakeSecretsManager((value or in_step)(world))
+    secrets = FakeSecretsManager((value or in_step)(world), now=lambda: instant_at(world.clock.time()))
     queue, fuse, observed = Queue(world), Fuse(), Observed()
     infisical: Infisical = fuse.around(world.connected_as(reader))
     rotation_map = json.dumps({"triggers": {}, "mirrors": {ARN: mirror(world)}})
@@ -140,7 +142,9 @@ def stage(
         read_map=lambda: rotation_map,
         secrets=fuse.around(secrets),
         infisical=infisical,
-        fresh_keys=FreshKeys(infisical, fuse.around(queue), MINIMUM_INTERVAL, observed.telemetry.logger),
+        fresh_keys=FreshKeys(
+            infisical, fuse.around(queue), world.guard.decide, MINIMUM_INTERVAL, observed.telemetry.logger
+        ),
         ask=(ask or owner_of)(world),
         telemetry=observed.telemetry,
         clock=world.clock,
@@ -349,14 +353,168 @@ def test_after_a_failure_without_key_guard_a_person_has_to_look() -> None:
 def test_what_the_key_guard_refuses_leaves_the_mirror_as_it_was() -> None:
     here = stage()
     before = here.secrets.current
-    here.world.clock.sleep(86_400)
     here.world.keys.create_access_key("deployer")
+    here.world.clock.sleep(86_400)
+    began = here.world.clock.time()
 
-    with pytest.raises(MirrorError, match=r"ended in FailedRotations\.fifo"):
+    with pytest.raises(MirrorError, match=r"no rotation is possible \(OrphanKey\).*aws iam update-access-key"):
         here.rotate()
 
-    assert here.queue.outcomes == [Result.REFUSED]
+    assert here.world.clock.time() - began < 5
+    assert (here.queue.outcomes, here.queue.waiting) == ([], [])
     assert here.secrets.current == before
+    assert here.world.posts == 0
+
+
+def test_what_the_key_guard_cannot_decide_yet_fails_at_once_and_says_when_to_expect_it() -> None:
+    here = stage()
+    here.world.clock.sleep(86_400)
+    here.world.keys.create_access_key("deployer")
+    began = here.world.clock.time()
+
+    with pytest.raises(
+        MirrorError, match=r"no rotation is possible yet \(UnsettledKey\).*from 2026-11-17T05:12:0"
+    ) as wait:
+        here.rotate()
+
+    assert f"rotate-secret --secret-id {ARN}" in str(wait.value)
+    assert here.world.clock.time() - began < 5
+    assert (here.queue.outcomes, here.queue.waiting, here.world.posts) == ([], [], 0)
+
+
+def test_a_retry_within_five_minutes_is_a_request_of_its_own() -> None:
+    """The first request may have ended in FailedRotations.fifo; SQS drops a repeated one for five minutes."""
+    here = stage()
+    here.queue.asleep = True
+    token = here.secrets.begin()
+    with pytest.raises(MirrorError, match=r"RotationRequests\.fifo"):
+        here.rotate(token)
+    here.queue.waiting.clear()
+    here.queue.asleep = False
+
+    here.rotate(token)
+
+    assert here.world.posts == 1
+    assert here.mirrored["accessKeyId"] == here.world.published_key
+
+
+def test_a_retry_whose_first_request_is_still_waiting_rotates_nothing_more() -> None:
+    here = stage()
+    old = here.world.published_key
+    here.queue.asleep = True
+    token = here.secrets.begin()
+    for _ in range(2):
+        with pytest.raises(MirrorError, match=r"RotationRequests\.fifo"):
+            here.rotate(token)
+    here.queue.deliver()
+
+    here.rotate(token)
+
+    assert here.queue.outcomes == [Result.ROTATED, Result.SKIPPED]
+    assert here.world.valid_keys == {old, here.world.published_key}
+
+
+class Lagging:
+    """An Infisical whose answers about keys are old ones for so many reads."""
+
+    def __init__(self, infisical: Infisical, old: GeneratedCredentials, reads: int) -> None:
+        self._infisical = infisical
+        self._old = old
+        self.reads = reads
+
+    def state(self, rotation: MappedRotation, timeout_seconds: float) -> RotationState:
+        return self._infisical.state(rotation, timeout_seconds)
+
+    def credentials(self, rotation: MappedRotation, timeout_seconds: float) -> GeneratedCredentials:
+        self.reads -= 1
+        return self._old if self.reads >= 0 else self._infisical.credentials(rotation, timeout_seconds)
+
+
+def lag(here: Stage, reads: int) -> Lagging:
+    """From now on Infisical answers with the keys of now, for so many reads."""
+    infisical = here.hook.infisical
+    lagging = Lagging(infisical, infisical.credentials(here.world.request().rotation, 10), reads)
+    stale: Any = lagging
+    here.exchange(infisical=stale, fresh_keys=replace(here.hook.fresh_keys, infisical=stale))
+    return lagging
+
+
+def test_an_old_key_is_not_taken_for_a_fresh_one_after_the_commit() -> None:
+    here = stage()
+    old = here.world.published_key
+    lag(here, 4)  # the first read, and three after the commit
+
+    here.rotate()
+
+    assert here.mirrored["accessKeyId"] == here.world.published_key != old
+
+
+def test_a_mirror_is_not_moved_back_to_an_older_key_by_a_stale_answer() -> None:
+    here = stage()
+    lagging = lag(here, 0)
+    here.rotate()
+    value = here.secrets.current
+    here.world.clock.sleep(60)
+    lagging.reads = 1
+
+    with pytest.raises(MirrorError, match=r"does not list the current key .* AWS accepts it.*older than the key"):
+        here.rotate()
+
+    assert here.secrets.current == value
+    assert here.world.posts == 1
+
+
+def test_a_revoked_key_that_was_put_there_a_minute_ago_is_replaced_at_once() -> None:
+    revoked = '{"accessKeyId": "AKIAREVOKED", "secretAccessKey": "revoked"}'
+    here = stage(lambda _: revoked)
+    (first,) = here.secrets.values
+    here.secrets.created[first] = START - timedelta(minutes=1)
+
+    here.rotate()
+
+    assert here.mirrored["accessKeyId"] == here.world.published_key
+
+
+def by_hand(world: World) -> str:
+    key_id, secret = world.keys.create_access_key("deployer")
+    return json.dumps({"accessKeyId": key_id, "secretAccessKey": secret})
+
+
+def test_a_live_key_from_before_infisical_is_replaced() -> None:
+    """The secret held a key that was made by hand before the rotation was: AWS accepts it, Infisical never knew it."""
+    here = stage(by_hand)
+
+    here.rotate()
+
+    assert here.mirrored["accessKeyId"] == here.world.published_key
+
+
+def test_a_pending_key_that_a_stale_answer_does_not_list_is_not_called_revoked() -> None:
+    here = stage()
+    lagging = lag(here, 0)
+    token = here.secrets.begin()
+    here.step("createSecret", token)
+
+    for minutes in (1, 60):
+        here.world.clock.sleep(minutes * 60)
+        lagging.reads = 1
+        with pytest.raises(MirrorError, match="does not list the pending key") as stale:
+            here.step("setSecret", token)
+        assert "AWSPENDING" not in str(stale.value)
+
+    here.rotate(token)
+    assert here.mirrored["accessKeyId"] == here.world.published_key
+
+
+def test_testing_a_secret_that_holds_no_key_yet_says_to_rotate_it_once() -> None:
+    """As RotateSecret does with RotateImmediately=false: it tests a copy of the current value."""
+    here = stage(lambda _: "{}")
+    token = here.secrets.begin()
+    here.secrets.values[token] = "{}"
+
+    with pytest.raises(MirrorError, match=f"holds no key yet; rotate it once: .* --secret-id {ARN}"):
+        here.step("testSecret", token)
+
     assert here.world.posts == 0
 
 

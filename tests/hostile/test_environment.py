@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 from rotator.connection import trust
 from rotator.model import MAXIMUM_INTERVAL
-from rotator.settings import AuditSettings, DispatchSettings, InfisicalSettings, RotateSettings, SettingsError
+from rotator.settings import (
+    AuditSettings,
+    DispatchSettings,
+    HookSettings,
+    InfisicalSettings,
+    RotateSettings,
+    SettingsError,
+)
 from rotator.universal_auth import universal_auth
 from tests.hostile.readable import refused_readably
 from tests.hostile.spoiling import FUZZED, HALF_A_CHARACTER, HUGE, disturbed, nested, spoiled
@@ -61,6 +68,7 @@ TEXTS = ("", " ", "\x00", "\n", NO_UTF8, HALF_A_CHARACTER, HUGE[:4000], "${X}", 
 FUNCTIONS: dict[str, tuple[Callable[[Mapping[str, str]], Any], dict[str, str]]] = {
     "dispatch": (DispatchSettings.read, DISPATCH),
     "rotate": (RotateSettings.read, ROTATE),
+    "hook": (HookSettings.read, DISPATCH),
     "audit": (AuditSettings.read, DISPATCH | {"MAXIMUM_AGE_DAYS": "35"}),
 }
 

@@ -10,6 +10,7 @@ import yaml
 from rotator.settings import (
     CommonSettings,
     DispatchSettings,
+    HookSettings,
     InfisicalSettings,
     MappedSettings,
     RotateSettings,
@@ -367,3 +368,11 @@ def test_the_intervals_that_the_template_allows_are_accepted(bound: str) -> None
     read = CommonSettings.read(COMMON | {"MINIMUM_INTERVAL_MINUTES": str(minutes)})
 
     assert read.minimum_interval == timedelta(minutes=minutes)
+
+
+def test_the_hook_names_its_own_parameters_for_its_machine_identity() -> None:
+    environment = {name: value for name, value in COMMON.items() if not name.startswith("MACHINE_IDENTITY")}
+    mapped = {"ROTATION_MAP_PARAMETER": "/map", "GRACE_PERIOD_HOURS": "6"}
+
+    with pytest.raises(SettingsError, match="HookMachineIdentityId or HookMachineIdentitySecretArn"):
+        HookSettings.read(environment | mapped)

@@ -51,7 +51,7 @@ def test_the_visibility_time_out_is_six_times_the_functions(resources: dict[str,
     assert queue["VisibilityTimeout"] == 6 * function["Timeout"] == VISIBILITY_TIMEOUT_SECONDS
 
 
-def test_only_dispatch_and_rotate_may_look_at_keys_and_no_function_may_do_more_in_iam(
+def test_only_who_decides_about_a_rotation_may_look_at_keys_and_no_function_may_do_more_in_iam(
     resources: dict[str, Any],
 ) -> None:
     asked_of_iam = {
@@ -67,6 +67,7 @@ def test_only_dispatch_and_rotate_may_look_at_keys_and_no_function_may_do_more_i
 
     assert {name: asked for name, asked in asked_of_iam.items() if asked} == {
         "DispatchRole": [look_at_keys],
+        "HookRole": [look_at_keys],
         "RotateRole": [look_at_keys],
     }
 
@@ -74,7 +75,9 @@ def test_only_dispatch_and_rotate_may_look_at_keys_and_no_function_may_do_more_i
 def test_only_they_may_assume_a_role_and_only_one_that_the_stack_names(resources: dict[str, Any]) -> None:
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         assumable = [each["Resource"] for each in statements_of(role) if mentions(each["Action"], "sts:AssumeRole")]
-        assert assumable == ([{"Ref": "KeyGuardRoleArns"}] if name in {"DispatchRole", "RotateRole"} else [])
+        assert assumable == (
+            [{"Ref": "KeyGuardRoleArns"}] if name in {"DispatchRole", "HookRole", "RotateRole"} else []
+        )
 
 
 def statements_of(role: dict[str, Any]) -> list[dict[str, Any]]:
