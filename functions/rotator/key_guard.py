@@ -37,12 +37,12 @@ FAILURE_SECONDS = 60
 class KeyGuard:
     """Decides as `policy.decide` does, and where that says rotate, by the keys too. Safe to use from several threads.
 
-    `open_iam` makes a client, of the function's own account or as a role.
+    `open_iam` makes a client, of the function's own account or as a role, with its external id.
     """
 
     def __init__(
         self,
-        open_iam: "Callable[[str | None], IAMClient]",
+        open_iam: "Callable[[str | None, str | None], IAMClient]",
         minimum_interval: timedelta,
         grace_period: timedelta,
         clock: "Clock",
@@ -70,7 +70,7 @@ class KeyGuard:
 
     def _keys(self, options: GuardOptions, user_name: str) -> UserKeys:
         """The user's keys; where there are two and one goes, with its last use."""
-        iam = self._open_iam(options.role)
+        iam = self._open_iam(options.role, options.external_id)
         listed = iam.list_access_keys(UserName=user_name)["AccessKeyMetadata"]
         user = UserKeys(
             tuple(UserKey(key["AccessKeyId"], key["CreateDate"], key["Status"] == "Active") for key in listed)
@@ -90,14 +90,14 @@ class IamClients:
         self._own = own
         self._clock = clock
         self._mutex = threading.Lock()
-        self._roles: dict[str, _AssumedRole] = {}
+        self._roles: dict[tuple[str, str | None], _AssumedRole] = {}
 
-    def __call__(self, role: str | None) -> "IAMClient":
+    def __call__(self, role: str | None, external_id: str | None = None) -> "IAMClient":
         """Raise what assuming the role raises."""
         if role is None:
             return self._own
         with self._mutex:
-            assumed = self._roles.setdefault(role, _AssumedRole(role, self._clock))
+            assumed = self._roles.setdefault((role, external_id), _AssumedRole(role, external_id, self._clock))
         return assumed.iam()
 
 
@@ -107,8 +107,8 @@ class _AssumedRole:
     So is a failure to become the role, or where STS hangs, each of a batch would wait for it after the other.
     """
 
-    def __init__(self, role: str, clock: "Clock") -> None:
-        self._role = role
+    def __init__(self, role: str, external_id: str | None, clock: "Clock") -> None:
+        self._role = {"RoleArn": role} | ({"ExternalId": external_id} if external_id else {})
         self._clock = clock
         self._lock = threading.Lock()
         self._made: IAMClient | Exception | None = None
@@ -128,8 +128,8 @@ class _AssumedRole:
         return made
 
 
-def _credentials_of(role: str) -> dict[str, str]:
-    assumed = client("sts", GUARD_CONFIG).assume_role(RoleArn=role, RoleSessionName="key-guard")["Credentials"]
+def _credentials_of(role: dict[str, str]) -> dict[str, str]:
+    assumed = client("sts", GUARD_CONFIG).assume_role(**role, RoleSessionName="key-guard")["Credentials"]
     return {
         "aws_access_key_id": assumed["AccessKeyId"],
         "aws_secret_access_key": assumed["SecretAccessKey"],

@@ -22,10 +22,14 @@ _TYPE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 @dataclass(frozen=True, slots=True)
 class GuardOptions:
-    """How the key guard looks at an IAM user's keys: as `role`, in the user's own account, and how far back."""
+    """How the key guard looks at an IAM user's keys: as `role`, in the user's own account, and how far back.
+
+    `external_id` is what the role's trust policy may ask for.
+    """
 
     role: str | None = None
     grace_period: timedelta | None = None
+    external_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +289,8 @@ def _guard_to_message(guard: GuardOptions | None) -> object:
     if guard is None:
         return False
     seconds = int(guard.grace_period.total_seconds()) if guard.grace_period else None
-    return {"role": guard.role, "gracePeriodSeconds": seconds}
+    external_id = {"externalId": guard.external_id} if guard.external_id else {}
+    return {"role": guard.role, "gracePeriodSeconds": seconds, **external_id}
 
 
 def _guard_from_message(value: object) -> GuardOptions | None:
@@ -293,5 +298,5 @@ def _guard_from_message(value: object) -> GuardOptions | None:
         return None
     if not isinstance(value, dict):
         raise ValueError(f"keyGuard must be false or an object, not {shown(value)}")
-    role = value.get("role")
-    return GuardOptions(None if role is None else _text(value, "role"), _interval(value, "gracePeriodSeconds"))
+    role, external_id = (None if value.get(name) is None else _text(value, name) for name in ("role", "externalId"))
+    return GuardOptions(role, _interval(value, "gracePeriodSeconds"), external_id)

@@ -152,7 +152,9 @@ def _entry(value: str | dict[str, Any], place: str) -> Entry:
 
 def _guard(fields: dict[str, Any]) -> GuardOptions | None:
     value = fields.get("keyGuard", {})
-    return GuardOptions(value.get("role"), _duration(value.get("gracePeriod"))) if value is not False else None
+    if value is False:
+        return None
+    return GuardOptions(value.get("role"), _duration(value.get("gracePeriod")), value.get("externalId"))
 
 
 def _mirror(value: str | dict[str, Any]) -> Mirror:

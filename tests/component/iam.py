@@ -39,7 +39,7 @@ class FakeIam:
         self.roles: list[str | None] = []
         self.calls: list[tuple[str, str]] = []
 
-    def open(self, role: str | None) -> "IAMClient":
+    def open(self, role: str | None, external_id: str | None = None) -> "IAMClient":  # noqa: ARG002 - not looked at
         self.roles.append(role)
         return cast("IAMClient", self)
 

@@ -144,7 +144,7 @@ class Program:
 
     def _decide(self) -> Decide:
         iam, truth = self._aws("iam", self._outside.iam), self._outside.truth
-        guard = KeyGuard(lambda _: iam, MINIMUM_INTERVAL, GRACE_PERIOD, self._outside.clock)
+        guard = KeyGuard(lambda *_: iam, MINIMUM_INTERVAL, GRACE_PERIOD, self._outside.clock)
         decide = self._parts.decide(guard.decide)
 
         def told(state: RotationState, request: RotationRequest) -> Decision:

@@ -355,7 +355,7 @@ def test_whatever_the_iam_user_is_called_the_key_guard_refuses_readably(
 ) -> None:
     parameters = {"parameters": {"userName": user_name}}
     here = Stage(state, answered(written({"secretRotation": {**VALID["secretRotation"], **parameters}})))
-    here.world.guard = KeyGuard(lambda _: closed_iam, MINIMUM_INTERVAL, GRACE_PERIOD, here.world.clock)
+    here.world.guard = KeyGuard(lambda *_: closed_iam, MINIMUM_INTERVAL, GRACE_PERIOD, here.world.clock)
 
     outcome = here.ensure()
 

@@ -68,7 +68,7 @@ class Stage:
         self.clock = VirtualClock()
         self.decide = self.opened_by(self.iam.open).decide
 
-    def opened_by(self, open_iam: "Callable[[str | None], IAMClient]") -> KeyGuard:
+    def opened_by(self, open_iam: "Callable[[str | None, str | None], IAMClient]") -> KeyGuard:
         return KeyGuard(open_iam, minimum_interval=HOUR, grace_period=GRACE_PERIOD, clock=self.clock)
 
 
@@ -294,7 +294,7 @@ def test_a_last_use_that_iam_does_not_show_is_refused_only_where_its_no_is_defin
 def test_a_role_that_cannot_be_assumed_is_refused_only_where_the_no_is_definite(
     error: Exception, words: str, verdict: Verdict
 ) -> None:
-    def open_iam(_: str | None) -> "IAMClient":
+    def open_iam(_role: str | None, _external_id: str | None) -> "IAMClient":
         raise error
 
     assert_not_rotated(Stage().opened_by(open_iam).decide(state(), request(guarded(ROLE))), words, verdict)
@@ -352,13 +352,14 @@ REFUSED = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Mess
 class Aws:
     """STS and IAM on loopback, which hand out credentials and look at the signed ones.
 
-    `assumed` are the roles that were assumed, with the names of their sessions; `listed_as` the access key and the
-    session token of each call to IAM. While `refuses`, no role may be assumed; who assumes the role that it `hangs_for`
-    waits until it may `go_on`.
+    `assumed` are the roles that were assumed, with the names of their sessions, and `external_ids` with which.
+    `listed_as` are the access key and the session token of each call to IAM. While `refuses`, no role may be assumed;
+    who assumes the role that it `hangs_for` waits until it may `go_on`.
     """
 
     def __init__(self) -> None:
         self.assumed: list[tuple[str, str]] = []
+        self.external_ids: list[str | None] = []
         self.listed_as: list[tuple[str, str | None]] = []
         self.refuses = False
         self.hangs_for: str | None = None
@@ -373,6 +374,7 @@ class Aws:
             self.hanging.set()
             self.go_on.wait(10)
         self.assumed.append((call["RoleArn"][0], call["RoleSessionName"][0]))
+        self.external_ids.append(call.get("ExternalId", [None])[0])
         return (403, REFUSED) if self.refuses else (200, ASSUMED.format(key=ROLES_KEY, token=len(self.assumed)))
 
 
@@ -430,6 +432,15 @@ def test_with_a_role_iam_is_asked_with_the_roles_credentials(aws: Aws) -> None:
 
     assert aws.assumed == [(ROLE, "key-guard")]
     assert aws.listed_as == [(ROLES_KEY, "1")]
+
+
+def test_a_role_is_assumed_with_the_external_id_that_its_trust_policy_asks_for(aws: Aws) -> None:
+    clients = IamClients(client("iam"), VirtualClock())
+
+    for external_id in ("payments-1", "payments-2", "payments-1", None):
+        list_keys(clients(ROLE, external_id))
+
+    assert aws.external_ids == ["payments-1", "payments-2", None]
 
 
 def test_a_role_is_assumed_once_for_half_an_hour_which_is_half_of_what_its_credentials_last(aws: Aws) -> None:

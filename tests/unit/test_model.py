@@ -33,7 +33,7 @@ MILLISECONDS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezone
     lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 )
 ROLES = st.from_regex(r"arn:aws:iam::[0-9]{12}:role/.{1,20}", fullmatch=True)
-GUARDS = st.none() | st.builds(GuardOptions, st.none() | ROLES, st.none() | INTERVALS)
+GUARDS = st.none() | st.builds(GuardOptions, st.none() | ROLES, st.none() | INTERVALS, st.none() | st.just("payments"))
 REQUESTS = st.builds(
     RotationRequest,
     rotation=st.builds(
@@ -118,8 +118,9 @@ ROLE = "arn:aws:iam::123456789012:role/key-guard"
         (GuardOptions(ROLE), {"role": ROLE, "gracePeriodSeconds": None}),
         (GuardOptions(grace_period=timedelta(days=2)), {"role": None, "gracePeriodSeconds": 172_800}),
         (GuardOptions(ROLE, timedelta(hours=1)), {"role": ROLE, "gracePeriodSeconds": 3600}),
+        (GuardOptions(ROLE, None, "p-1"), {"role": ROLE, "gracePeriodSeconds": None, "externalId": "p-1"}),
     ],
-    ids=["switched off", "role", "grace period", "both"],
+    ids=["switched off", "role", "grace period", "both", "external id"],
 )
 def test_the_key_guard_in_the_wording_of_the_queue(guard: GuardOptions | None, sent: object) -> None:
     request = replace(REQUEST, rotation=MappedRotation(rotation_id(1), guard=guard))

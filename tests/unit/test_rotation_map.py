@@ -292,6 +292,7 @@ def test_a_huge_wrong_map_is_refused_in_a_text_that_a_log_can_hold(text: str) ->
 
 ROLE = "arn:aws:iam::123456789012:role/guards/key-guard"
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror-AbCdEf"
+LONGEST_ROLE = "arn:aws:iam::123456789012:role/".ljust(2048, "x")
 OPTIONS = [
     (False, None),
     ({}, GuardOptions()),
@@ -299,6 +300,8 @@ OPTIONS = [
     ({"role": "arn:aws-us-gov:iam::123456789012:role/x"}, GuardOptions("arn:aws-us-gov:iam::123456789012:role/x")),
     ({"gracePeriod": "1 hour"}, GuardOptions(grace_period=timedelta(hours=1))),
     ({"role": ROLE, "gracePeriod": "2 days"}, GuardOptions(ROLE, timedelta(days=2))),
+    ({"role": ROLE, "externalId": "Payments_1+=,.@:/-"}, GuardOptions(ROLE, external_id="Payments_1+=,.@:/-")),
+    ({"role": LONGEST_ROLE}, GuardOptions(LONGEST_ROLE)),
 ]
 
 
@@ -368,6 +371,12 @@ def test_a_mirror_that_says_nothing_of_the_key_guard_is_the_stacks(value: object
         ({"role": "arn:aws:iam::*:role/key-guard"}, ".role", "must match pattern ^arn:"),
         ({"role": "arn:aws:sts::123456789012:assumed-role/a/b"}, ".role", "must match pattern ^arn:"),
         ({"role": "arn:aws:iam::123456789012:role/"}, ".role", "must match pattern ^arn:"),
+        ({"role": LONGEST_ROLE + "x"}, ".role", "must be shorter than or equal to 2048 characters"),
+        ({"externalId": "payments"}, "", "missing dependency role for externalId"),
+        ({"role": ROLE, "externalId": "p"}, ".externalId", "must be longer than or equal to 2 characters"),
+        ({"role": ROLE, "externalId": "p" * 1225}, ".externalId", "must be shorter than or equal to 1224 characters"),
+        ({"role": ROLE, "externalId": "two words"}, ".externalId", "must match pattern"),
+        ({"role": ROLE, "externalId": 7}, ".externalId", "must be string"),
         ({"role": f" {ROLE}"}, ".role", "must match pattern ^arn:"),
         ({"role": f"{ROLE}\n"}, ".role", "must match pattern ^arn:"),
         ({"gracePeriod": 6}, ".gracePeriod", "must be string"),
@@ -496,6 +505,7 @@ ODD_GUARDS = ODD | st.fixed_dictionaries(
     optional={
         "role": ROLES | st.sampled_from(["arn:aws:iam::1:role/x", "arn:aws:iam::123456789012:role/x\n"]) | ODD,
         "gracePeriod": DURATIONS | ODD_DURATIONS,
+        "externalId": st.sampled_from(["payments", "p", "two words", "p" * 1225]) | ODD,
         "grace": DURATIONS,
     },
 )
