@@ -10,11 +10,24 @@ from typing import Any
 
 import fastjsonschema
 
-from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, Mirror, Selector, parse_rotation_id
+from rotator.model import (
+    DEFAULT_TYPE,
+    MAXIMUM_NAME_LENGTH,
+    GuardOptions,
+    MappedRotation,
+    Mirror,
+    Selector,
+    parse_rotation_id,
+)
 from rotator.secret_arn import secret_name
-from rotator.shown import shown
+from rotator.shown import readable
 
 Entry = MappedRotation | Selector
+
+# How the types end whose rotation replaces the only credential.
+SINGLE_PHASE = ("-password", "-local-account")
+
+_SUFFIX_LENGTH = len("-AbCdEf")
 
 SCHEMA = Path(__file__).with_name("rotation-map.schema.json")
 
@@ -70,10 +83,14 @@ class RotationMap:
         try:
             return self.mirrors[secret_arn]
         except KeyError:
-            raise UnmappedSecretError(
-                f"the rotation map's mirrors do not have {shown(secret_arn)}:"
-                " add it, or detach the rotation from the secret"
-            ) from None
+            arn = readable(secret_arn)[:MAXIMUM_NAME_LENGTH]
+            text = f"the rotation map's mirrors do not have {arn}: add it, or detach the rotation from the secret"
+            if (partial := secret_arn[:-_SUFFIX_LENGTH]) in self.mirrors:
+                text = (
+                    f"the rotation map has {readable(partial)} without its suffix of a dash and six characters: the"
+                    f" full ARN is {arn}. Correct the map"
+                )
+            raise UnmappedSecretError(text) from None
 
 
 def parse_rotation_map(text: str) -> RotationMap:
@@ -88,7 +105,7 @@ def parse_rotation_map(text: str) -> RotationMap:
     except RotationMapError:
         raise
     except fastjsonschema.JsonSchemaValueException as error:
-        raise RotationMapError(f"the rotation map is wrong: {_located(error)}") from None
+        raise RotationMapError(f"the rotation map is wrong: {_partial_arns(error) or _located(error)}") from None
     except (ValueError, RecursionError) as error:
         raise RotationMapError(f"the rotation map is no JSON: {error}") from None
     triggers = {name: _entries(name, value) for name, value in document["triggers"].items()}
@@ -143,11 +160,31 @@ def _entry(value: str | dict[str, Any], place: str) -> Entry:
             f" {rotation_type:.60}"
         )
     guard = _guard(fields)
+    _refuse_single_phase(fields, rotation_type, place)
     if "id" in fields:
         return MappedRotation(parse_rotation_id(fields["id"], "id"), rotation_type, interval, age, guard)
-    environment, path = fields.get("environment"), fields.get("path")
+    environment, path = fields.get("environment"), _folder(fields.get("path"))
     at_least = fields.get("atLeast", 1)
     return Selector(fields["project"], environment, path, rotation_type, interval, age, guard, at_least)
+
+
+def _refuse_single_phase(fields: dict[str, Any], rotation_type: str, place: str) -> None:
+    """Refuse to cut consumers off unless the map says that this is known.
+
+    Infisical's documentation calls these types single-phase: ldap-password and the …-local-account ones, at
+    https://infisical.com/docs/documentation/platform/secret-rotation/overview#single-phase-rotation
+    """
+    if rotation_type.endswith(SINGLE_PHASE) and not fields.get("singlePhase"):
+        raise RotationMapError(
+            f"the rotation map is wrong: {place} rotates {rotation_type:.60}, a type with a single credential that is"
+            " replaced in place. Each rotation cuts off every consumer until it reads the new one. If that is what you"
+            ' want, say so there with "singlePhase": true'
+        )
+
+
+def _folder(path: str | None) -> str | None:
+    """A folder as Infisical writes it: `/payments`, and `/` for the root."""
+    return None if path is None else "/" + "/".join(part for part in path.split("/") if part)
 
 
 def _guard(fields: dict[str, Any]) -> GuardOptions | None:
@@ -201,6 +238,17 @@ def _validator() -> Callable[[Any], Any]:
     """Compile the published schema, once."""
     compiled: Callable[[Any], Any] = fastjsonschema.compile(json.loads(SCHEMA.read_text("utf-8")), use_default=False)
     return compiled
+
+
+def _partial_arns(error: fastjsonschema.JsonSchemaValueException) -> str:
+    """Say of mirrors that are no full ARNs what a full one looks like; nothing of all else that is wrong."""
+    if error.name != "data.mirrors" or error.rule != "additionalProperties":
+        return ""
+    wrong = ", ".join(arn for arn in error.value if not secret_name(arn))
+    return (
+        f"mirrors must have the full ARNs of secrets, which end in a dash and six characters, unlike {wrong:.2048}."
+        " For the full ARN: aws secretsmanager describe-secret --secret-id … --query ARN"
+    )
 
 
 def _located(error: fastjsonschema.JsonSchemaValueException) -> str:

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, Selector
-from rotator.rotation_map import SCHEMA, Entry, RotationMapError, UnmappedTriggerError, parse_rotation_map
+from rotator.rotation_map import (
+    SCHEMA,
+    SINGLE_PHASE,
+    Entry,
+    RotationMapError,
+    UnmappedSecretError,
+    UnmappedTriggerError,
+    parse_rotation_map,
+)
 from tests.unit.fakes import rotation_id
 
 A, B, C = rotation_id(0xA), rotation_id(0xB), rotation_id(0xC)
@@ -80,6 +88,22 @@ def test_a_selector_may_say_all_that_it_selects_by() -> None:
     }
 
     assert weekly(selector) == (Selector("8f0d2a4e", "prod", "/payments", "postgres-credentials", timedelta(days=6)),)
+
+
+@pytest.mark.parametrize(
+    ("written", "folder"),
+    [
+        ("/payments/", "/payments"),
+        ("//payments", "/payments"),
+        ("/payments//eu/", "/payments/eu"),
+        ("/", "/"),
+        ("//", "/"),
+        ("/payments", "/payments"),
+        ("/ payments", "/ payments"),
+    ],
+)
+def test_a_folder_may_be_written_with_more_slashes(written: str, folder: str) -> None:
+    assert weekly({"project": "p", "path": written}) == (Selector("p", path=folder),)
 
 
 def test_a_selector_may_say_how_many_rotations_it_matches_at_least() -> None:
@@ -556,6 +580,13 @@ def guards_what_has_no_keys(document: Any) -> bool:  # noqa: ANN401 - JSON
     return any("keyGuard" in entry and entry.get("type", DEFAULT_TYPE) != DEFAULT_TYPE for entry in entries)
 
 
+def replaces_the_only_credential(document: Any) -> bool:  # noqa: ANN401 - JSON
+    """A rule that the schema does not state: its error would not say what the consent is about."""
+    values = [value if isinstance(value, list) else [value] for value in document["triggers"].values()]
+    entries = [entry for of_one in values for entry in of_one if isinstance(entry, dict)]
+    return any(entry.get("type", "").endswith(SINGLE_PHASE) and "singlePhase" not in entry for entry in entries)
+
+
 def names_a_rotation_twice(document: Any) -> bool:  # noqa: ANN401 - JSON
     """A rule that JSON Schema cannot state. Two selectors may overlap: each rotation is requested once."""
     lists = [value for value in document["triggers"].values() if isinstance(value, list)]
@@ -578,7 +609,7 @@ def what_is_named(entry: Entry) -> str:
 @given(MAPS)
 def test_whatever_an_editor_accepts_is_read_entry_by_entry(document: dict[str, Any]) -> None:
     entries = {name: value if isinstance(value, list) else [value] for name, value in document["triggers"].items()}
-    assume(not names_a_rotation_twice(document))
+    assume(not names_a_rotation_twice(document) and not replaces_the_only_credential(document))
 
     read = parse_rotation_map(json.dumps(document)).triggers
 
@@ -596,9 +627,14 @@ def test_whatever_an_editor_accepts_is_read_entry_by_entry(document: dict[str, A
 @example({"triggers": {"weekly": {"id": A, "keyGuard": 0}}})
 @example({"triggers": {"weekly": {"id": A, "keyGuard": False, "type": "x"}}})
 @example({"triggers": {"x" * 257: A}})
+@example({"triggers": {"weekly": {"id": A, "type": "x-password"}}})
+@example({"triggers": {"weekly": {"id": A, "type": "x-password", "singlePhase": True}}})
 def test_the_parser_and_an_editor_that_knows_the_schema_agree(document: object) -> None:
     editor_accepts = (
-        EDITOR.is_valid(document) and not names_a_rotation_twice(document) and not guards_what_has_no_keys(document)
+        EDITOR.is_valid(document)
+        and not names_a_rotation_twice(document)
+        and not guards_what_has_no_keys(document)
+        and not replaces_the_only_credential(document)
     )
 
     assert is_accepted(document) == editor_accepts
@@ -610,6 +646,63 @@ def test_any_text_is_a_map_or_refused(text: str) -> None:
         parse_rotation_map(text)
     except RotationMapError as error:
         assert str(error).startswith("the rotation map is ")  # noqa: PT017 - a text may as well be a map
+
+
+# ---- types that replace the only credential --------------------------------------------------------------------------
+
+SINGLE = ["ldap-password", "unix-linux-local-account", "windows-local-account", "hp-ilo-local-account"]
+
+
+@pytest.mark.parametrize("named", [{"id": A}, {"project": "p"}], ids=["rotation", "selector"])
+@pytest.mark.parametrize("kind", SINGLE)
+def test_a_type_that_replaces_the_only_credential_needs_consent(named: dict[str, str], kind: str) -> None:
+    text = refusal(map_of(weekly=[B, {**named, "type": kind}]))
+
+    assert text.startswith(f"the rotation map is wrong: triggers.weekly[1] rotates {kind}")
+    assert 'with "singlePhase": true' in text
+    (entry,) = weekly({**named, "type": kind, "singlePhase": True})
+    assert entry.type == kind
+
+
+@pytest.mark.parametrize("value", [False, None, "true", 1])
+def test_consent_is_true_and_nothing_else(value: object) -> None:
+    text = refusal(map_of(weekly={"id": A, "type": "ldap-password", "singlePhase": value}))
+
+    assert text.startswith("the rotation map is wrong: triggers.weekly.singlePhase must be ")
+
+
+# ---- partial ARNs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_mirror_without_its_suffix_is_refused_with_its_whole_arn() -> None:
+    partial = "arn:aws:secretsmanager:us-east-1:123456789012:secret:" + "x" * 300
+
+    text = refusal(json.dumps({"triggers": {}, "mirrors": {ARN: A, partial: B}}))
+
+    assert text.startswith("the rotation map is wrong: mirrors must have the full ARNs of secrets")
+    assert partial in text
+    assert ARN not in text
+
+
+def test_a_partial_arn_that_looks_like_a_full_one_is_told_by_the_full_one() -> None:
+    """A secret's name may itself end in a dash and six characters."""
+    partial = "arn:aws:secretsmanager:us-east-1:123456789012:secret:payments-secret"
+    rotation_map = parse_rotation_map(json.dumps({"triggers": {}, "mirrors": {partial: A}}))
+
+    with pytest.raises(UnmappedSecretError) as unmapped:
+        rotation_map.mirror_of(f"{partial}-AbCdEf")
+
+    assert f"has {partial} without its suffix" in str(unmapped.value)
+    assert f"the full ARN is {partial}-AbCdEf" in str(unmapped.value)
+
+
+def test_a_secret_that_is_not_mirrored_is_named_whole() -> None:
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:" + "x" * 500 + "-AbCdEf"
+
+    with pytest.raises(UnmappedSecretError) as unmapped:
+        parse_rotation_map(map_of(weekly=A)).mirror_of(arn)
+
+    assert f"do not have {arn}:" in str(unmapped.value)
 
 
 # ---- mirrored rotations ----------------------------------------------------------------------------------------------
