@@ -49,6 +49,11 @@ _NEXT_STEPS = {
     "ResourceNotFoundException": "correct the ARN among the map's mirrors, or create the secret",
 }
 
+# What `wait` is decided for; it passes by itself.
+_PASSING = frozenset({"StaleState", "UnsettledKey", "IamUnavailable"})
+
+_AGAIN = "run this again in a quarter of an hour; rotations wait by themselves"
+
 # While nothing is due, a key in use is as it should be: consumers have not picked up the new one yet.
 _HARMLESS_BEFORE_DUE = "KeyInUse"
 
@@ -101,9 +106,14 @@ def of_rotation(report: Report, period: timedelta | None, maximum_age: timedelta
     if report["decision"] == UNREADABLE:
         return [of_unreadable(report, role)]
     problems = []
-    if report["decision"] == "refuse":
+    if report["decision"] == "wait":
+        problems.append(Problem(f"nothing can be decided about it now ({reason}): {explanation}", _AGAIN))
+    elif report["decision"] == "refuse":
         problems.append(Problem(f"it would be refused now ({reason}): {explanation}", next_step(reason, role)))
-    elif (refusal := report.get("key_guard_refusal")) and refusal != _HARMLESS_BEFORE_DUE:
+    elif (refusal := report.get("key_guard_refusal")) in _PASSING:
+        what = f"nothing can be decided about it now ({refusal}): {report['key_guard_explanation']}"
+        problems.append(Problem(what, _AGAIN))
+    elif refusal and refusal != _HARMLESS_BEFORE_DUE:
         what = f"it would be refused once it is due ({refusal}): {report['key_guard_explanation']}"
         problems.append(Problem(what, next_step(refusal, role)))
     if report["rotates_itself"]:

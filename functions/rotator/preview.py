@@ -52,7 +52,7 @@ class Preview:
             decision = self.decide(state, replace(request, occurred_at=soonest + timedelta.resolution))
         guard = request.rotation.guard
         return {
-            "key_guard_refusal": decision.reason if decision.verdict is Verdict.REFUSE else None,
+            "key_guard_refusal": decision.reason if decision.verdict in {Verdict.REFUSE, Verdict.WAIT} else None,
             "key_guard_explanation": decision.explanation,
             "grace_period_seconds": _seconds((guard.grace_period if guard else None) or self.grace_period),
         }

@@ -24,9 +24,17 @@ class Function:
         Raises KeyError naming what has neither.
         """
         known = {**self.defaults, **values}
-        return {
-            name: known[text["Ref"]] if isinstance(text, dict) else str(text) for name, text in self.variables.items()
-        }
+        return {name: _text(value, known) for name, value in self.variables.items()}
+
+
+def _text(value: object, known: Mapping[str, str]) -> str:
+    """What CloudFormation makes of a variable's value; of a choice, what there is without the hook."""
+    match value:
+        case {"Ref": name}:
+            return known[name]
+        case {"Fn::If": [_, _, otherwise]}:
+            return str(otherwise)
+    return str(value)
 
 
 def built_functions(build: Path) -> dict[str, Function]:

@@ -56,14 +56,17 @@ def _sample(here: Sandbox) -> dict[str, Any]:
     previous = here.iam.create_access_key(UserName=used.name)["AccessKey"]["AccessKeyId"]
     here.iam_front.date(previous, LONG_AGO - timedelta(days=7))
     here.use_key(previous, datetime.now(UTC) - timedelta(hours=1))
-    published = {name: fine.published[name] for name in ("accessKeyId", "secretAccessKey")}
-    in_step, empty = here.hook.add_secret(fine.name, published), here.hook.add_secret(fresh.name)
+    mirrored, new = (
+        here.add_rotation(name, is_auto_rotation_enabled=False) for name in ("ledger-exporter", "mail-sender")
+    )
+    published = {name: mirrored.published[name] for name in ("accessKeyId", "secretAccessKey")}
+    in_step, empty = here.hook.add_secret(mirrored.name, published), here.hook.add_secret(new.name)
     return {
         "triggers": {
             "weekly": [fine.id, {"id": fresh.id, "minimumInterval": "1 day"}, itself.id],
             "monthly": [used.id, "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00ff"],
         },
-        "mirrors": {in_step: fine.id, empty: fresh.id},
+        "mirrors": {in_step: mirrored.id, empty: new.id},
     }
 
 

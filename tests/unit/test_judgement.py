@@ -1,6 +1,7 @@
 """What `make preflight` makes of an answer."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,28 @@ def test_what_the_key_guard_will_refuse_is_told_before_the_rotation_is_due(reaso
 
     assert problem.what == f"it would be refused once it is due ({reason}): AKIA1"
     assert problem.next_step == f"see docs/runbook.md#{reason.lower()}"
+
+
+@pytest.mark.parametrize("reason", ["StaleState", "UnsettledKey", "IamUnavailable"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        lambda reason: {"decision": "wait", "reason": reason, "explanation": "its words"},
+        lambda reason: {
+            "decision": "skip",
+            "reason": "TooSoon",
+            "key_guard_refusal": reason,
+            "key_guard_explanation": "its words",
+        },
+    ],
+    ids=["due", "not due"],
+)
+def test_what_cannot_be_decided_now_is_a_problem_that_passes(
+    fields: Callable[[str], dict[str, object]], reason: str
+) -> None:
+    (problem,) = judged(report(**fields(reason)))
+
+    assert (reason in problem.what, "its words" in problem.what, "run this again" in problem.next_step) == (True,) * 3
 
 
 def test_a_rotation_that_rotates_itself_is_told() -> None:

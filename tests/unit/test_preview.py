@@ -208,6 +208,18 @@ def test_what_the_key_guard_would_refuse_is_told_before_anything_is_due(
     )
 
 
+@pytest.mark.parametrize("rotated_at", [HOUR, -7 * DAY], ids=["not due", "due"])
+def test_keys_that_cannot_be_looked_at_now_are_not_called_in_order(rotated_at: timedelta) -> None:
+    def wait(known: RotationState, wish: RotationRequest) -> Decision:
+        decision = decide(known, wish, HOUR)
+        return Decision(Verdict.WAIT, "IamUnavailable", "w") if decision.verdict is Verdict.ROTATE else decision
+
+    report = due_after(HOUR, wait)(request(1, guard=GuardOptions()), state(1, rotated_at=rotated_at))
+
+    assert report["decision"] == ("skip" if rotated_at == HOUR else "wait")
+    assert (report["key_guard_refusal"], report["key_guard_explanation"]) == ("IamUnavailable", "w")
+
+
 def test_what_the_key_guard_refuses_now_is_asked_once() -> None:
     asked: list[RotationRequest] = []
 
