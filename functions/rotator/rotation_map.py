@@ -12,7 +12,6 @@ import fastjsonschema
 
 from rotator.model import (
     DEFAULT_TYPE,
-    MAXIMUM_NAME_LENGTH,
     GuardOptions,
     MappedRotation,
     Mirror,
@@ -28,6 +27,7 @@ Entry = MappedRotation | Selector
 SINGLE_PHASE = ("-password", "-local-account")
 
 _SUFFIX_LENGTH = len("-AbCdEf")
+_LONGEST_ARN = 700  # of a secret, whose name has 512 characters at most
 
 SCHEMA = Path(__file__).with_name("rotation-map.schema.json")
 
@@ -83,11 +83,11 @@ class RotationMap:
         try:
             return self.mirrors[secret_arn]
         except KeyError:
-            arn = readable(secret_arn)[:MAXIMUM_NAME_LENGTH]
+            arn = readable(secret_arn)[:_LONGEST_ARN]
             text = f"the rotation map's mirrors do not have {arn}: add it, or detach the rotation from the secret"
-            if (partial := secret_arn[:-_SUFFIX_LENGTH]) in self.mirrors:
+            if secret_arn[:-_SUFFIX_LENGTH] in self.mirrors:
                 text = (
-                    f"the rotation map has {readable(partial)} without its suffix of a dash and six characters: the"
+                    f"the rotation map has {arn[:-_SUFFIX_LENGTH]} without its suffix of a dash and six characters: the"
                     f" full ARN is {arn}. Correct the map"
                 )
             raise UnmappedSecretError(text) from None
@@ -128,10 +128,10 @@ def _refuse_mirrored(triggers: dict[str, tuple[Entry, ...]], mirrors: dict[str, 
             if isinstance(entry, MappedRotation) and (arn := secrets.get(entry.id)):
                 raise RotationMapError(
                     f"the rotation map is wrong: triggers.{trigger:.256}[{position}] names rotation {entry.id}, which"
-                    f" mirrors.{arn:.2048} mirrors. A trigger does not update the secret, and its second rotation"
-                    " would delete the key that the secret still holds. Remove the rotation from the trigger, and let"
+                    f" mirrors.{arn:.{_LONGEST_ARN}} mirrors. A trigger does not update the secret, and its second"
+                    " rotation would delete the key that the secret still holds. Remove the rotation from the trigger, and let"
                     " Secrets Manager rotate the secret on its own schedule; to rotate it now: aws secretsmanager"
-                    f" rotate-secret --secret-id {arn:.2048}"
+                    f" rotate-secret --secret-id {arn:.{_LONGEST_ARN}}"
                 )
 
 
@@ -246,8 +246,8 @@ def _partial_arns(error: fastjsonschema.JsonSchemaValueException) -> str:
         return ""
     wrong = ", ".join(arn for arn in error.value if not secret_name(arn))
     return (
-        f"mirrors must have the full ARNs of secrets, which end in a dash and six characters, unlike {wrong:.2048}."
-        " For the full ARN: aws secretsmanager describe-secret --secret-id … --query ARN"
+        "mirrors must have the full ARNs of secrets, which end in a dash and six characters, unlike"
+        f" {wrong:.{_LONGEST_ARN}}. For the full ARN: aws secretsmanager describe-secret --secret-id … --query ARN"
     )
 
 

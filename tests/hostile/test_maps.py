@@ -39,8 +39,9 @@ VALID: Json = {
         "monthly": [
             A,
             {"id": B, "type": "postgres-credentials", "minimumInterval": "6 days", "maximumAge": "40 days"},
-            {"id": C, "keyGuard": {"role": ROLE}},
-            {"project": "payments", "type": "mysql-credentials"},
+            {"id": C, "keyGuard": {"role": ROLE, "externalId": "payments-1"}},
+            {"project": "payments", "type": "mysql-credentials", "atLeast": 2},
+            {"project": "payments", "type": "ldap-password", "singlePhase": True},
         ],
         "daily": {"id": D, "keyGuard": False},
     },
@@ -65,6 +66,8 @@ def makes_sense(entry: Entry) -> bool:
     return (
         all(each is None or timedelta() < each <= MAXIMUM_INTERVAL for each in durations)
         and (guard.role is None or ":role/" in guard.role)
+        and (guard.external_id is None or guard.role is not None)
+        and (isinstance(entry, MappedRotation) or entry.at_least >= 1)
         and re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", entry.type) is not None
         and (parse_rotation_id(entry.id, "") == entry.id if isinstance(entry, MappedRotation) else entry.project != "")
     )

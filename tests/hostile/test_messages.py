@@ -36,7 +36,7 @@ from tests.unit.test_worker import delivery
 
 A = rotation_id(0xA)
 LARGEST_MESSAGE = 262_144  # bytes, of a queue that says nothing else
-GUARDS = [GuardOptions(), GuardOptions("arn:aws:iam::210987654321:role/key-guard", timedelta(hours=6)), None]
+GUARDS = [GuardOptions(), GuardOptions("arn:aws:iam::210987654321:role/key-guard", timedelta(hours=6), "p-1"), None]
 VALID: list[Json] = [
     json.loads(
         RotationRequest(
@@ -97,7 +97,7 @@ def says(request: RotationRequest, text: str) -> bool:
         and (rotation.guard is None) is (guard is False)
         and is_seconds(rotation.minimum_interval, fields.get("minimumIntervalSeconds"))
         and (guard is False or is_seconds(options.grace_period, guard.get("gracePeriodSeconds")))
-        and (guard is False or options.role == guard.get("role"))
+        and (guard is False or (options.role, options.external_id) == (guard.get("role"), guard.get("externalId")))
     )
 
 
