@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from rotator.mirror_preview import MirrorState
+from rotator.mirror_watch import as_an_object
 from tools.dry_runs import TIMED_OUT, Failure, Report
 
 # An interval this near to the schedule's period lets occurrences be skipped: rotations are made some time after them.
@@ -186,8 +187,8 @@ def of_mirror(report: Report, hook: str, role: str) -> list[Problem]:
             held = "no value yet" if report["state"] == MirrorState.NO_VALUE else "another key than Infisical publishes"
             problems.append(Problem(f"it holds {held}", f"{rotate} (it adopts the published key, and rotates nothing)"))
         case MirrorState.NO_JSON:
-            empty = f"aws secretsmanager put-secret-value --secret-id {report['secret']} --secret-string '{{}}'"
-            problems.append(Problem("its value is no JSON object", f"{empty}; then {rotate}"))
+            next_step = f"{as_an_object(report['secret'])}; then {rotate}"
+            problems.append(Problem("its value is no JSON object", next_step))
     return problems
 
 

@@ -1,13 +1,21 @@
 """The secret that mirrors a rotation's key: which key it holds, and how it looks with another one."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from rotator.model import AccessKey, Mirror, is_key
+from rotator.shown import BYTE_ORDER_MARK, readable
 
 # Numbers of any size and precision pass, unread.
 _DECODER = json.JSONDecoder(parse_int=lambda _: None, parse_float=lambda _: None, parse_constant=lambda _: None)
+
+
+_DEFAULT_NAMES = {
+    "access_key_id_field": ("accessKeyId", "accessKeyIdField"),
+    "secret_access_key_field": ("secretAccessKey", "secretAccessKeyField"),
+}
 
 
 class MirrorError(Exception):
@@ -30,10 +38,10 @@ def with_key(value: str | None, mirror: Mirror, key: AccessKey) -> str:
     """Write a secret's value with another key. The text of everything else stays as it is, byte for byte.
 
     Written anew, a number such as 1E400 or 1.10 and every escape would change.
-    Raises MirrorError where the value is no JSON object.
+    Raises MirrorError where the value is no JSON object, or spells the names of its fields in another way.
     """
-    text = "{}" if value is None else value
-    _fields(text)
+    text = "{}" if value is None else value.removeprefix(BYTE_ORDER_MARK)
+    _refuse_other_spellings(_fields(text), mirror)
     new = {mirror.access_key_id_field: key.id, mirror.secret_access_key_field: key.secret}
     members = list(_members(text))
     names = {name for name, *_ in members}
@@ -46,6 +54,27 @@ def with_key(value: str | None, mirror: Mirror, key: AccessKey) -> str:
         written += text[copied:start] + replacement
         copied = end
     return written + text[copied:]
+
+
+def _refuse_other_spellings(fields: dict[str, Any], mirror: Mirror) -> None:
+    """Refuse to write a second pair of fields beside the one that readers use.
+
+    They would go on with the old key, and lose it at the second rotation. Names that the map gives are meant.
+    """
+    for name, (default, option) in _DEFAULT_NAMES.items():
+        if getattr(mirror, name) != default or default in fields:
+            continue
+        for other in fields:
+            if _spelling(other) == _spelling(default):
+                raise MirrorError(
+                    f"the secret has a field {readable(other):.100}, and the mirror would write {default} beside it:"
+                    f' say in the rotation map which one its readers use, with "{option}"'
+                )
+
+
+def _spelling(name: str) -> str:
+    """A field's name without its style: AWS_ACCESS_KEY_ID, access-key-id and AccessKeyId are the same."""
+    return re.sub("[^a-z]", "", name.lower()).removeprefix("aws")
 
 
 def _members(text: str) -> Iterator[tuple[str, int, int]]:
@@ -72,11 +101,12 @@ def _fields(value: str | None) -> dict[str, Any]:
     if value is None:
         return {}
     try:
-        fields = _DECODER.decode(value)
+        fields = _DECODER.decode(value.removeprefix(BYTE_ORDER_MARK))
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         raise MirrorError(
-            "the secret's value is no JSON object, which a mirror has to be; make it {}, and the next rotation fills it"
+            "the secret's value is no JSON object, as a mirror's has to be. Write it as one, with all else that its"
+            " readers need (a binary value cannot be one); the next rotation puts the key into it"
         )
     return fields

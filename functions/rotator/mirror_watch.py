@@ -43,10 +43,16 @@ class MirrorLook:
         """The command that makes it hold that key."""
         rotate = f"aws secretsmanager rotate-secret --secret-id {self.secret}"
         if self.state is MirrorState.NO_JSON:
-            return (
-                f"aws secretsmanager put-secret-value --secret-id {self.secret} --secret-string '{{}}'; then {rotate}"
-            )
+            return f"{as_an_object(self.secret)}; then {rotate}"
         return rotate
+
+
+def as_an_object(secret: str) -> str:
+    """The command that makes a secret's value a JSON object, with what its owner has to put into it."""
+    return (
+        f"aws secretsmanager put-secret-value --secret-id {secret} --secret-string file://value.json, where value.json"
+        " is a JSON object with all else that the secret's readers need"
+    )
 
 
 class MirrorWatch:

@@ -19,7 +19,7 @@ from rotator.model import (
     parse_rotation_id,
 )
 from rotator.secret_arn import secret_name
-from rotator.shown import readable
+from rotator.shown import BYTE_ORDER_MARK, readable
 
 Entry = MappedRotation | Selector
 
@@ -99,7 +99,7 @@ def parse_rotation_map(text: str) -> RotationMap:
     Raises RotationMapError naming a wrong entry.
     """
     try:
-        document = json.loads(text, object_pairs_hook=_without_duplicates)
+        document = json.loads(text.removeprefix(BYTE_ORDER_MARK), object_pairs_hook=_without_duplicates)
         json.dumps(document, ensure_ascii=False).encode()  # half a character could not be told of
         _validator()(document)
     except RotationMapError:
@@ -129,9 +129,9 @@ def _refuse_mirrored(triggers: dict[str, tuple[Entry, ...]], mirrors: dict[str, 
                 raise RotationMapError(
                     f"the rotation map is wrong: triggers.{trigger:.256}[{position}] names rotation {entry.id}, which"
                     f" mirrors.{arn:.{_LONGEST_ARN}} mirrors. A trigger does not update the secret, and its second"
-                    " rotation would delete the key that the secret still holds. Remove the rotation from the trigger, and let"
-                    " Secrets Manager rotate the secret on its own schedule; to rotate it now: aws secretsmanager"
-                    f" rotate-secret --secret-id {arn:.{_LONGEST_ARN}}"
+                    " rotation would delete the key that the secret still holds. Remove the rotation from the trigger,"
+                    " and let Secrets Manager rotate the secret on its own schedule; to rotate it now: aws"
+                    f" secretsmanager rotate-secret --secret-id {arn:.{_LONGEST_ARN}}"
                 )
 
 

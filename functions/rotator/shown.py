@@ -4,6 +4,8 @@ import reprlib
 
 _MAXIMUM_LENGTH = 100
 
+BYTE_ORDER_MARK = "\ufeff"  # some editors of Windows begin a file with it
+
 
 def readable(text: str) -> str:
     """A text that can be written as UTF-8, whatever half characters it holds."""

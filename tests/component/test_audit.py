@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from audit import Audit
 from rotator.findings import examine
 from rotator.infisical import Infisical
-from rotator.mirror_watch import MirrorWatch
+from rotator.mirror_watch import MirrorWatch, as_an_object
 from rotator.model import RotationState
 from rotator.rotation_map import RotationMapError
 from rotator.telemetry import Metric, Telemetry
@@ -286,7 +286,7 @@ def test_a_mirror_in_step_is_no_finding_and_the_hook_is_asked_for_a_dry_run_only
         ("no value yet", ROTATE_SECRET),
         (
             "no JSON object",
-            f"aws secretsmanager put-secret-value --secret-id {ARN} --secret-string '{{}}'; then {ROTATE_SECRET}",
+            f"{as_an_object(ARN)}; then {ROTATE_SECRET}",
         ),
     ],
 )

@@ -144,7 +144,7 @@ def test_an_unmapped_trigger_is_refused_in_a_text_that_can_be_written_whatever_t
     assert refusal.text
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
 def test_a_map_that_was_saved_in_another_encoding_is_refused_readably(encoding: str) -> None:
     text = json.dumps({**VALID, "$schema": "Schlüssel"}, ensure_ascii=False).encode(encoding).decode("utf-8", "replace")
 
