@@ -506,6 +506,40 @@ def test_a_pending_key_that_a_stale_answer_does_not_list_is_not_called_revoked()
     assert here.mirrored["accessKeyId"] == here.world.published_key
 
 
+def test_a_pending_key_that_neither_infisical_nor_aws_knows_yet_is_not_called_revoked() -> None:
+    """It was made seconds ago: Infisical's replica lags, and IAM has not spread the news."""
+
+    def nobody_yet(_: World) -> Callable[[AccessKey], str]:
+        def ask(_: AccessKey) -> str:
+            raise KeyNotAcceptedError("InvalidClientTokenId")
+
+        return ask
+
+    here = stage(ask=nobody_yet)
+    lagging = lag(here, 0)
+    token = here.secrets.begin()
+    here.step("createSecret", token)
+    lagging.reads = 1
+
+    with pytest.raises(MirrorError, match="does not list the pending key") as stale:
+        here.step("setSecret", token)
+
+    assert "AWSPENDING" not in str(stale.value)
+
+
+def test_a_mirror_that_lags_by_one_rotation_adopts_at_once_though_its_version_is_young() -> None:
+    """Infisical lists the secret's key beside the published one: its answer is the newer of the two."""
+    here = stage()
+    (first,) = here.secrets.values
+    here.secrets.created[first] = START
+    here.world.ensure()
+
+    here.rotate()
+
+    assert here.mirrored["accessKeyId"] == here.world.published_key
+    assert here.world.posts == 1
+
+
 def test_testing_a_secret_that_holds_no_key_yet_says_to_rotate_it_once() -> None:
     """As RotateSecret does with RotateImmediately=false: it tests a copy of the current value."""
     here = stage(lambda _: "{}")
