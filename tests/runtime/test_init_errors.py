@@ -25,7 +25,7 @@ REQUIRED = {
     "FAILED_QUEUE_URL": ("deploy the stack again", "RotateFunction"),
     "MAXIMUM_AGE_DAYS": ("MaximumAgeDays", "AuditFunction"),
 }
-OPTIONAL = {"MACHINE_IDENTITY_SECRET", "CA_PARAMETER"}
+OPTIONAL = {"MACHINE_IDENTITY_SECRET", "CA_PARAMETER", "HOOK_FUNCTION"}
 
 
 class Case(NamedTuple):
@@ -40,6 +40,9 @@ CASES = {
         "RotateFunction",
         {"MACHINE_IDENTITY_ID": NOBODY, "MACHINE_IDENTITY_SECRET": "arn"},
         ("MACHINE_IDENTITY_SECRET", "MachineIdentityId or MachineIdentitySecretArn"),
+    ),
+    "no machine identity of the hook": Case(
+        "HookFunction", {"MACHINE_IDENTITY_ID": ""}, ("HookMachineIdentityId or HookMachineIdentitySecretArn",)
     ),
     "no https": Case("AuditFunction", {"INFISICAL_URL": "http://infisical.example"}, ("INFISICAL_URL", "InfisicalUrl")),
     "no URL": Case("HookFunction", {"INFISICAL_URL": "https://"}, ("INFISICAL_URL", "InfisicalUrl")),
