@@ -8,10 +8,10 @@ from random import Random
 from typing import Any
 
 from rotator.instant import format_instant, instant_at
-from tests.faults.fifo import Message
-from tests.faults.functions import Triggers
-from tests.faults.truth import History, Truth
-from tests.faults.turns import Turns
+from tests.simulation.fifo import Message
+from tests.simulation.functions import Triggers
+from tests.simulation.truth import History, Truth
+from tests.simulation.turns import Turns
 
 LOOKS = 6  # then it is left alone: not every failure finds somebody
 HOURS_UNTIL_A_LOOK = (0.2, 8.0)

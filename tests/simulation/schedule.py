@@ -15,14 +15,14 @@ from typing import Any
 from uuid import UUID
 
 from rotator.instant import format_instant, instant_at
-from tests.faults.disturbances import Spell
-from tests.faults.edges import CALLS_OF_INFISICAL, PROXY_PAGE
-from tests.faults.people import HOURS_UNTIL_A_REDRIVE
-from tests.faults.program import Parts
-from tests.faults.truth import History, Kind, Violation
-from tests.faults.world import DAY, HOURLY, INTERVALS, WEEKLY, Setting, World
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.faults import Dies, Fails, Point
+from tests.simulation.disturbances import Spell
+from tests.simulation.edges import CALLS_OF_INFISICAL, PROXY_PAGE
+from tests.simulation.people import HOURS_UNTIL_A_REDRIVE
+from tests.simulation.program import Parts
+from tests.simulation.truth import History, Kind, Violation
+from tests.simulation.world import DAY, HOURLY, INTERVALS, WEEKLY, Setting, World
 
 START = datetime(2026, 11, 16, 5, tzinfo=UTC).timestamp()
 MINUTE, HOUR = 60.0, 3600.0

@@ -14,11 +14,11 @@ from rotator.instant import instant_at
 from rotator.model import RotationRequest
 from rotator.telemetry import Telemetry
 from tests.component.iam import FakeIam
-from tests.faults.disturbances import Disturbances, Trace
-from tests.faults.edges import CLEAR_NO
-from tests.faults.fifo import Message
-from tests.faults.truth import CLOCKS_DIFFER_SECONDS, History, Kind, Rule, Truth, margin_seconds
-from tests.faults.turns import Task, Turns
+from tests.simulation.disturbances import Disturbances, Trace
+from tests.simulation.edges import CLEAR_NO
+from tests.simulation.fifo import Message
+from tests.simulation.truth import CLOCKS_DIFFER_SECONDS, History, Kind, Rule, Truth, margin_seconds
+from tests.simulation.turns import Task, Turns
 
 GIVEN_UP_SECONDS = 12 * 3600
 DRAINED_SECONDS = 13 * 3600

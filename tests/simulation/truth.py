@@ -7,13 +7,13 @@ from inspect import GEN_RUNNING, getgeneratorstate
 from typing import Any
 
 from rotator.model import RotationRequest
-from tests.faults.disturbances import Trace
-from tests.faults.turns import Task, Turns
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.clock import Clock
 from tests.sandbox.standin.core import Call, StandIn
 from tests.sandbox.standin.keys import MemoryKeys
 from tests.sandbox.standin.rotations import Rotation
+from tests.simulation.disturbances import Trace
+from tests.simulation.turns import Task, Turns
 
 MOMENTS = ("scheduledTime", "time", "occurredAt")
 SECRET = "arn:aws:secretsmanager:"

@@ -14,10 +14,10 @@ from rotator.identity import MachineIdentity
 from rotator.instant import format_instant, instant_at
 from rotator.model import RotationRequest, RotationState
 from rotator.policy import Decide, Decision, Verdict
-from tests.faults.ledger import TELEMETRY
-from tests.faults.program import MINIMUM_INTERVAL, Parts
-from tests.faults.schedule import run
-from tests.faults.truth import Kind, Rule
+from tests.simulation.ledger import TELEMETRY
+from tests.simulation.program import MINIMUM_INTERVAL, Parts
+from tests.simulation.schedule import run
+from tests.simulation.truth import Kind, Rule
 
 MOST_SCHEDULES = 1500
 

@@ -8,9 +8,6 @@ from typing import Any, TypeVar
 import httpx
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from tests.faults.disturbances import Disturbances
-from tests.faults.fifo import Fifo, NotInFlightError
-from tests.faults.turns import Turns
 from tests.sandbox.standin.answers import Answer, Dropped
 from tests.sandbox.standin.core import StandIn
 from tests.sandbox.standin.faults import (
@@ -28,6 +25,9 @@ from tests.sandbox.standin.faults import (
 )
 from tests.sandbox.standin.limits import rate_limited
 from tests.sandbox.standin.transport import StandInTransport
+from tests.simulation.disturbances import Disturbances
+from tests.simulation.fifo import Fifo, NotInFlightError
+from tests.simulation.turns import Turns
 
 R = TypeVar("R")
 

@@ -27,11 +27,11 @@ from rotator.universal_auth import universal_auth
 from rotator.worker import Worker
 from tests.component.iam import FakeIam
 from tests.component.secrets_manager import FakeSecretsManager
-from tests.faults.edges import FAILED_URL, REQUESTS_URL, Aws, Edge, Network, Sqs
-from tests.faults.ledger import GRACE_PERIOD, TELEMETRY
-from tests.faults.truth import Keys, Server, Truth
-from tests.faults.turns import Turns
 from tests.sandbox.standin.identities import Identity
+from tests.simulation.edges import FAILED_URL, REQUESTS_URL, Aws, Edge, Network, Sqs
+from tests.simulation.ledger import GRACE_PERIOD, TELEMETRY
+from tests.simulation.truth import Keys, Server, Truth
+from tests.simulation.turns import Turns
 
 BASE_URL = "https://infisical.test"
 MINIMUM_INTERVAL = timedelta(hours=1)

@@ -11,18 +11,18 @@ from uuid import UUID
 from rotator.instant import instant_at
 from tests.component.iam import FakeIam
 from tests.component.secrets_manager import ARN, FakeSecretsManager
-from tests.faults.disturbances import Disturbances, Trace
-from tests.faults.edges import FAILED_URL, REQUESTS_URL, Edge, Sqs
-from tests.faults.fifo import Fifo, Message
-from tests.faults.functions import Function, Requests, SecretRotation, Triggers
-from tests.faults.ledger import Ledger
-from tests.faults.people import Person
-from tests.faults.program import AwsClock, Outside, Parts, Program
-from tests.faults.truth import Keys, Kind, Server, Truth
-from tests.faults.turns import Turns
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.core import SERVERS
 from tests.sandbox.standin.keys import AccessKey
+from tests.simulation.disturbances import Disturbances, Trace
+from tests.simulation.edges import FAILED_URL, REQUESTS_URL, Edge, Sqs
+from tests.simulation.fifo import Fifo, Message
+from tests.simulation.functions import Function, Requests, SecretRotation, Triggers
+from tests.simulation.ledger import Ledger
+from tests.simulation.people import Person
+from tests.simulation.program import AwsClock, Outside, Parts, Program
+from tests.simulation.truth import Keys, Kind, Server, Truth
+from tests.simulation.turns import Turns
 
 DAY = 86_400.0
 DISPATCH_SECONDS, ROTATE_SECONDS, HOOK_SECONDS = 60, 180, 300

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.fifo import Fifo, Message, NotInFlightError
+from tests.simulation.fifo import Fifo, Message, NotInFlightError
 
 
 class Clock:

@@ -10,12 +10,12 @@ from dispatch import Dispatch
 from hook import Hook
 from rotate import Rotate
 from tests.component.secrets_manager import ARN, STEPS, FakeSecretsManager
-from tests.faults.disturbances import Disturbances, Trace
-from tests.faults.fifo import Fifo, NotInFlightError
-from tests.faults.ledger import Ledger
-from tests.faults.program import Parts
-from tests.faults.truth import Occurrence, Truth
-from tests.faults.turns import Killed, Process, Turns
+from tests.simulation.disturbances import Disturbances, Trace
+from tests.simulation.fifo import Fifo, NotInFlightError
+from tests.simulation.ledger import Ledger
+from tests.simulation.program import Parts
+from tests.simulation.truth import Occurrence, Truth
+from tests.simulation.turns import Killed, Process, Turns
 
 P = TypeVar("P")
 R = TypeVar("R")

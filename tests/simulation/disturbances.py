@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tests.faults.turns import Task, Turns
 from tests.sandbox.standin.answers import Answer, Dropped
 from tests.sandbox.standin.faults import CommittedThenDropped, Dies, Fails, InProgress, LockRace, Slow
+from tests.simulation.turns import Task, Turns
 
 
 class Trace:
