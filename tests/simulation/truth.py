@@ -1,6 +1,6 @@
 """What really happened to the keys, and at whose request: the server tells, not the program."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from inspect import GEN_RUNNING, getgeneratorstate
@@ -16,7 +16,6 @@ from tests.simulation.disturbances import Trace
 from tests.simulation.turns import Task, Turns
 
 MOMENTS = ("scheduledTime", "time", "occurredAt")
-SECRET = "arn:aws:secretsmanager:"
 
 # T is read from another clock than lastRotatedAt, and IAM tells whole seconds.
 CLOCKS_DIFFER_SECONDS = 121.0
@@ -25,7 +24,6 @@ CLOCK_MARGIN_SECONDS = 300.0
 # Between the date of a published key and its commit, by two clocks; and between two commits whose keys both fit.
 LONGEST_DATED_SECONDS = 212.0
 INDISTINCT_SECONDS = LONGEST_DATED_SECONDS + 120
-DEFAULT_INTERVAL_SECONDS = 3600.0
 
 
 class Kind(StrEnum):
@@ -34,6 +32,7 @@ class Kind(StrEnum):
     GUARDED = "key guard on"
     UNGUARDED = "key guard off"
     FOREIGN = "key guard on, a foreign writer beside us"
+    SHARED = "key guard on, two rotations of one IAM user"
 
 
 class Rule(StrEnum):
@@ -42,6 +41,8 @@ class Rule(StrEnum):
     ONCE = "one occurrence, one rotation"
     PUBLISHED = "the published key is never deleted"
     PREVIOUS = "the previous key stays valid for the minimum interval, and until another occurrence"
+    MIRRORED = "the key that a mirror's readers hold is never deleted"
+    ACCUSED = "no published key is named as the one to delete"
     TOLD = "nothing vanishes: every trigger ends with a reason"
     DONE = "what is said to be done is done"
     CAUSE = "every failure has a cause"
@@ -50,11 +51,13 @@ class Rule(StrEnum):
 
 
 # What only the key guard can promise, and only where nobody else rotates, is no violation elsewhere but a figure.
-# Others may rotate so often that the guard cannot tell their keys from one that an attempt has left behind.
+# Others may rotate so often that the guard cannot tell their keys from one that an attempt has left behind. Two
+# rotations of one IAM user always destroy each other's keys.
 FIGURES: Mapping[Kind, tuple[Rule, ...]] = {
     Kind.GUARDED: (),
-    Kind.UNGUARDED: (Rule.PUBLISHED,),
-    Kind.FOREIGN: (Rule.PUBLISHED, Rule.CAUSE),
+    Kind.UNGUARDED: (Rule.PUBLISHED, Rule.MIRRORED),
+    Kind.FOREIGN: (Rule.PUBLISHED, Rule.MIRRORED, Rule.ACCUSED, Rule.CAUSE),
+    Kind.SHARED: (Rule.PUBLISHED, Rule.PREVIOUS, Rule.MIRRORED, Rule.ACCUSED, Rule.DONE, Rule.CAUSE),
 }
 
 
@@ -131,9 +134,8 @@ class History:
 
 
 def margin_seconds(history: History, request: RotationRequest) -> float:
-    """How long after the last rotation T has to be. The map says no interval for a secret's rotations."""
-    interval = DEFAULT_INTERVAL_SECONDS if request.trigger.startswith(SECRET) else history.interval_seconds
-    return CLOCK_MARGIN_SECONDS if request.forced else max(CLOCK_MARGIN_SECONDS, interval)
+    """How long after the last rotation T has to be."""
+    return CLOCK_MARGIN_SECONDS if request.forced else max(CLOCK_MARGIN_SECONDS, history.interval_seconds)
 
 
 class Keys(MemoryKeys):
@@ -168,6 +170,8 @@ class Truth:
     def __init__(self, turns: Turns, server: Server, keys: Keys, trace: Trace, clocks_differ_seconds: float) -> None:
         self.histories: dict[str, History] = {}
         self.violations: list[Violation] = []
+        self.mirrored: History | None = None
+        self.key_in_mirror: Callable[[], object] = lambda: None
         self._occurrences: dict[str, Occurrence] = {}
         self._asking: dict[Task, RotationRequest] = {}
         self._turns = turns
@@ -175,6 +179,7 @@ class Truth:
         self._keys = keys
         self._trace = trace
         self._clocks_differ_seconds = clocks_differ_seconds
+        self.lags: Sequence[float] = ()
         server.arrived = self._arrived
         keys.gone = self._gone
 
@@ -187,6 +192,11 @@ class Truth:
     @property
     def first(self) -> History:
         return next(iter(self.histories.values()))
+
+    @property
+    def triggered(self) -> list[str]:
+        """The ids of the rotations that triggers rotate: all but the one that a secret mirrors."""
+        return [each.rotation.id for each in self.histories.values() if each is not self.mirrored]
 
     def occurs(self, correlation_id: str, occurrence: Occurrence) -> None:
         """Remember what is really meant by everything that bears this id."""
@@ -230,9 +240,15 @@ class Truth:
         return key_id in {key.id for key in self._keys.list_access_keys(history.user)}
 
     def failed_since_the_last_commit(self, history: History) -> bool:
-        """Whether an attempt has failed, other than by what follows a commit."""
-        rotation = history.rotation
-        return rotation.status == "failed" and rotation.last_attempted_at - rotation.last_rotated_at > 1
+        """Whether a row that a replica may show now says that an attempt has failed, other than after a commit."""
+        now = self._server.clock.time()
+        rows = [history.rotation.as_of(now - lag) for lag in (0.0, *self.lags)]
+        return any(row.status == "failed" and row.last_attempted_at - row.last_rotated_at > 1 for row in rows)
+
+    def was_sent(self, history: History, correlation_id: str) -> bool:
+        """Whether a rotate-secrets has arrived on behalf of this request."""
+        occurrence = self._occurrences[correlation_id]
+        return any(attempt.occurrence == occurrence for attempt in history.attempts)
 
     def blame(self, rule: Rule, history: History, text: str) -> None:
         self._trace.add(f"VIOLATION {rule}: {text}")
@@ -256,14 +272,18 @@ class Truth:
             self.blame(Rule.ONCE, history, f"rotated twice for {commit.by.occurrence}")
 
     def _gone(self, user: str, key_id: str) -> None:
-        history = next(each for each in self.histories.values() if each.user == user)
+        of_user = [each for each in self.histories.values() if each.user == user]
+        history = next((each for each in of_user if each.executing), of_user[0])
         attempt = history.executing
-        whose = "the published key" if key_id == history.published else "a key"
+        is_published = key_id in [each.published for each in of_user]
+        whose = "the published key" if is_published else "a key"
         self._trace.add(f"= {whose} of {user} is deleted {f'for {attempt.occurrence}' if attempt else 'by others'}")
         if attempt is None:
             return
-        if key_id == history.published:
+        if is_published:
             self.blame(Rule.PUBLISHED, history, f"the published key was deleted for {attempt.occurrence}")
+        if key_id == self.key_in_mirror():
+            self.blame(Rule.MIRRORED, history, f"the key in AWSCURRENT was deleted for {attempt.occurrence}")
         last = history.commits[-1] if history.commits else None
         if last is None or last.by is None or last.replaced != key_id:
             return
