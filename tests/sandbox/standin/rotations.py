@@ -4,6 +4,7 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from uuid import NAMESPACE_URL, uuid5
 
 from tests.sandbox.standin.answers import Payload
@@ -145,6 +146,7 @@ def _iso(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+@cache
 def _id(*names: str) -> str:
     """Give the same thing the same id in every rotation."""
     return str(uuid5(NAMESPACE_URL, "/".join(names)))
