@@ -130,8 +130,7 @@ class Function(Generic[P]):
             process.lost_seconds += seconds
             if seconds > LONG_FROZEN_SECONDS:
                 self._disturbances.count("process", "its monotonic clock stood still")
-        is_noticed = seconds > LONG_FROZEN_SECONDS and self._disturbances.strikes()
-        process.thaws.append(random.choice(HOW_CONNECTIONS_DIE) if is_noticed else None)
+        process.thaws.append(random.choice(HOW_CONNECTIONS_DIE) if self._disturbances.strikes() else None)
         return instance
 
 

@@ -47,7 +47,7 @@ Key = tuple[str, str, str]
 FAILURES = ("refused", "failed", "unconfirmed")
 
 # All that may keep dispatch, or a step of the hook, from its work. Anything else is a bug.
-NO_ANSWER = frozenset({"Unreachable", "Uncertain", "InvalidAnswer"})
+NO_ANSWER = frozenset({"Unreachable", "Uncertain", "ForeignAnswer", "InvalidAnswer"})
 DISTURBED = NO_ANSWER | {"RateLimited", "UndeliveredRequests"}
 OF_AWS = frozenset({"Throttling", "ServiceUnavailable", "ExpiredToken", "ReadTimeout", "EndpointConnection"})
 REASONS = {
@@ -259,8 +259,6 @@ class Ledger:
                     self._disturbances.met("rotate-secrets", but=CLEAR_NO)
                     or self._truth.was_sent(history, line["correlation_id"])
                 )
-            case "failed", "BadRequest":
-                found = self._disturbances.met("rotate-secrets", only=["plan"])
             case _:
                 found = self._tokens_are_refused(reason)
         return found

@@ -163,9 +163,15 @@ class Network(httpx.BaseTransport):
 
     def _login(self, request: httpx.Request, fault: object) -> httpx.Response:
         if fault == "server error":
-            return httpx.Response(500, json={"error": "InternalServerError", "message": "Something went wrong"})
+            error = {"reqId": "req-1", "statusCode": 500, "error": "InternalServerError"}
+            return httpx.Response(500, json=error | {"message": "Something went wrong"})
         if fault in LIMITED:
-            error = {"error": "RateLimitExceeded", "message": "Rate limit exceeded"}
+            error = {
+                "reqId": "req-1",
+                "statusCode": 429,
+                "error": "RateLimitExceeded",
+                "message": "Rate limit exceeded",
+            }
             return httpx.Response(429, headers={"retry-after": str(self._limit(fault))}, json=error)
         return self._send(request, fault)
 

@@ -22,7 +22,7 @@ from rotator.policy import Decide, Decision
 from rotator.preview import Preview
 from rotator.proof import KeyNotAcceptedError
 from rotator.queues import FailedQueue, RequestQueue
-from rotator.transport import BoundedTransport
+from rotator.transport import BoundedTransport, RenewedTransport
 from rotator.universal_auth import universal_auth
 from rotator.worker import Worker
 from tests.component.iam import FakeIam
@@ -46,6 +46,7 @@ class Parts:
     """What the program is made of, and deployed with. To plant a bug is to exchange one."""
 
     identity: Callable[[str, Callable[[], Login], Callable[[], float]], httpx.Auth] = MachineIdentity
+    connections: "Callable[[Callable[[], httpx.BaseTransport], Clock], httpx.BaseTransport]" = RenewedTransport
     transport: Callable[[httpx.BaseTransport], httpx.BaseTransport] = lambda inner: inner
     decide: Callable[[Decide], Decide] = lambda decide: decide
     delivered: Callable[[dict[str, Any], float], dict[str, Any]] = lambda record, _: record
@@ -146,8 +147,9 @@ class Program:
         secret = json.dumps({"clientId": identity.client_id, "clientSecret": identity.client_secret})
         outside, clock = self._outside, self._clock(process)
         auth = self._parts.identity(BASE_URL, lambda: universal_auth(secret), clock.time)
-        network = Network(outside.edge, outside.server, outside.names, outside.with_rivals, process)
-        return Infisical(BASE_URL, auth, BoundedTransport(self._parts.transport(network), clock), clock)
+        connect = partial(Network, outside.edge, outside.server, outside.names, outside.with_rivals, process)
+        transport = self._parts.transport(self._parts.connections(connect, clock))
+        return Infisical(BASE_URL, auth, BoundedTransport(transport, clock), clock)
 
     def _requests(self) -> RequestQueue:
         return RequestQueue(self._aws("sqs", self._parts.sqs(self._outside.sqs)), REQUESTS_URL)
