@@ -266,7 +266,7 @@ class Ledger:
     def _tokens_are_refused(self, reason: str) -> bool:
         """A token that is not accepted is renewed, once a request."""
         lately, ever = (self._disturbances.lately("", "token", seconds) for seconds in (300, math.inf))
-        return reason in ("UnauthorizedError", "TokenError") and lately > 0 and ever > 1
+        return reason == "TokenRefused" and lately > 0 and ever > 1
 
     def _has_kept_silent(self) -> bool:
         """Whether Infisical gave no usable answer, other than on a connection that had died meanwhile."""
