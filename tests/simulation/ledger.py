@@ -23,6 +23,7 @@ from tests.simulation.truth import CLOCKS_DIFFER_SECONDS, History, Kind, Rule, T
 from tests.simulation.turns import Task, Turns
 
 GIVEN_UP_SECONDS = 12 * 3600
+UNGUARDED_GIVEN_UP_SECONDS = 11.5 * 3600  # so that an attempt that was cut off is never taken for one that was not
 DRAINED_SECONDS = 13 * 3600
 
 # Whoever gives up was kept from its work until lately: no fault makes a request wait for longer.
@@ -43,6 +44,9 @@ METRICS = {
     "hook step done": "HookStepSucceeded",
 }
 Key = tuple[str, str, str]
+
+# A request is deduplicated by its moment; a person's, whose moment is clipped at each attempt, by its correlation id.
+SAME_OCCURRENCE = ("occurredAt", "correlationId")
 
 FAILURES = ("refused", "failed", "unconfirmed")
 
@@ -152,9 +156,10 @@ class Ledger:
     def accepted(self, summary: dict[str, Any], rotation_ids: Collection[str], messages: Sequence[Message]) -> None:
         """Dispatch says that it is done: there has to be a request for each of these."""
         bodies = [json.loads(message.body) for message in messages]
-        sent = {(body["rotationId"], body["trigger"], body["occurredAt"]) for body in bodies}
+        sent = {(body["rotationId"], body["trigger"], body[name]) for body in bodies for name in SAME_OCCURRENCE}
+        moment, correlation_id = summary["occurred_at"], summary["correlation_id"]
         for rotation_id in rotation_ids:
-            if (rotation_id, summary["trigger"], summary["occurred_at"]) not in sent:
+            if not sent & {(rotation_id, summary["trigger"], each) for each in (moment, correlation_id)}:
                 self._truth.blame(
                     Rule.TOLD, self._truth.histories[rotation_id], f"no request for it was sent: {summary}"
                 )
@@ -230,7 +235,8 @@ class Ledger:
         is_logged = report.outcome == "unconfirmed" and _key(json.loads(message.body)) in self._not_kept
         if message.id not in self.kept and not is_logged:
             self._truth.blame(Rule.TOLD, history, f"{message.id} {report.outcome}, and no report of it was kept")
-        waited = self._turns.now - message.first_received_at > GIVEN_UP_SECONDS
+        seconds = UNGUARDED_GIVEN_UP_SECONDS if history.kind is Kind.UNGUARDED else GIVEN_UP_SECONDS
+        waited = self._turns.now - message.first_received_at > seconds
         lately = self._turns.now - self._disturbances.last_at < LATELY_SECONDS
         interrupted = history.kind is Kind.UNGUARDED and self._deliveries[message.id] > self._worked[message.id]
         if not report.has_cause and not (waited and lately) and not interrupted:
@@ -254,7 +260,7 @@ class Ledger:
                 found = self._disturbances.met("iam ", only=[DENIED]) or self._disturbances.met("sts ", only=[DENIED])
             case ("refused", "PreviousAttemptFailed") | ("failed", "AttemptFailed"):
                 found = history.kind is Kind.UNGUARDED and self._truth.failed_since_the_last_commit(history)
-            case "unconfirmed", _:
+            case ("unconfirmed", _) | ("failed", "AttemptLost"):
                 found = history.kind is Kind.UNGUARDED and (
                     self._disturbances.met("rotate-secrets", but=CLEAR_NO)
                     or self._truth.was_sent(history, line["correlation_id"])
