@@ -264,6 +264,8 @@ class Ledger:
                 found = history.kind is Kind.UNGUARDED and (
                     self._disturbances.met("rotate-secrets", but=CLEAR_NO)
                     or self._truth.was_sent(history, line["correlation_id"])
+                    # A claim whose answer was lost looks later like one whose process was killed.
+                    or self._disturbances.lately("sqs change_message_visibility", "", DRAINED_SECONDS) > 0
                 )
             case _:
                 found = self._tokens_are_refused(reason)
