@@ -52,7 +52,7 @@ CLOCKS_AHEAD = tuple(
 SENDERS_AHEAD = (20.0, 110.0, 200.0, 300.0)
 
 # Of Infisical's database. What the promise bounds is ten minutes.
-REPLICAS_BEHIND = (0.01, 0.05, 1.0, 4.0, 30.0, 120.0, 290.0, 600.0)
+REPLICAS_BEHIND = (0.01, 0.05, 1.0, 4.0, 30.0, 120.0, 290.0, 590.0, 600.0)
 
 OUTAGES: tuple[tuple[tuple[str, ...], object], ...] = (
     (CALLS_OF_INFISICAL, "no connection"),
@@ -126,9 +126,10 @@ class Schedule:
         rotations = [(random.choice(KINDS), random.choice(intervals)) for _ in range(count)]
         if selector := random.random() < 0.25:
             rotations = [rotations[0]] * count
-        mirrored = (random.choice(MIRRORED), random.choice(intervals)) if random.random() < 0.4 else None
+        has_mirror = random.random() < (0.8 if selector else 0.3)
+        mirrored = (random.choice(MIRRORED), random.choice(intervals)) if has_mirror else None
         ahead = random.choice(CLOCKS_AHEAD) if random.random() < 0.5 else (0.0, 0.0)
-        replicas = random.choice((0, 0, 1, 2, 3))
+        replicas = random.choice((0, 0, 1, 1, 2, 3))
         return Setting(
             rotations=rotations,
             mirrored=mirrored,

@@ -15,6 +15,8 @@ from tests.sandbox.standin.rotations import Rotation
 from tests.simulation.disturbances import Trace
 from tests.simulation.turns import Task, Turns
 
+CLEAR_NO = (400, 401, 403, 429)
+
 MOMENTS = ("scheduledTime", "time", "occurredAt")
 
 # T is read from another clock than lastRotatedAt, and IAM tells whole seconds.
@@ -39,6 +41,7 @@ class Rule(StrEnum):
     """What has to hold."""
 
     ONCE = "one occurrence, one rotation"
+    ATTEMPT = "without key guard, a request is attempted at most once"
     PUBLISHED = "the published key is never deleted"
     PREVIOUS = "the previous key stays valid for the minimum interval, and until another occurrence"
     MIRRORED = "the key that a mirror's readers hold is never deleted"
@@ -97,8 +100,14 @@ class Attempt:
     """A rotate-secrets of ours. `margin_seconds` is how long after the last rotation T had to be."""
 
     occurrence: Occurrence
+    request: RotationRequest
     margin_seconds: float
     call: Call
+
+    @property
+    def may_have_rotated(self) -> bool:
+        """Whether Infisical has not said that it did nothing: a token refused, a limit, another attempt under way."""
+        return self.call.entry.status not in CLEAR_NO
 
     @property
     def running(self) -> bool:
@@ -256,9 +265,13 @@ class Truth:
 
     def _arrived(self, rotation_id: str, call: Call) -> None:
         history, request = self.histories[rotation_id], self._asking[self._turns.current]
-        attempt = Attempt(self._occurrences[request.correlation_id], margin_seconds(history, request), call)
+        occurrence = self._occurrences[request.correlation_id]
+        earlier = [each for each in history.attempts if each.request == request and each.may_have_rotated]
+        attempt = Attempt(occurrence, request, margin_seconds(history, request), call)
         history.attempts.append(attempt)
         self._trace.add(f"= rotate-secrets of {history.user} arrives for {attempt.occurrence}")
+        if earlier and history.kind is Kind.UNGUARDED:
+            self.blame(Rule.ATTEMPT, history, f"rotate-secrets was sent again for {occurrence}")
 
     def _committed(self, history: History, at: float) -> None:
         commit = Commit(at, history.executing, history.published)
