@@ -160,7 +160,7 @@ class Program:
     def _decide(self, clock: "Clock") -> Decide:
         iam, truth, edge = self._aws("iam", self._outside.iam), self._outside.truth, self._outside.edge
 
-        def open_iam(role: str | None) -> Any:  # noqa: ANN401 - a client, as boto3 makes them
+        def open_iam(role: str | None, _: str | None = None) -> Any:  # noqa: ANN401 - a client, as boto3 makes them
             if role is None:
                 return iam
             assume = partial(call_aws, edge.turns, "sts", "AssumeRole", lambda: iam)
