@@ -112,6 +112,7 @@ class Ledger:
         self._deliveries: Counter[str] = Counter()
         self._worked: Counter[str] = Counter()
         self._rotated: set[str] = set()
+        self._unconfirmed: set[str] = set()
 
     def read(self, text: str) -> None:
         """Read a line of a log, or of metrics. What goes wrong here is the model's own, and no function's."""
@@ -138,6 +139,8 @@ class Ledger:
             report = self._ends[record["receiptHandle"]] = reports.popleft()
             if report.outcome == "rotated":
                 self._rotated.add(record["messageId"])
+            if report.outcome == "unconfirmed":
+                self._unconfirmed.add(record["messageId"])
 
     def acknowledged(self, message: Message) -> None:
         """A request is deleted from its queue: it has to have ended, and truly so."""
@@ -238,9 +241,13 @@ class Ledger:
         seconds = UNGUARDED_GIVEN_UP_SECONDS if history.kind is Kind.UNGUARDED else GIVEN_UP_SECONDS
         waited = self._turns.now - message.first_received_at > seconds
         lately = self._turns.now - self._disturbances.last_at < LATELY_SECONDS
-        interrupted = history.kind is Kind.UNGUARDED and self._deliveries[message.id] > self._worked[message.id]
-        if not report.has_cause and not (waited and lately) and not interrupted:
+        if not (report.has_cause or (waited and lately) or self._may_have_rotated(history, message)):
             self._truth.blame(Rule.CAUSE, history, f"{message.id} {report.outcome}: {report.reason}")
+
+    def _may_have_rotated(self, history: History, message: Message) -> bool:
+        """Whether an earlier delivery of it was cut off, or could not be confirmed, where that is final."""
+        cut_off = self._deliveries[message.id] > self._worked[message.id]
+        return history.kind is Kind.UNGUARDED and (cut_off or message.id in self._unconfirmed)
 
     def _has_cause(self, history: History, outcome: str, line: dict[str, Any]) -> bool:
         """Whether a request may end like this at once. Where there is a key guard, attempts are tried again."""
