@@ -122,11 +122,11 @@ class Schedule:
 
     def _draw_setting(self) -> Setting:
         random = self._random
-        count, intervals = random.choice((1, 1, 1, 2, 2, 3)), list(INTERVALS)
+        count, intervals = random.choice((1, 1, 1, 1, 2, 3)), list(INTERVALS)
         rotations = [(random.choice(KINDS), random.choice(intervals)) for _ in range(count)]
         if selector := random.random() < 0.25:
             rotations = [rotations[0]] * count
-        has_mirror = random.random() < (0.8 if selector else 0.3)
+        has_mirror = random.random() < (0.8 if selector else 0.15)
         mirrored = (random.choice(MIRRORED), random.choice(intervals)) if has_mirror else None
         ahead = random.choice(CLOCKS_AHEAD) if random.random() < 0.5 else (0.0, 0.0)
         replicas = random.choice((0, 0, 1, 1, 2, 3))
@@ -142,7 +142,7 @@ class Schedule:
             pace=Pace(random.choice((0.005, 0.05)), random.choice((0.03, 0.3, 2.0))),
             closes_after_seconds=random.choice((30, 30, 90)),
             new_keys_work_after_seconds=random.choice((0, 0, 10)),
-            secret_is_retried_after=[random.choice((20, 90, 600, HOUR, 5 * HOUR)) for _ in range(3)],
+            secret_is_retried_after=[random.choice((20, 90, 600, HOUR, 5 * HOUR)) for _ in range(2)],
         )
 
     def _draw_events(self) -> None:
@@ -214,7 +214,7 @@ class Schedule:
     def _draw_company(self, at: float) -> None:
         """What else happens around an occurrence: the secret is rotated, a key is used, others rotate."""
         random = self._random
-        if self._world.truth.mirrored and random.random() < 0.4:
+        if self._world.truth.mirrored and random.random() < 0.3:
             self._at(at + random.uniform(-MINUTE, HOUR), self._world.secret_rotation.rotate)
         if random.random() < 0.05:
             self._at(at + random.uniform(0, HOUR), self._use_old_keys)
