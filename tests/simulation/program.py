@@ -134,7 +134,9 @@ class Program:
             read_map=lambda: self._outside.rotation_map,
             secrets=self._aws("secretsmanager", self._outside.secrets),
             infisical=infisical,
-            fresh_keys=FreshKeys(infisical, self._requests(), self._decide(self._clock(process)), MINIMUM_INTERVAL, TELEMETRY.logger),
+            fresh_keys=FreshKeys(
+                infisical, self._requests(), self._decide(self._clock(process)), MINIMUM_INTERVAL, TELEMETRY.logger
+            ),
             ask=self._ask,
             telemetry=TELEMETRY,
             clock=self._clock(process),
