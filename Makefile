@@ -33,9 +33,10 @@ test: $(DEV) $(AWS) $(LAMBDA) $(CHECKS) ## Run every test
 	@# More processes than cores: the end-to-end tests mostly wait. They are in order, the longest first.
 	@pytest -n 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
-.PHONY: faults
-faults: $(DEV) ## Run the program through random schedules of crashes and faults (SCHEDULES=5000, SEED=0)
-	@python -m tests.faults --schedules $(or $(SCHEDULES),5000) --seed $(or $(SEED),0)
+.PHONY: simulate faults
+simulate: $(DEV) ## Run the program through random schedules of crashes and faults (SCHEDULES=5000, SEED=0)
+	@python -m tests.simulation --schedules $(or $(SCHEDULES),5000) --seed $(or $(SEED),0)
+faults: simulate
 
 .PHONY: bench
 bench: $(DEV) $(AWS) $(LAMBDA) ## Measure, side by side with what one would write instead (DOCS=1 renews docs/performance.md)

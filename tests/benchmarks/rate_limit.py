@@ -31,14 +31,14 @@ from rotator.worker import Worker
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.template import Built
 from tests.component.iam import FakeIam
-from tests.faults.edges import FAILED_URL, REQUESTS_URL, Sqs
-from tests.faults.fifo import Fifo, Message
-from tests.faults.turns import Process, Turns
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.core import StandIn
 from tests.sandbox.standin.keys import AccessKey, MemoryKeys
 from tests.sandbox.standin.limits import WINDOW_SECONDS, RateLimits
 from tests.sandbox.standin.transport import StandInTransport
+from tests.simulation.edges import FAILED_URL, REQUESTS_URL, Sqs
+from tests.simulation.fifo import Fifo, Message
+from tests.simulation.turns import Process, Turns
 
 ROTATIONS = 300
 # Infisical Cloud's documented limits for the smallest plan, a minute and an address.

@@ -15,8 +15,8 @@ from rotator.preview import Preview
 from rotator.queues import MESSAGES_A_CALL, RequestQueue
 from rotator.telemetry import Telemetry
 from tests.component.world import GRACE_PERIOD, MINIMUM_INTERVAL, World
-from tests.faults.edges import REQUESTS_URL, Sqs
-from tests.faults.fifo import Fifo
+from tests.simulation.edges import REQUESTS_URL, Sqs
+from tests.simulation.fifo import Fifo
 
 PROJECT = "d17eeab6-9bb7-4255-9168-ccac2028bfd4"
 ROTATIONS = 95

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tests.sandbox.standin.answers import Dropped, Payload, Refusal
 from tests.sandbox.standin.faults import Dies, Fails, Point, RotateFault, rotation_in_progress
 from tests.sandbox.standin.keys import ProviderError
+from tests.sandbox.standin.replicas import Replicas
 from tests.sandbox.standin.rotations import Rotation
 
 MESSAGE_LIMIT = 1024
@@ -42,13 +43,20 @@ class _Died(Exception):  # noqa: N818 - an event of the model, not an error
 
 
 def attempt(
-    rotation: Rotation, pace: Pace, fault: RotateFault | None, at: float, occasion: Occasion = Occasion()
+    rotation: Rotation,
+    replicas: Replicas,
+    pace: Pace,
+    fault: RotateFault | None,
+    at: float,
+    *,
+    occasion: Occasion = Occasion(),
 ) -> Generator[float, float, Payload | Dropped]:
     """Return the row as committed; raise Refusal where the server answers with an error."""
     if occasion.manual and rotation.lock.held(at):
         raise rotation_in_progress()
-    # Read before the lock is taken: whoever gets the lock next goes by the same row.
-    slot, slots = 1 - rotation.active_index, list(rotation.slots)
+    # Read before the lock is taken, and from a replica: whoever gets the lock next may go by the same row.
+    (row,) = replicas.read(rotation, at=at)
+    slot, slots = 1 - row.active_index, list(row.slots)
     at = yield pace.race_window_seconds
     owner, retries = object(), LOCK_RETRIES
     third = pace.provider_seconds / 3

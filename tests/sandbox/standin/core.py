@@ -15,6 +15,7 @@ from tests.sandbox.standin.keys import KeyStore
 from tests.sandbox.standin.limits import RateLimits
 from tests.sandbox.standin.login_endpoints import LoginEndpoints
 from tests.sandbox.standin.pipeline import Pipeline
+from tests.sandbox.standin.replicas import Replicas
 from tests.sandbox.standin.requests import JournalEntry, Request
 from tests.sandbox.standin.rotation_endpoints import RotationEndpoints
 from tests.sandbox.standin.rotation_types import AWS_IAM_USER_SECRET, DatabaseUsers, IamUser, Provider
@@ -207,6 +208,10 @@ class StandIn:
     @plan_has_rotations.setter
     def plan_has_rotations(self, included: bool) -> None:
         self._rotations.plan_has_rotations = included
+
+    @property
+    def replicas(self) -> Replicas:
+        return self._rotations.replicas
 
     @property
     def rotations(self) -> Mapping[str, Rotation]:

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
@@ -11,7 +10,7 @@ from tests.sandbox.standin.answers import server_error
 
 
 def _request_id() -> str:
-    return "req-" + "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(14))
+    return "req-" + secrets.token_hex(7)  # 14 characters
 
 
 @dataclass

@@ -17,6 +17,7 @@ from tests.sandbox.standin.faults import (
     rotation_in_progress,
 )
 from tests.sandbox.standin.identities import Identity, Permission
+from tests.sandbox.standin.replicas import Replicas
 from tests.sandbox.standin.requests import Request
 from tests.sandbox.standin.rotation_types import ROTATION_TYPES
 from tests.sandbox.standin.rotations import Rotation
@@ -36,6 +37,7 @@ class RotationEndpoints:
         self.rotations: dict[str, Rotation] = {}
         self.faults = Faults()
         self.plan_has_rotations = True
+        self.replicas = Replicas()
 
     def respond(self, endpoint: Endpoint, request: Request, named: Mapping[str, str], caller: Identity) -> Response:
         if endpoint is Endpoint.LIST:
@@ -43,19 +45,18 @@ class RotationEndpoints:
         require_uuid("rotationId", named["id"])
         self._require_plan(endpoint)
         if endpoint is Endpoint.READ:
-            return self._read(self._find(named, caller, "read"))
+            return self._read(self._find(named, caller, "read"), request.at)
         if endpoint is Endpoint.READ_CREDENTIALS:
-            return self._read_credentials(self._find(named, caller, "read-generated-credentials"))
+            return self._read_credentials(self._find(named, caller, "read-generated-credentials"), request.at)
         return self._rotate(self._find(named, caller, "rotate-secrets"), request.at)
 
     def start(self, rotation: Rotation, at: float, seconds: float) -> None:
         """Begin an attempt that nobody here asked for: the server's own scheduler, its UI, another client."""
-        self._timeline.start(
-            _unattended(attempt(rotation, replace(self._pace, provider_seconds=seconds), None, at)), at
-        )
+        pace = replace(self._pace, provider_seconds=seconds)
+        self._timeline.start(_unattended(attempt(rotation, self.replicas, pace, None, at)), at)
 
     def start_auto_rotation(self, rotation: Rotation, at: float, faults: Iterable[Fails | Dies]) -> None:
-        self._timeline.start(auto_rotation(rotation, self._pace, faults, at), at)
+        self._timeline.start(auto_rotation(rotation, self.replicas, self._pace, faults, at), at)
 
     def _require_plan(self, endpoint: Endpoint) -> None:
         if not self.plan_has_rotations:
@@ -79,27 +80,28 @@ class RotationEndpoints:
         caller.require("read")
         if disturbance := (yield from self._disturbance(project_id)):
             return disturbance
-        return {
-            "secretRotations": [
-                rotation.to_json()
-                for rotation in self.rotations.values()
-                if rotation.project_id == project_id and only_type in (None, rotation.type) and caller.covers(rotation)
-            ]
-        }
+        rows = [
+            rotation
+            for rotation in self.rotations.values()
+            if rotation.project_id == project_id and only_type in (None, rotation.type) and caller.covers(rotation)
+        ]
+        return {"secretRotations": [row.to_json() for row in self.replicas.read(*rows, at=request.at)]}
 
-    def _read(self, rotation: Rotation) -> Response:
+    def _read(self, rotation: Rotation, at: float) -> Response:
         if disturbance := (yield from self._disturbance(rotation.id)):
             return disturbance
-        return {"secretRotation": rotation.to_json()}
+        (row,) = self.replicas.read(rotation, at=at)
+        return {"secretRotation": row.to_json()}
 
-    def _read_credentials(self, rotation: Rotation) -> Response:
+    def _read_credentials(self, rotation: Rotation, at: float) -> Response:
         if disturbance := (yield from self._disturbance(rotation.id)):
             return disturbance
+        (row,) = self.replicas.read(rotation, at=at)
         return {
-            "generatedCredentials": rotation.slots,
-            "activeIndex": rotation.active_index,
-            "rotationId": rotation.id,
-            "type": rotation.type,
+            "generatedCredentials": row.slots,
+            "activeIndex": row.active_index,
+            "rotationId": row.id,
+            "type": row.type,
         }
 
     def _disturbance(self, subject_id: str) -> Generator[float, float, Outcome | None]:
@@ -126,7 +128,7 @@ class RotationEndpoints:
                 self.start(rotation, at, seconds)
             case Slow(seconds=seconds, then=then):
                 fault, pace = then, replace(pace, provider_seconds=seconds)
-        result = yield from attempt(rotation, pace, fault, at)
+        result = yield from attempt(rotation, self.replicas, pace, fault, at)
         return Dropped() if isinstance(fault, CommittedThenDropped) else result
 
 

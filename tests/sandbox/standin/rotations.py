@@ -1,8 +1,10 @@
 """A rotation's row, and what a commit and a failure write to it."""
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from uuid import NAMESPACE_URL, uuid5
 
 from tests.sandbox.standin.answers import Payload
@@ -16,6 +18,7 @@ ENVIRONMENT_NAMES = {"dev": "Development", "staging": "Staging", "prod": "Produc
 class Rotation:
     """Moments are epoch seconds. `slots` holds one or two credentials, `active_index` is the published one; `issued`
     holds every credential that ever was, committed or not. `after_commit` is told the moment of every commit.
+    `earlier` holds the row as it was before each write, with the moment of that write.
     """
 
     id: str
@@ -42,6 +45,7 @@ class Rotation:
     updated_at: float = field(init=False)
     next_rotation_at: datetime | None = field(init=False)
     after_commit: list[Callable[[float], object]] = field(default_factory=list)
+    earlier: "list[tuple[float, Rotation]]" = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
         self.slots = [self.issue(0, self.last_rotated_at)]
@@ -59,7 +63,12 @@ class Rotation:
         self.issued.append(credential)
         return credential
 
+    def as_of(self, moment: float) -> "Rotation":
+        """The row as it was then; this very row where nothing was written since."""
+        return next((row for written_at, row in self.earlier if moment < written_at), self)
+
     def commit(self, at: float, active_index: int, slots: list[Credential], *, manual: bool = True) -> None:
+        self._remember(at)
         self.active_index, self.slots = active_index, slots
         self.last_rotated_at = at
         self.is_last_rotation_manual = manual
@@ -70,8 +79,12 @@ class Rotation:
 
     def fail(self, at: float, message: str) -> None:
         """Set the next rotation to tomorrow's slot, even where auto-rotation is off and nothing will rotate then."""
+        self._remember(at)
         self._attempted(at, "failed", message)
         self.next_rotation_at = self._slot(_moment(at) + timedelta(days=1))
+
+    def _remember(self, at: float) -> None:
+        self.earlier.append((at, copy(self)))
 
     def _attempted(self, at: float, status: str, message: str | None) -> None:
         self.last_attempted_at = self.updated_at = at
@@ -133,6 +146,7 @@ def _iso(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+@cache
 def _id(*names: str) -> str:
     """Give the same thing the same id in every rotation."""
     return str(uuid5(NAMESPACE_URL, "/".join(names)))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cache
 
 from tests.sandbox.standin.answers import route_not_found
 from tests.sandbox.standin.requests import Request
@@ -48,8 +49,16 @@ ROUTES = [
 
 def find(request: Request) -> tuple[Route, Mapping[str, str]]:
     """Return the route and what its path names; raise Refusal."""
+    found = _find(request.method, request.path)
+    if found is None:
+        raise route_not_found(request.method, request.target)
+    return found
+
+
+@cache
+def _find(method: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
     for route in ROUTES:
-        match = re.fullmatch(route.pattern, request.path)
-        if match and route.method == request.method:
+        match = re.fullmatch(route.pattern, path)
+        if match and route.method == method:
             return route, match.groupdict()
-    raise route_not_found(request.method, request.target)
+    return None

@@ -17,7 +17,8 @@ class StandInTransport(httpx.BaseTransport):
         patience: float | None = request.extensions.get("timeout", {}).get("read")
         leaves_at = float("inf") if patience is None else clock.time() + patience
         path = request.url.raw_path.decode()
-        call = self._standin.begin(request.method, path, request.headers, request.read())
+        headers = {name.decode(): value.decode() for name, value in request.headers.raw}
+        call = self._standin.begin(request.method, path, headers, request.read())
         while isinstance(reply := self._standin.poll(call), float):
             wait = min(reply, leaves_at - clock.time())
             if wait <= 0:

@@ -5,7 +5,7 @@ from threading import Lock
 
 import pytest
 
-from tests.faults.turns import Killed, Process, Turns
+from tests.simulation.turns import Killed, Process, Turns
 
 
 def test_tasks_take_turns_in_the_order_in_which_they_wake() -> None:

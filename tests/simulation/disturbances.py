@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tests.faults.turns import Task, Turns
 from tests.sandbox.standin.answers import Answer, Dropped
 from tests.sandbox.standin.faults import CommittedThenDropped, Dies, Fails, InProgress, LockRace, Slow
+from tests.simulation.turns import Task, Turns
 
 
 class Trace:
@@ -26,6 +26,13 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class Veiled:
+    """Infisical does what it is asked, and its answer is replaced on the way by a proxy's page."""
+
+    page: Answer
+
+
+@dataclass(frozen=True)
 class Spell:
     """For a while, every call whose name begins with one of these fails in the same way."""
 
@@ -38,7 +45,8 @@ class Spell:
 class Disturbances:
     """`rate` is how likely a call is disturbed; all is calm once there were `budget` faults, or once it is `calm_at`.
 
-    `struck` counts every kind of fault that was injected.
+    `struck` counts every kind of fault that was injected, and `last_at` is when the last one was. That replicas are
+    behind and clocks stand still never ends, and is counted only.
     """
 
     def __init__(self, random: Random, turns: Turns, trace: Trace) -> None:
@@ -48,6 +56,7 @@ class Disturbances:
         self.calm_at = 0.0
         self.spells: list[Spell] = []
         self.struck: Counter[str] = Counter()
+        self.last_at = 0.0
         self._met: list[tuple[float, Task, str, str]] = []
         self._turns = turns
         self._trace = trace
@@ -74,18 +83,30 @@ class Disturbances:
     def note(self, call: str, fault: object) -> None:
         """Count a fault, and remember whom it met."""
         kind = _kind(fault)
+        self.last_at = self._turns.now
         self.struck[f"{call.partition(' of ')[0]}: {kind}"] += 1
         self._met.append((self._turns.now, self._turns.current, call, kind))
         self._trace.add(f"! {call}: {_shown(fault)}")
 
-    def met(self, call: str, but: Collection[str] = ()) -> bool:
-        """Whether whose turn it is has met a fault in a call whose name begins like this, other than of these kinds."""
-        mine = ((name, kind) for _, task, name, kind in self._met if task is self._turns.current)
-        return any(name.startswith(call) and kind not in but for name, kind in mine)
+    def count(self, call: str, kind: str) -> None:
+        """Count what is no event but the way this world is."""
+        self.struck[f"{call}: {kind}"] += 1
+        self._trace.add(f"~ {call}: {kind}")
 
-    def lately(self, kind: str, seconds: float) -> int:
-        """How many faults whose kind begins like this there were, whomever they met."""
-        return sum(self._turns.now - at < seconds and name.startswith(kind) for at, _, _, name in self._met)
+    def met(self, call: str = "", but: Collection[str] = (), only: Collection[str] = ()) -> bool:
+        """Whether whose turn it is has met a fault in a call whose name begins like this, of (no) such kinds."""
+        mine = ((name, kind) for _, task, name, kind in self._met if task is self._turns.current)
+        return any(
+            name.startswith(call) and not kind.startswith(tuple(but)) and (not only or kind in only)
+            for name, kind in mine
+        )
+
+    def lately(self, call: str, kind: str, seconds: float) -> int:
+        """How many faults there were in calls and of kinds whose names begin like this, whomever they met."""
+        return sum(
+            self._turns.now - at < seconds and name.startswith(call) and each.startswith(kind)
+            for at, _, name, each in self._met
+        )
 
 
 def _kind(fault: object) -> str:
@@ -97,7 +118,9 @@ def _kind(fault: object) -> str:
         case Fails(point=point) | Dies(point=point):
             kind = f"{type(fault).__name__.lower()} {point.name.lower().replace('_', ' ')}"
         case Answer(status=status):
-            kind = f"answers {status}"
+            kind = f"a proxy answers {status}"
+        case Veiled(page=page):
+            kind = f"done, and a proxy answers {page.status}"
         case CommittedThenDropped():
             kind = "committed, then dropped"
         case Dropped():

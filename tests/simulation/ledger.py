@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import math
+import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,14 +15,22 @@ from rotator.instant import instant_at
 from rotator.model import RotationRequest
 from rotator.telemetry import Telemetry
 from tests.component.iam import FakeIam
-from tests.faults.disturbances import Disturbances, Trace
-from tests.faults.edges import CLEAR_NO
-from tests.faults.fifo import Message
-from tests.faults.truth import CLOCKS_DIFFER_SECONDS, History, Kind, Rule, Truth, margin_seconds
-from tests.faults.turns import Task, Turns
+from tests.simulation.disturbances import Disturbances, Trace
+from tests.simulation.edges import DENIED
+from tests.simulation.fifo import Message
+from tests.simulation.network import CLEAR_NO, DEAD
+from tests.simulation.truth import CLOCKS_DIFFER_SECONDS, History, Kind, Rule, Truth, margin_seconds
+from tests.simulation.turns import Task, Turns
 
 GIVEN_UP_SECONDS = 12 * 3600
+UNGUARDED_GIVEN_UP_SECONDS = 11.5 * 3600  # so that an attempt that was cut off is never taken for one that was not
 DRAINED_SECONDS = 13 * 3600
+
+# Whoever gives up was kept from its work until lately: no fault makes a request wait for longer.
+LATELY_SECONDS = 2 * 3600
+
+# A login that failed counts for a while, for all of the process.
+LOGIN_MEMORY_SECONDS = 300
 GRACE_PERIOD = timedelta(hours=6)
 
 METRICS = {
@@ -36,11 +45,21 @@ METRICS = {
 }
 Key = tuple[str, str, str]
 
+# A request is deduplicated by its moment; a person's, whose moment is clipped at each attempt, by its correlation id.
+SAME_OCCURRENCE = ("occurredAt", "correlationId")
+
 FAILURES = ("refused", "failed", "unconfirmed")
 
 # All that may keep dispatch, or a step of the hook, from its work. Anything else is a bug.
-DISTURBED = frozenset({"Unreachable", "Uncertain", "RateLimited", "InvalidAnswer", "UndeliveredRequests"})
-REASONS = {"trigger refused": DISTURBED, "hook step failed": DISTURBED | {"Mirror", "Throttling", "EndpointConnection"}}
+NO_ANSWER = frozenset({"Unreachable", "Uncertain", "ForeignAnswer", "InvalidAnswer"})
+DISTURBED = NO_ANSWER | {"RateLimited", "UndeliveredRequests"}
+OF_AWS = frozenset({"Throttling", "ServiceUnavailable", "ExpiredToken", "ReadTimeout", "EndpointConnection"})
+REASONS = {
+    "trigger refused": DISTURBED | {"UnsupportedEvent"},
+    "hook step failed": DISTURBED | OF_AWS | {"Mirror", "KeyNotAccepted"},
+}
+
+ACCUSED = re.compile(r"(?:may not know, |--access-key-id )(AKIA\w{16})")
 
 
 class Told(io.StringIO):
@@ -90,6 +109,10 @@ class Ledger:
         self._reports: defaultdict[tuple[Task, Key], deque[Report]] = defaultdict(deque)
         self._ends: dict[str, Report] = {}
         self._not_kept: set[Key] = set()
+        self._deliveries: Counter[str] = Counter()
+        self._worked: Counter[str] = Counter()
+        self._rotated: set[str] = set()
+        self._unconfirmed: set[str] = set()
 
     def read(self, text: str) -> None:
         """Read a line of a log, or of metrics. What goes wrong here is the model's own, and no function's."""
@@ -104,11 +127,20 @@ class Ledger:
         except Exception as error:  # noqa: BLE001 - loggers print and forget what their stream raises
             self._turns.fail(error)
 
+    def begins(self, records: Collection[dict[str, Any]]) -> None:
+        """These deliveries begin to be worked, unless their process is killed before."""
+        self._deliveries.update(record["messageId"] for record in records)
+
     def worked(self, record: dict[str, Any]) -> None:
         """A delivery was worked: what this task has told of the request is what became of it."""
+        self._worked[record["messageId"]] += 1
         reports = self._reports[self._turns.current, _key(json.loads(record["body"]))]
         if reports:
-            self._ends[record["receiptHandle"]] = reports.popleft()
+            report = self._ends[record["receiptHandle"]] = reports.popleft()
+            if report.outcome == "rotated":
+                self._rotated.add(record["messageId"])
+            if report.outcome == "unconfirmed":
+                self._unconfirmed.add(record["messageId"])
 
     def acknowledged(self, message: Message) -> None:
         """A request is deleted from its queue: it has to have ended, and truly so."""
@@ -117,7 +149,7 @@ class Ledger:
         if report is None or report.comes_back:
             self._truth.blame(Rule.TOLD, history, f"{message.id} was acknowledged, and no end of it was told")
             return
-        self.ends[history.kind, report.outcome] += 1
+        self.ends[history.kind, "rotated" if message.id in self._rotated else report.outcome] += 1
         if report.outcome in FAILURES:
             self._check_failure(history, message, report)
         else:
@@ -127,9 +159,10 @@ class Ledger:
     def accepted(self, summary: dict[str, Any], rotation_ids: Collection[str], messages: Sequence[Message]) -> None:
         """Dispatch says that it is done: there has to be a request for each of these."""
         bodies = [json.loads(message.body) for message in messages]
-        sent = {(body["rotationId"], body["trigger"], body["occurredAt"]) for body in bodies}
+        sent = {(body["rotationId"], body["trigger"], body[name]) for body in bodies for name in SAME_OCCURRENCE}
+        moment, correlation_id = summary["occurred_at"], summary["correlation_id"]
         for rotation_id in rotation_ids:
-            if (rotation_id, summary["trigger"], summary["occurred_at"]) not in sent:
+            if not sent & {(rotation_id, summary["trigger"], each) for each in (moment, correlation_id)}:
                 self._truth.blame(
                     Rule.TOLD, self._truth.histories[rotation_id], f"no request for it was sent: {summary}"
                 )
@@ -167,18 +200,29 @@ class Ledger:
     def check_mirror(self, before: str | None, after: str | None) -> None:
         """Secrets Manager has rotated the secret: it holds another key than before, one that AWS accepts."""
         old, new = (json.loads(value or "{}").get("accessKeyId") for value in (before, after))
-        if new == old or not self._truth.is_valid(self._truth.first, new):
-            self._truth.blame(Rule.DONE, self._truth.first, f"the secret's rotation ended with {new} instead of {old}")
+        if new == old or not self._truth.is_valid(self._mirrored, new):
+            self._truth.blame(Rule.DONE, self._mirrored, f"the secret's rotation ended with {new} instead of {old}")
+
+    @property
+    def _mirrored(self) -> History:
+        return self._truth.mirrored or self._truth.first
 
     def _read_log(self, line: dict[str, Any]) -> None:
         message, reason = str(line["message"]), str(line.get("reason", ""))
         self._trace.add(f"> {message} {reason} {line.get('explanation', '')}".rstrip())
+        if reason in NO_ANSWER and not self._has_kept_silent():
+            history = self._truth.histories.get(line.get("rotation_id", ""), self._truth.first)
+            self._truth.blame(
+                Rule.CAUSE, history, f"{message} {reason}: nothing went wrong that a second try cannot cure"
+            )
         if "rotation_id" in line:
             history, key, outcome = self._truth.histories[line["rotation_id"]], _key(line), line["outcome"]
             if message.startswith("the report could not be kept"):
                 self._not_kept.add(key)
             else:
-                has_cause = self._has_cause(history, outcome, reason)
+                has_cause = self._has_cause(history, outcome, line)
+                if history.published in ACCUSED.findall(line["explanation"]):
+                    self._truth.blame(Rule.ACCUSED, history, f"{outcome} {reason} names the published key")
                 report = Report(outcome, reason, line["comes_back"], has_cause)
                 self._reports[self._turns.current, key].append(report)
         elif message in REASONS and reason not in REASONS[message] and not self._tokens_are_refused(reason):
@@ -194,12 +238,20 @@ class Ledger:
         is_logged = report.outcome == "unconfirmed" and _key(json.loads(message.body)) in self._not_kept
         if message.id not in self.kept and not is_logged:
             self._truth.blame(Rule.TOLD, history, f"{message.id} {report.outcome}, and no report of it was kept")
-        waited = self._turns.now - message.first_received_at > GIVEN_UP_SECONDS
-        if not report.has_cause and not waited:
+        seconds = UNGUARDED_GIVEN_UP_SECONDS if history.kind is Kind.UNGUARDED else GIVEN_UP_SECONDS
+        waited = self._turns.now - message.first_received_at > seconds
+        lately = self._turns.now - self._disturbances.last_at < LATELY_SECONDS
+        if not (report.has_cause or (waited and lately) or self._may_have_rotated(history, message)):
             self._truth.blame(Rule.CAUSE, history, f"{message.id} {report.outcome}: {report.reason}")
 
-    def _has_cause(self, history: History, outcome: str, reason: str) -> bool:
+    def _may_have_rotated(self, history: History, message: Message) -> bool:
+        """Whether an earlier delivery of it was cut off, or could not be confirmed, where that is final."""
+        cut_off = self._deliveries[message.id] > self._worked[message.id]
+        return history.kind is Kind.UNGUARDED and (cut_off or message.id in self._unconfirmed)
+
+    def _has_cause(self, history: History, outcome: str, line: dict[str, Any]) -> bool:
         """Whether a request may end like this at once. Where there is a key guard, attempts are tried again."""
+        reason = str(line["reason"])
         match outcome, reason:
             case "refused", "OrphanKey":
                 found = bool(self._truth.untracked(history))
@@ -212,21 +264,29 @@ class Ledger:
                 now = instant_at(self._turns.now)
                 found = any(now - used < GRACE_PERIOD * 1.1 for used in self._iam.last_used.values())
             case "refused", "KeysUnreadable":
-                found = self._disturbances.met("iam ")
+                found = self._disturbances.met("iam ", only=[DENIED]) or self._disturbances.met("sts ", only=[DENIED])
             case ("refused", "PreviousAttemptFailed") | ("failed", "AttemptFailed"):
                 found = history.kind is Kind.UNGUARDED and self._truth.failed_since_the_last_commit(history)
-            case "unconfirmed", _:
-                found = history.kind is Kind.UNGUARDED and self._disturbances.met("rotate-secrets", but=CLEAR_NO)
-            case "failed", "BadRequest":
-                found = self._disturbances.met("rotate-secrets")
+            case ("unconfirmed", _) | ("failed", "AttemptLost"):
+                found = history.kind is Kind.UNGUARDED and (
+                    self._disturbances.met("rotate-secrets", but=CLEAR_NO)
+                    or self._truth.was_sent(history, line["correlation_id"])
+                    # A claim whose answer was lost looks later like one whose process was killed.
+                    or self._disturbances.lately("sqs change_message_visibility", "", DRAINED_SECONDS) > 0
+                )
             case _:
                 found = self._tokens_are_refused(reason)
         return found
 
     def _tokens_are_refused(self, reason: str) -> bool:
         """A token that is not accepted is renewed, once a request."""
-        lately, ever = (self._disturbances.lately("token", seconds) for seconds in (300, math.inf))
-        return reason in ("UnauthorizedError", "TokenError") and lately > 0 and ever > 1
+        lately, ever = (self._disturbances.lately("", "token", seconds) for seconds in (300, math.inf))
+        return reason == "TokenRefused" and lately > 0 and ever > 1
+
+    def _has_kept_silent(self) -> bool:
+        """Whether Infisical gave no usable answer, other than on a connection that had died meanwhile."""
+        of_logins = self._disturbances.lately("login", "", LOGIN_MEMORY_SECONDS)
+        return self._disturbances.met(but=[DEAD]) or of_logins > 0
 
     def _check_done(self, history: History, request: RotationRequest, report: Report) -> None:
         since = history.rotation.last_rotated_at - request.occurred_at.timestamp()

@@ -8,10 +8,10 @@ from random import Random
 from typing import Any
 
 from rotator.instant import format_instant, instant_at
-from tests.faults.fifo import Message
-from tests.faults.functions import Triggers
-from tests.faults.truth import History, Truth
-from tests.faults.turns import Turns
+from tests.simulation.fifo import Message
+from tests.simulation.functions import Triggers
+from tests.simulation.truth import History, Truth
+from tests.simulation.turns import Turns
 
 LOOKS = 6  # then it is left alone: not every failure finds somebody
 HOURS_UNTIL_A_LOOK = (0.2, 8.0)
@@ -24,14 +24,26 @@ TWO_KEYS = re.compile(r"may not know, (?P<suspect>\w+), created .* beside (?P<ot
 
 
 class Person:
-    """`trigger` stands for every rotation."""
+    """`trigger` stands for every rotation but the one that a secret mirrors."""
 
-    def __init__(self, turns: Turns, random: Random, truth: Truth, triggers: Triggers, trigger: str) -> None:
+    def __init__(
+        self,
+        turns: Turns,
+        random: Random,
+        truth: Truth,
+        triggers: Triggers,
+        trigger: str,
+        *,
+        rotate_secret: Callable[[], None],
+        rotate_in_infisical: Callable[[History], None],
+    ) -> None:
         self._turns = turns
         self._random = random
         self._truth = truth
         self._triggers = triggers
         self._trigger = trigger
+        self._rotate_secret = rotate_secret
+        self._rotate_in_infisical = rotate_in_infisical
         self.looks_left = LOOKS
         self._invocations = 0
         self._busy: set[str] = set()
@@ -57,10 +69,18 @@ class Person:
     def _cure(self, history: History, report: dict[str, Any]) -> None:
         self._busy.discard(history.rotation.id)
         event: dict[str, Any] = {"trigger": self._trigger, "only": [history.rotation.id]}
+        is_mirrored, is_forced = history is self._truth.mirrored, False
         if keys := TWO_KEYS.search(report["explanation"]):
             self._truth.delete_by_hand(history, *(key for key in keys.groups() if key != history.published))
         elif report["reason"] in LOOK_AT_KEYS:
             self._truth.delete_by_hand(history, *self._truth.newer_and_untracked(history))
+            is_forced = True
+        if is_mirrored:
+            if is_forced:
+                self._rotate_in_infisical(history)
+            self._turns.later(AGAIN_SECONDS, self._rotate_secret)
+            return
+        if is_forced:
             event |= {"force": True, "occurredAt": format_instant(instant_at(self._turns.now))}
         self._send(event)
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from tests.faults.__main__ import Totals
-from tests.faults.schedule import run
-from tests.faults.truth import Kind, Rule
+from tests.simulation.__main__ import Totals
+from tests.simulation.schedule import run
+from tests.simulation.truth import Kind, Rule
 
 SCHEDULES, SCHEDULES_A_TEST = 2000, 100
 
@@ -19,7 +19,7 @@ def test_the_promise_holds_whatever_goes_wrong(first: int) -> None:
     for seed in range(first, first + SCHEDULES_A_TEST):
         result = run(seed)
         totals.add(result)
-        assert totals.violations == 0, f"make faults SCHEDULES=1 SEED={seed}\n{result.trace}"
+        assert totals.violations == 0, f"make simulate SCHEDULES=1 SEED={seed}\n{result.trace}"
 
     # Where little happens, nothing is proven.
     assert len(totals.faults) > 50

@@ -4,10 +4,10 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import httpx
-from botocore.exceptions import EndpointConnectionError
 
 from dispatch import Dispatch
 from hook import Hook
@@ -22,16 +22,20 @@ from rotator.policy import Decide, Decision
 from rotator.preview import Preview
 from rotator.proof import KeyNotAcceptedError
 from rotator.queues import FailedQueue, RequestQueue
-from rotator.transport import BoundedTransport
+from rotator.transport import BoundedTransport, RenewedTransport
 from rotator.universal_auth import universal_auth
 from rotator.worker import Worker
 from tests.component.iam import FakeIam
 from tests.component.secrets_manager import FakeSecretsManager
-from tests.faults.edges import FAILED_URL, REQUESTS_URL, Aws, Edge, Network, Sqs
-from tests.faults.ledger import GRACE_PERIOD, TELEMETRY
-from tests.faults.truth import Keys, Server, Truth
-from tests.faults.turns import Turns
 from tests.sandbox.standin.identities import Identity
+from tests.simulation.edges import AWS, FAILED_URL, IAM, REQUESTS_URL, Aws, Edge, Sqs, call_aws
+from tests.simulation.ledger import GRACE_PERIOD, TELEMETRY
+from tests.simulation.network import Network
+from tests.simulation.truth import Keys, Server, Truth
+from tests.simulation.turns import Process, Turns
+
+if TYPE_CHECKING:
+    from rotator.clock import Clock
 
 BASE_URL = "https://infisical.test"
 MINIMUM_INTERVAL = timedelta(hours=1)
@@ -42,25 +46,31 @@ class Parts:
     """What the program is made of, and deployed with. To plant a bug is to exchange one."""
 
     identity: Callable[[str, Callable[[], Login], Callable[[], float]], httpx.Auth] = MachineIdentity
+    connections: "Callable[[Callable[[], httpx.BaseTransport], Clock], httpx.BaseTransport]" = RenewedTransport
     transport: Callable[[httpx.BaseTransport], httpx.BaseTransport] = lambda inner: inner
     decide: Callable[[Decide], Decide] = lambda decide: decide
     delivered: Callable[[dict[str, Any], float], dict[str, Any]] = lambda record, _: record
     answered: Callable[[dict[str, Any]], dict[str, Any]] = lambda answer: answer
+    clock: "Callable[[AwsClock], Clock]" = lambda clock: clock
+    sqs: Callable[[Sqs], Any] = lambda sqs: sqs
+    dispatch_map: Callable[[str], str] = lambda text: text
+    maximum_receives: int = 1000
     visibility_seconds: float = 1080
     exclusive_groups: bool = True
 
 
 @dataclass(frozen=True)
 class AwsClock:
-    """The clock of the functions and their queues. It is the one that the model counts in."""
+    """The clocks of a process. Its wall clock is the one that the model counts in."""
 
     turns: Turns
+    process: Process
 
     def time(self) -> float:
         return self.turns.now
 
     def monotonic(self) -> float:
-        return self.turns.now
+        return self.turns.monotonic(self.process)
 
     def sleep(self, seconds: float, /) -> None:
         self.turns.sleep(seconds)
@@ -70,7 +80,6 @@ class AwsClock:
 class Outside:
     """All that the functions reach out to."""
 
-    clock: AwsClock
     edge: Edge
     server: Server
     keys: Keys
@@ -93,58 +102,73 @@ class Program:
         self._parts = parts
         self._outside = outside
 
-    def dispatch(self) -> Dispatch:
+    def dispatch(self, process: Process) -> Dispatch:
+        clock = self._clock(process)
         return Dispatch(
-            read_map=lambda: self._outside.rotation_map,
-            infisical=self._infisical(self._outside.identity),
-            preview=Preview(self._decide(), MINIMUM_INTERVAL, GRACE_PERIOD),
+            read_map=lambda: self._parts.dispatch_map(self._outside.rotation_map),
+            infisical=self._infisical(process, self._outside.identity),
+            preview=Preview(self._decide(clock), MINIMUM_INTERVAL, GRACE_PERIOD),
             requests=self._requests(),
             telemetry=TELEMETRY,
-            clock=self._outside.clock,
+            clock=clock,
         )
 
-    def rotate(self) -> Rotate:
+    def rotate(self, process: Process) -> Rotate:
+        clock = self._clock(process)
         return Rotate(
             worker=Worker(
                 requests=self._requests(),
                 failed=FailedQueue(self._aws("sqs", self._outside.sqs), FAILED_URL),
                 telemetry=TELEMETRY,
-                clock=self._outside.clock,
+                clock=clock,
             ),
-            infisical=self._infisical(self._outside.identity),
-            decide=self._decide(),
+            infisical=self._infisical(process, self._outside.identity),
+            decide=self._decide(clock),
             telemetry=TELEMETRY,
-            clock=self._outside.clock,
+            clock=clock,
         )
 
-    def hook(self) -> Hook:
-        infisical = self._infisical(self._outside.reader)
+    def hook(self, process: Process) -> Hook:
+        infisical = self._infisical(process, self._outside.reader)
         return Hook(
             read_map=lambda: self._outside.rotation_map,
             secrets=self._aws("secretsmanager", self._outside.secrets),
             infisical=infisical,
-            fresh_keys=FreshKeys(infisical, self._requests(), self._decide(), MINIMUM_INTERVAL, TELEMETRY.logger),
+            fresh_keys=FreshKeys(
+                infisical, self._requests(), self._decide(self._clock(process)), MINIMUM_INTERVAL, TELEMETRY.logger
+            ),
             ask=self._ask,
             telemetry=TELEMETRY,
-            clock=self._outside.clock,
+            clock=self._clock(process),
         )
 
-    def _infisical(self, identity: Identity) -> Infisical:
+    def _clock(self, process: Process) -> "Clock":
+        return self._parts.clock(AwsClock(self._outside.edge.turns, process))
+
+    def _infisical(self, process: Process, identity: Identity) -> Infisical:
         secret = json.dumps({"clientId": identity.client_id, "clientSecret": identity.client_secret})
-        outside, clock = self._outside, self._outside.clock
+        outside, clock = self._outside, self._clock(process)
         auth = self._parts.identity(BASE_URL, lambda: universal_auth(secret), clock.time)
-        transport = self._parts.transport(Network(outside.edge, outside.server, outside.names, outside.with_rivals))
+        connect = partial(Network, outside.edge, outside.server, outside.names, outside.with_rivals, process)
+        transport = self._parts.transport(self._parts.connections(connect, clock))
         return Infisical(BASE_URL, auth, BoundedTransport(transport, clock), clock)
 
     def _requests(self) -> RequestQueue:
-        return RequestQueue(self._aws("sqs", self._outside.sqs), REQUESTS_URL)
+        return RequestQueue(self._aws("sqs", self._parts.sqs(self._outside.sqs)), REQUESTS_URL)
 
     def _aws(self, service: str, target: object) -> Any:  # noqa: ANN401 - a client, as boto3 makes them
         return Aws(self._outside.edge, service, target)
 
-    def _decide(self) -> Decide:
-        iam, truth = self._aws("iam", self._outside.iam), self._outside.truth
-        guard = KeyGuard(lambda *_: iam, MINIMUM_INTERVAL, GRACE_PERIOD, self._outside.clock)
+    def _decide(self, clock: "Clock") -> Decide:
+        iam, truth, edge = self._aws("iam", self._outside.iam), self._outside.truth, self._outside.edge
+
+        def open_iam(role: str | None, _: str | None = None) -> Any:  # noqa: ANN401 - a client, as boto3 makes them
+            if role is None:
+                return iam
+            assume = partial(call_aws, edge.turns, "sts", "AssumeRole", lambda: iam)
+            return edge.call("sts assume_role", IAM, assume)
+
+        guard = KeyGuard(open_iam, MINIMUM_INTERVAL, GRACE_PERIOD, clock)
         decide = self._parts.decide(guard.decide)
 
         def told(state: RotationState, request: RotationRequest) -> Decision:
@@ -157,9 +181,7 @@ class Program:
         """STS, which does not know a new key at once."""
         outside = self._outside
 
-        def act(fault: object) -> str:
-            if fault is not None:
-                raise EndpointConnectionError(endpoint_url="https://sts.amazonaws.com/")
+        def ask() -> str:
             outside.server.settle()
             works_from = instant_at(outside.server.clock.time() - outside.new_keys_work_after_seconds)
             for user in outside.names.values():
@@ -168,4 +190,5 @@ class Program:
                         return f"arn:aws:iam::123456789012:user/teams/{user}"
             raise KeyNotAcceptedError("InvalidClientTokenId")
 
-        return outside.edge.call("sts get_caller_identity", ("no connection",), act)
+        act = partial(call_aws, outside.edge.turns, "sts", "GetCallerIdentity", ask)
+        return outside.edge.call("sts get_caller_identity", AWS, act)

@@ -1,13 +1,13 @@
-"""What `make faults` prints, and how it exits."""
+"""What `make simulate` prints, and how it exits."""
 
 import re
 from collections import Counter
 
 import pytest
 
-from tests.faults.__main__ import Totals, main, show
-from tests.faults.schedule import Result
-from tests.faults.truth import Kind, Rule, Violation
+from tests.simulation.__main__ import Totals, main, show
+from tests.simulation.schedule import Result
+from tests.simulation.truth import Kind, Rule, Violation
 
 
 def test_the_last_line_sums_up(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,7 +32,7 @@ def test_a_violation_is_told_with_its_seed_and_its_trace(capsys: pytest.CaptureF
     told = capsys.readouterr().out
     assert "step by step" in told
     assert "seed 42: one occurrence, one rotation. twice" in told
-    assert "make faults SCHEDULES=1 SEED=42" in told
+    assert "make simulate SCHEDULES=1 SEED=42" in told
     assert "a figure" not in told
     assert (totals.violations, totals.faults.total()) == (1, 2)
     assert totals.figures[Kind.UNGUARDED, Rule.PUBLISHED] == 1

@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 
 class Killed(BaseException):
@@ -18,10 +19,18 @@ class Killed(BaseException):
 
 
 class Process:
-    """Tasks that end together at `dies_at`, whatever they wait for. `mourned`: whoever waits for them knows of it."""
+    """Tasks that end together at `dies_at`, whatever they wait for. `mourned`: whoever waits for them knows of it.
 
-    def __init__(self, name: str) -> None:
+    Between invocations it is frozen. Each of its `thaws` is where one of its pooled connections may have died, and how
+    that shows (None: it has not). Its monotonic clock starts at `booted_at` and has stood still for `lost_seconds`.
+    """
+
+    def __init__(self, name: str, booted_at: float = 0.0) -> None:
         self.name = name
+        self.booted_at = booted_at
+        self.frozen_at = booted_at
+        self.lost_seconds = 0.0
+        self.thaws: list[str | None] = []
         self.dies_at = math.inf
         self.dead = False
         self.mourned = False
@@ -66,6 +75,17 @@ class Turns:
         if process.dead or self.now >= process.dies_at:
             process.dead = True
             raise Killed
+
+    def monotonic(self, process: Process) -> float:
+        """What a process's monotonic clock shows."""
+        return self.now - process.booted_at - process.lost_seconds
+
+    def die(self) -> NoReturn:
+        """End the process of this task here and now."""
+        process = self.current.process
+        process.dead = True
+        process.dies_at = min(process.dies_at, self.now)
+        raise Killed
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -1,22 +1,23 @@
 """What really happened to the keys, and at whose request: the server tells, not the program."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from inspect import GEN_RUNNING, getgeneratorstate
 from typing import Any
 
 from rotator.model import RotationRequest
-from tests.faults.disturbances import Trace
-from tests.faults.turns import Task, Turns
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.clock import Clock
 from tests.sandbox.standin.core import Call, StandIn
 from tests.sandbox.standin.keys import MemoryKeys
 from tests.sandbox.standin.rotations import Rotation
+from tests.simulation.disturbances import Trace
+from tests.simulation.turns import Task, Turns
+
+CLEAR_NO = (400, 401, 403, 429)
 
 MOMENTS = ("scheduledTime", "time", "occurredAt")
-SECRET = "arn:aws:secretsmanager:"
 
 # T is read from another clock than lastRotatedAt, and IAM tells whole seconds.
 CLOCKS_DIFFER_SECONDS = 121.0
@@ -25,7 +26,6 @@ CLOCK_MARGIN_SECONDS = 300.0
 # Between the date of a published key and its commit, by two clocks; and between two commits whose keys both fit.
 LONGEST_DATED_SECONDS = 212.0
 INDISTINCT_SECONDS = LONGEST_DATED_SECONDS + 120
-DEFAULT_INTERVAL_SECONDS = 3600.0
 
 
 class Kind(StrEnum):
@@ -34,14 +34,18 @@ class Kind(StrEnum):
     GUARDED = "key guard on"
     UNGUARDED = "key guard off"
     FOREIGN = "key guard on, a foreign writer beside us"
+    SHARED = "key guard on, two rotations of one IAM user"
 
 
 class Rule(StrEnum):
     """What has to hold."""
 
     ONCE = "one occurrence, one rotation"
+    ATTEMPT = "without key guard, a request is attempted at most once"
     PUBLISHED = "the published key is never deleted"
     PREVIOUS = "the previous key stays valid for the minimum interval, and until another occurrence"
+    MIRRORED = "the key that a mirror's readers hold is never deleted"
+    ACCUSED = "no published key is named as the one to delete"
     TOLD = "nothing vanishes: every trigger ends with a reason"
     DONE = "what is said to be done is done"
     CAUSE = "every failure has a cause"
@@ -50,11 +54,13 @@ class Rule(StrEnum):
 
 
 # What only the key guard can promise, and only where nobody else rotates, is no violation elsewhere but a figure.
-# Others may rotate so often that the guard cannot tell their keys from one that an attempt has left behind.
+# Others may rotate so often that the guard cannot tell their keys from one that an attempt has left behind. Two
+# rotations of one IAM user always destroy each other's keys.
 FIGURES: Mapping[Kind, tuple[Rule, ...]] = {
     Kind.GUARDED: (),
-    Kind.UNGUARDED: (Rule.PUBLISHED,),
-    Kind.FOREIGN: (Rule.PUBLISHED, Rule.CAUSE),
+    Kind.UNGUARDED: (Rule.PUBLISHED, Rule.MIRRORED),
+    Kind.FOREIGN: (Rule.PUBLISHED, Rule.MIRRORED, Rule.ACCUSED, Rule.CAUSE),
+    Kind.SHARED: (Rule.PUBLISHED, Rule.PREVIOUS, Rule.MIRRORED, Rule.ACCUSED, Rule.DONE, Rule.CAUSE),
 }
 
 
@@ -94,8 +100,14 @@ class Attempt:
     """A rotate-secrets of ours. `margin_seconds` is how long after the last rotation T had to be."""
 
     occurrence: Occurrence
+    request: RotationRequest
     margin_seconds: float
     call: Call
+
+    @property
+    def may_have_rotated(self) -> bool:
+        """Whether Infisical has not said that it did nothing: a token refused, a limit, another attempt under way."""
+        return self.call.entry.status not in CLEAR_NO
 
     @property
     def running(self) -> bool:
@@ -131,9 +143,8 @@ class History:
 
 
 def margin_seconds(history: History, request: RotationRequest) -> float:
-    """How long after the last rotation T has to be. The map says no interval for a secret's rotations."""
-    interval = DEFAULT_INTERVAL_SECONDS if request.trigger.startswith(SECRET) else history.interval_seconds
-    return CLOCK_MARGIN_SECONDS if request.forced else max(CLOCK_MARGIN_SECONDS, interval)
+    """How long after the last rotation T has to be."""
+    return CLOCK_MARGIN_SECONDS if request.forced else max(CLOCK_MARGIN_SECONDS, history.interval_seconds)
 
 
 class Keys(MemoryKeys):
@@ -168,6 +179,8 @@ class Truth:
     def __init__(self, turns: Turns, server: Server, keys: Keys, trace: Trace, clocks_differ_seconds: float) -> None:
         self.histories: dict[str, History] = {}
         self.violations: list[Violation] = []
+        self.mirrored: History | None = None
+        self.key_in_mirror: Callable[[], object] = lambda: None
         self._occurrences: dict[str, Occurrence] = {}
         self._asking: dict[Task, RotationRequest] = {}
         self._turns = turns
@@ -175,6 +188,7 @@ class Truth:
         self._keys = keys
         self._trace = trace
         self._clocks_differ_seconds = clocks_differ_seconds
+        self.lags: Sequence[float] = ()
         server.arrived = self._arrived
         keys.gone = self._gone
 
@@ -187,6 +201,11 @@ class Truth:
     @property
     def first(self) -> History:
         return next(iter(self.histories.values()))
+
+    @property
+    def triggered(self) -> list[str]:
+        """The ids of the rotations that triggers rotate: all but the one that a secret mirrors."""
+        return [each.rotation.id for each in self.histories.values() if each is not self.mirrored]
 
     def occurs(self, correlation_id: str, occurrence: Occurrence) -> None:
         """Remember what is really meant by everything that bears this id."""
@@ -230,9 +249,15 @@ class Truth:
         return key_id in {key.id for key in self._keys.list_access_keys(history.user)}
 
     def failed_since_the_last_commit(self, history: History) -> bool:
-        """Whether an attempt has failed, other than by what follows a commit."""
-        rotation = history.rotation
-        return rotation.status == "failed" and rotation.last_attempted_at - rotation.last_rotated_at > 1
+        """Whether a row that a replica may show now says that an attempt has failed, other than after a commit."""
+        now = self._server.clock.time()
+        rows = [history.rotation.as_of(now - lag) for lag in (0.0, *self.lags)]
+        return any(row.status == "failed" and row.last_attempted_at - row.last_rotated_at > 1 for row in rows)
+
+    def was_sent(self, history: History, correlation_id: str) -> bool:
+        """Whether a rotate-secrets has arrived on behalf of this request."""
+        occurrence = self._occurrences[correlation_id]
+        return any(attempt.occurrence == occurrence for attempt in history.attempts)
 
     def blame(self, rule: Rule, history: History, text: str) -> None:
         self._trace.add(f"VIOLATION {rule}: {text}")
@@ -240,9 +265,13 @@ class Truth:
 
     def _arrived(self, rotation_id: str, call: Call) -> None:
         history, request = self.histories[rotation_id], self._asking[self._turns.current]
-        attempt = Attempt(self._occurrences[request.correlation_id], margin_seconds(history, request), call)
+        occurrence = self._occurrences[request.correlation_id]
+        earlier = [each for each in history.attempts if each.request == request and each.may_have_rotated]
+        attempt = Attempt(occurrence, request, margin_seconds(history, request), call)
         history.attempts.append(attempt)
         self._trace.add(f"= rotate-secrets of {history.user} arrives for {attempt.occurrence}")
+        if earlier and history.kind is Kind.UNGUARDED:
+            self.blame(Rule.ATTEMPT, history, f"rotate-secrets was sent again for {occurrence}")
 
     def _committed(self, history: History, at: float) -> None:
         commit = Commit(at, history.executing, history.published)
@@ -256,14 +285,18 @@ class Truth:
             self.blame(Rule.ONCE, history, f"rotated twice for {commit.by.occurrence}")
 
     def _gone(self, user: str, key_id: str) -> None:
-        history = next(each for each in self.histories.values() if each.user == user)
+        of_user = [each for each in self.histories.values() if each.user == user]
+        history = next((each for each in of_user if each.executing), of_user[0])
         attempt = history.executing
-        whose = "the published key" if key_id == history.published else "a key"
+        is_published = key_id in [each.published for each in of_user]
+        whose = "the published key" if is_published else "a key"
         self._trace.add(f"= {whose} of {user} is deleted {f'for {attempt.occurrence}' if attempt else 'by others'}")
         if attempt is None:
             return
-        if key_id == history.published:
+        if is_published:
             self.blame(Rule.PUBLISHED, history, f"the published key was deleted for {attempt.occurrence}")
+        if key_id == self.key_in_mirror():
+            self.blame(Rule.MIRRORED, history, f"the key in AWSCURRENT was deleted for {attempt.occurrence}")
         last = history.commits[-1] if history.commits else None
         if last is None or last.by is None or last.replaced != key_id:
             return

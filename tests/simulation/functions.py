@@ -5,17 +5,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 from dispatch import Dispatch
 from hook import Hook
 from rotate import Rotate
 from tests.component.secrets_manager import ARN, STEPS, FakeSecretsManager
-from tests.faults.disturbances import Disturbances, Trace
-from tests.faults.fifo import Fifo, NotInFlightError
-from tests.faults.ledger import Ledger
-from tests.faults.program import Parts
-from tests.faults.truth import Occurrence, Truth
-from tests.faults.turns import Killed, Process, Turns
+from tests.simulation.disturbances import Disturbances, Trace
+from tests.simulation.edges import KILLED_WEIGHT
+from tests.simulation.fifo import Fifo, NotInFlightError
+from tests.simulation.ledger import Ledger
+from tests.simulation.program import Parts
+from tests.simulation.truth import Occurrence, Truth
+from tests.simulation.turns import Killed, Process, Turns
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -23,6 +25,18 @@ R = TypeVar("R")
 MESSAGES_A_BATCH = 10
 RETRIES_AFTER_SECONDS = (60, 120)
 LATE_SECONDS = (30, 70, 600, 1000, 1050, 1200)
+
+# A process that was frozen for so long notices it.
+LONG_FROZEN_SECONDS = 60
+HOW_CONNECTIONS_DIE = ("reset", "disconnected", "silent")
+
+
+@dataclass(frozen=True)
+class Freezing:
+    """How likely a frozen process finds that its monotonic clock stood still, and how likely Lambda has ended it."""
+
+    stands_still: float = 0.0
+    is_ended: float = 0.0
 
 
 @dataclass
@@ -32,13 +46,26 @@ class _Instance(Generic[P]):
 
 
 class Function(Generic[P]):
-    """One Lambda function. What `cold_start` makes is a process's own, and is used again until the process ends."""
+    """One Lambda function. What `cold_start` makes is a process's own, and is used again until the process ends.
+
+    Between invocations a process is frozen.
+    """
 
     def __init__(
-        self, turns: Turns, trace: Trace, name: str, timeout_seconds: float, cold_start: Callable[[], P]
+        self,
+        name: str,
+        timeout_seconds: float,
+        cold_start: Callable[[Process], P],
+        *,
+        turns: Turns,
+        disturbances: Disturbances,
+        trace: Trace,
+        freezing: Freezing,
     ) -> None:
         self._turns = turns
+        self._disturbances = disturbances
         self._trace = trace
+        self._freezing = freezing
         self._name = name
         self._timeout_seconds = timeout_seconds
         self._cold_start = cold_start
@@ -50,7 +77,7 @@ class Function(Generic[P]):
 
         `done` hears what they return, or None as soon as the process is killed, or where one of them raised.
         """
-        instance = self._idle.pop() if self._idle else self._start()
+        instance = self._thaw() or self._start()
         process, ends_at = instance.process, self._turns.now + self._timeout_seconds
         process.dies_at = ends_at
         ended: list[R | Exception] = []
@@ -67,18 +94,44 @@ class Function(Generic[P]):
             except Exception as error:  # noqa: BLE001 - whatever the program raises
                 ended.append(error)
             if len(ended) == len(works):
-                if process.dies_at == ends_at:
-                    self._idle.append(instance)
                 answers = [each for each in ended if not isinstance(each, Exception)]
-                done(answers if len(answers) == len(works) else None)
+                done(answers if len(answers) == len(works) and not self._is_killed_at_last(process) else None)
+                if process.dies_at == ends_at:
+                    process.frozen_at = self._turns.now
+                    self._idle.append(instance)
 
         self._trace.add(f"{process.name} is invoked")
         for work in works:
             self._turns.start(process, partial(do, work))
 
+    def _is_killed_at_last(self, process: Process) -> bool:
+        """Whether it has done all its work, and Lambda never hears of it."""
+        if not self._disturbances.strikes(KILLED_WEIGHT):
+            return False
+        self._disturbances.note(self._name, "killed before its answer")
+        process.dies_at = self._turns.now
+        return True
+
     def _start(self) -> _Instance[P]:
         self._processes += 1
-        return _Instance(Process(f"{self._name} {self._processes}"), self._cold_start())
+        process = Process(f"{self._name} {self._processes}", booted_at=self._turns.now)
+        return _Instance(process, self._cold_start(process))
+
+    def _thaw(self) -> _Instance[P] | None:
+        random = self._disturbances.random
+        if not self._idle:
+            return None
+        instance = self._idle.pop()
+        if random.random() < self._freezing.is_ended:
+            return None
+        process = instance.process
+        seconds = self._turns.now - process.frozen_at
+        if random.random() < self._freezing.stands_still:
+            process.lost_seconds += seconds
+            if seconds > LONG_FROZEN_SECONDS:
+                self._disturbances.count("process", "its monotonic clock stood still")
+        process.thaws.append(random.choice(HOW_CONNECTIONS_DIE) if self._disturbances.strikes() else None)
+        return instance
 
 
 class Requests:
@@ -145,6 +198,7 @@ class Requests:
 
         def work(group: list[dict[str, Any]], rotate: Rotate, remaining_seconds: float) -> dict[str, Any]:
             records = [self._parts.delivered(record, self._turns.now) for record in group]
+            self._ledger.begins(records)
             answer = rotate({"Records": records}, request_id, remaining_seconds)
             for record in records:
                 self._ledger.worked(record)
@@ -235,16 +289,27 @@ class SecretRotation:
         self._hook = hook
         self._retries = retries
         self._before: str | None = None
+        self._tokens = 0
+        self._pending: str | None = None
+        self._running = False
 
-    def begin(self, token: str) -> None:
-        self._truth.occurs(token, Occurrence(ARN, token))
-        self._secrets.begin(token)
-        self._before = self._secrets.current
-        self._step(token, 0, self._retries)
+    def rotate(self) -> None:
+        """Rotate the secret; a rotation that was not completed is attempted again, with its own token."""
+        if self._running:
+            return
+        if self._pending is None:
+            self._tokens += 1
+            self._pending = str(UUID(int=self._tokens))
+            self._truth.occurs(self._pending, Occurrence(ARN, self._pending))
+            self._secrets.begin(self._pending)
+            self._before = self._secrets.current
+        self._running = True
+        self._step(self._pending, 0, self._retries)
 
     def _step(self, token: str, number: int, retries: Sequence[float]) -> None:
         if number == len(STEPS):
             self._ledger.check_mirror(self._before, self._secrets.current)
+            self._pending, self._running = None, False
             return
         event = {"Step": STEPS[number], "SecretId": ARN, "ClientRequestToken": token}
 
@@ -253,5 +318,7 @@ class SecretRotation:
                 self._step(token, number + 1, retries)
             elif retries:
                 self._turns.later(retries[0], partial(self._step, token, 0, retries[1:]))
+            else:
+                self._running = False
 
         self._hook.invoke([lambda hook, remaining_seconds: hook(event, remaining_seconds)], done)

@@ -12,17 +12,25 @@ from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from typing import Any
-from uuid import UUID
 
 from rotator.instant import format_instant, instant_at
-from tests.faults.disturbances import Spell
-from tests.faults.edges import CALLS_OF_INFISICAL, PROXY_PAGE
-from tests.faults.people import HOURS_UNTIL_A_REDRIVE
-from tests.faults.program import Parts
-from tests.faults.truth import History, Kind, Violation
-from tests.faults.world import DAY, HOURLY, INTERVALS, WEEKLY, Setting, World
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.faults import Dies, Fails, Point
+from tests.simulation.disturbances import Spell, Veiled
+from tests.simulation.functions import Freezing
+from tests.simulation.network import (
+    BAD_GATEWAY,
+    BLOCKED,
+    CALLS_OF_INFISICAL,
+    MAINTENANCE,
+    MISDIRECTED,
+    NOT_ALLOWED,
+    NOT_ROUTED,
+)
+from tests.simulation.people import HOURS_UNTIL_A_REDRIVE
+from tests.simulation.program import Parts
+from tests.simulation.truth import History, Kind, Violation
+from tests.simulation.world import DAY, HOURLY, INTERVALS, WEEKLY, Setting, World
 
 START = datetime(2026, 11, 16, 5, tzinfo=UTC).timestamp()
 MINUTE, HOUR = 60.0, 3600.0
@@ -30,22 +38,41 @@ MINUTE, HOUR = 60.0, 3600.0
 # Long enough for people to look, for what they do then, and for the queue to drain.
 AFTERMATH = 5 * DAY
 
-KINDS = (*[Kind.GUARDED] * 6, *[Kind.UNGUARDED] * 3, Kind.FOREIGN)
+KINDS = (*[Kind.GUARDED] * 12, *[Kind.UNGUARDED] * 6, *[Kind.FOREIGN] * 2, Kind.SHARED)
+MIRRORED = (*[Kind.GUARDED] * 6, *[Kind.UNGUARDED] * 2, Kind.FOREIGN)
 
-# Infisical's clock and IAM's, ahead of AWS's. No two differ by more than two minutes.
-CLOCKS = ((120, 0), (-120, 0), (0, 120), (0, -120), (120, 120), (-120, -120), (60, -60))
+# Of Infisical and IAM, ahead of AWS's clock. The promise holds where no two of the three differ by more than two
+# minutes. A sender's clock may be five minutes ahead.
+CLOCKS_AHEAD = tuple(
+    (infisical, iam)
+    for infisical in (0.0, 60.0, 120.0, -60.0, -120.0)
+    for iam in (0.0, 60.0, 120.0, -60.0, -120.0)
+    if abs(infisical - iam) <= 120.0
+)
+SENDERS_AHEAD = (20.0, 110.0, 200.0, 300.0)
+
+# Of Infisical's database. What the promise bounds is ten minutes.
+REPLICAS_BEHIND = (0.01, 0.05, 1.0, 4.0, 30.0, 120.0, 290.0, 590.0, 600.0)
 
 OUTAGES: tuple[tuple[tuple[str, ...], object], ...] = (
     (CALLS_OF_INFISICAL, "no connection"),
+    (CALLS_OF_INFISICAL, NOT_ROUTED),
+    (CALLS_OF_INFISICAL, MAINTENANCE),
     (("login",), "server error"),
-    (("state",), PROXY_PAGE),
+    (("login",), BLOCKED),
+    (("state",), BAD_GATEWAY),
+    (("state", "credentials"), NOT_ALLOWED),
+    (("rotate-secrets",), Veiled(MISDIRECTED)),
     (("rotate-secrets",), Fails(Point.BEFORE)),
     (("rotate-secrets",), Dies(Point.BEFORE)),
     (("rotate-secrets",), "limited"),
     (("rotate-secrets",), "request lost"),
-    (("iam",), "refused"),
-    (("sqs send_message",), "refused"),
-    (("sqs change_message_visibility",), "refused"),
+    (("iam",), "throttled"),
+    (("iam",), "unavailable"),
+    (("iam", "sts"), "no connection"),
+    (("iam", "sts"), "session expired"),
+    (("sqs send_message",), "throttled"),
+    (("sqs change_message_visibility",), "throttled"),
 )
 OUTAGES_FOR_GOOD: tuple[tuple[tuple[str, ...], object], ...] = (
     (("rotate-secrets",), Fails(Point.BEFORE)),
@@ -95,19 +122,27 @@ class Schedule:
 
     def _draw_setting(self) -> Setting:
         random = self._random
-        count = random.choice((1, 1, 1, 2, 2, 3))
-        rotations = [(random.choice(KINDS), random.choice(list(INTERVALS))) for _ in range(count)]
-        close = random.uniform(-2, 2), random.uniform(-2, 2)
-        infisical_ahead, iam_ahead = random.choice(CLOCKS) if random.random() < 0.4 else close
+        count, intervals = random.choice((1, 1, 1, 1, 2, 3)), list(INTERVALS)
+        rotations = [(random.choice(KINDS), random.choice(intervals)) for _ in range(count)]
+        if selector := random.random() < 0.25:
+            rotations = [rotations[0]] * count
+        has_mirror = random.random() < (0.8 if selector else 0.15)
+        mirrored = (random.choice(MIRRORED), random.choice(intervals)) if has_mirror else None
+        ahead = random.choice(CLOCKS_AHEAD) if random.random() < 0.5 else (0.0, 0.0)
+        replicas = random.choice((0, 0, 1, 1, 2, 3))
         return Setting(
             rotations=rotations,
-            selector=count == 1 and random.random() < 0.3,
-            infisical_ahead=infisical_ahead,
-            iam_ahead=iam_ahead,
+            mirrored=mirrored,
+            selector=selector,
+            role=random.random() < 0.2,
+            replicas_behind=[random.choice((0.0, *REPLICAS_BEHIND)) for _ in range(replicas)] or [0.0],
+            freezing=Freezing(random.choice((0.0, 0.5, 1.0)), random.choice((0.0, 0.0, 0.3, 1.0))),
+            infisical_ahead=ahead[0] + random.uniform(-0.5, 0.5),
+            iam_ahead=ahead[1] + random.uniform(-0.5, 0.5),
             pace=Pace(random.choice((0.005, 0.05)), random.choice((0.03, 0.3, 2.0))),
             closes_after_seconds=random.choice((30, 30, 90)),
             new_keys_work_after_seconds=random.choice((0, 0, 10)),
-            secret_is_retried_after=[random.choice((20, 90, 600, HOUR, 5 * HOUR)) for _ in range(3)],
+            secret_is_retried_after=[random.choice((20, 90, 600, HOUR, 5 * HOUR)) for _ in range(2)],
         )
 
     def _draw_events(self) -> None:
@@ -121,6 +156,8 @@ class Schedule:
             at += self._draw_gap()
         if random.random() < 0.2:
             self._draw_outage(at)
+        if random.random() < 0.01:
+            self._draw_short_limits(at)
         if random.random() < 0.01:
             self._draw_end_of_all_rotations(at)
         disturbances.calm_at = self._last + random.uniform(0, HOUR)
@@ -136,7 +173,10 @@ class Schedule:
     def _draw_occurrence(self, at: float) -> None:
         """Deliver one occurrence at least once, sooner or later."""
         random = self._random
-        event = self._draw_event(format_instant(instant_at(at)))
+        ahead = random.choice(SENDERS_AHEAD) if random.random() < 0.15 else 0.0
+        if ahead:
+            self._world.disturbances.count("event", "the sender's clock is ahead")
+        event = self._draw_event(format_instant(instant_at(at + ahead)))
         soon = random.uniform(0, 0.2)
         first = at + random.choice((soon, soon, random.uniform(0, 20 * MINUTE), 4 * HOUR))
         self._deliver(event, first, is_fault=first > at + MINUTE)
@@ -174,8 +214,8 @@ class Schedule:
     def _draw_company(self, at: float) -> None:
         """What else happens around an occurrence: the secret is rotated, a key is used, others rotate."""
         random = self._random
-        if random.random() < 0.15:
-            self._at(at + random.uniform(-MINUTE, HOUR), self._rotate_secret)
+        if self._world.truth.mirrored and random.random() < 0.3:
+            self._at(at + random.uniform(-MINUTE, HOUR), self._world.secret_rotation.rotate)
         if random.random() < 0.05:
             self._at(at + random.uniform(0, HOUR), self._use_old_keys)
         for history in self._world.truth.histories.values():
@@ -190,6 +230,13 @@ class Schedule:
         self._world.disturbances.spells.append(Spell(calls, fault, begins, ends))
         self._last = max(self._last, ends)
 
+    def _draw_short_limits(self, last: float) -> None:
+        """For half an hour, Infisical says that a second would be enough."""
+        begins = self._random.uniform(START, last)
+        limits = Spell(("rotate-secrets", "state"), "limited for a second", begins, begins + 30 * MINUTE)
+        self._world.disturbances.spells.append(limits)
+        self._last = max(self._last, limits.ends)
+
     def _draw_end_of_all_rotations(self, last: float) -> None:
         """What nobody cures, or not before everything has ended."""
         begins = self._random.uniform(START - 5 * MINUTE, last)
@@ -199,12 +246,6 @@ class Schedule:
 
     def _at(self, moment: float, action: Callable[[], None]) -> None:
         self._world.turns.later(max(0.0, moment - START), action)
-
-    def _rotate_secret(self) -> None:
-        """Secrets Manager begins no rotation while another one is pending."""
-        labels = self._world.secrets.labels
-        if all("AWSPENDING" not in each or "AWSCURRENT" in each for each in labels.values()):
-            self._world.secret_rotation.begin(str(UUID(int=len(labels))))
 
     def _use_old_keys(self) -> None:
         world = self._world

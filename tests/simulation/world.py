@@ -4,31 +4,36 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from random import Random
 from typing import Any
 from uuid import UUID
 
+from dispatch import Dispatch
+from hook import Hook
+from rotate import Rotate
 from rotator.instant import instant_at
 from tests.component.iam import FakeIam
 from tests.component.secrets_manager import ARN, FakeSecretsManager
-from tests.faults.disturbances import Disturbances, Trace
-from tests.faults.edges import FAILED_URL, REQUESTS_URL, Edge, Sqs
-from tests.faults.fifo import Fifo, Message
-from tests.faults.functions import Function, Requests, SecretRotation, Triggers
-from tests.faults.ledger import Ledger
-from tests.faults.people import Person
-from tests.faults.program import AwsClock, Outside, Parts, Program
-from tests.faults.truth import Keys, Kind, Server, Truth
-from tests.faults.turns import Turns
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.core import SERVERS
 from tests.sandbox.standin.keys import AccessKey
+from tests.simulation.disturbances import Disturbances, Trace
+from tests.simulation.edges import FAILED_URL, REQUESTS_URL, Edge, Sqs
+from tests.simulation.fifo import Fifo, Message
+from tests.simulation.functions import Freezing, Function, Requests, SecretRotation, Triggers
+from tests.simulation.ledger import Ledger
+from tests.simulation.people import Person
+from tests.simulation.program import Outside, Parts, Program
+from tests.simulation.truth import Keys, Kind, Server, Truth
+from tests.simulation.turns import Turns
 
 DAY = 86_400.0
 DISPATCH_SECONDS, ROTATE_SECONDS, HOOK_SECONDS = 60, 180, 300
 
 WEEKLY, HOURLY = "weekly", "hourly"
 PROJECT = "d17eeab6-9bb7-4255-9168-ccac2028bfd4"
+ROLE = "arn:aws:iam::210987654321:role/key-guard"
 INTERVALS = {"5 minutes": 300.0, "1 hour": 3600.0, "6 hours": 21_600.0}
 
 
@@ -36,11 +41,17 @@ INTERVALS = {"5 minutes": 300.0, "1 hour": 3600.0, "6 hours": 21_600.0}
 class Setting:
     """What does not change during a schedule.
 
-    Each rotation has a kind and an interval. A clock is so many seconds ahead of AWS's. `selector`: the map has no ids.
+    Each rotation has a kind and an interval, the one that the secret mirrors too, where there is one. `selector`: the
+    map has no ids, and the selector covers the mirrored rotation. `role`: the key guard assumes one. A clock is so many
+    seconds ahead of AWS's; each of the replicas is so many seconds behind.
     """
 
     rotations: Sequence[tuple[Kind, str]]
+    mirrored: tuple[Kind, str] | None
     selector: bool
+    role: bool
+    replicas_behind: Sequence[float]
+    freezing: Freezing
     infisical_ahead: float
     iam_ahead: float
     pace: Pace
@@ -64,14 +75,14 @@ class ServerClock:
 
 
 class World:
-    """`weekly` stands for all rotations, `hourly` for the first, and the secret mirrors that one."""
+    """`weekly` stands for all rotations, `hourly` for the first; the secret mirrors one that no trigger rotates."""
 
     def __init__(self, start: float, random: Random, setting: Setting, parts: Parts) -> None:
         self.turns = Turns(start)
         self.trace = Trace(self.turns)
         self.disturbances = Disturbances(random, self.turns, self.trace)
         self._build_infisical(setting)
-        self.rotations_of = {WEEKLY: list(self.truth.histories), HOURLY: [self.truth.first.rotation.id]}
+        self.rotations_of = {WEEKLY: self.truth.triggered, HOURLY: [self.truth.first.rotation.id]}
         self._deploy(setting, parts)
 
     def run(self, until: float) -> None:
@@ -90,7 +101,8 @@ class World:
 
     def _build_infisical(self, setting: Setting) -> None:
         self.trace.add(
-            f"ahead of AWS's clock: Infisical {setting.infisical_ahead:.1f} s, IAM {setting.iam_ahead:.1f} s"
+            f"ahead of AWS's clock: Infisical {setting.infisical_ahead:.1f} s, IAM {setting.iam_ahead:.1f} s;"
+            f" replicas behind: {setting.replicas_behind} s; {setting.freezing}"
         )
         clock = ServerClock(self.turns, setting.infisical_ahead)
         self.keys = Keys(clock)
@@ -101,29 +113,52 @@ class World:
         clocks_differ = abs(setting.infisical_ahead) + abs(iam_to_infisical)
         self.truth = Truth(self.turns, self.server, self.keys, self.trace, clocks_differ)
         self.ledger = Ledger(self.turns, self.truth, self.disturbances, self.trace, self.iam)
-        entries = []
-        for number, (kind, interval) in enumerate(setting.rotations, 1):
-            rotation = self.server.add_rotation(
-                rotation_id=str(UUID(int=number)),
-                user_name=f"user-{number}",
-                project_id=PROJECT,
-                last_rotated_at=instant_at(clock.time() - 7 * DAY),
-            )
-            self.truth.watch(rotation, f"user-{number}", kind, INTERVALS[interval])
-            self.trace.add(f"user-{number}: {kind}, minimum interval {interval}")
-            entries.append({"id": rotation.id, "minimumInterval": interval} | _guard(kind))
-        mirror = {"id": entries[0]["id"]} | _guard(self.truth.first.kind)
+        self._lag(setting.replicas_behind)
+        entries = [
+            self._add_rotation(f"user-{number}", kind, interval, role=setting.role)
+            for number, (kind, interval) in enumerate(setting.rotations, 1)
+            for _ in range(2 if kind is Kind.SHARED else 1)
+        ]
         whole = {"project": PROJECT} | {key: entries[0][key] for key in entries[0].keys() - {"id"}}
         triggers = {WEEKLY: whole if setting.selector else entries, HOURLY: entries[0]}
-        self.rotation_map = json.dumps({"triggers": triggers, "mirrors": {ARN: mirror}})
+        mirrors = {}
+        if setting.mirrored:
+            mirrors[ARN] = self._add_rotation("mirrored", *setting.mirrored, role=setting.role)
+            self.truth.mirrored = self.truth.histories[mirrors[ARN]["id"]]
+        self.rotation_map = json.dumps({"triggers": triggers, "mirrors": mirrors})
+
+    def _lag(self, replicas_behind: Sequence[float]) -> None:
+        """Let each read come from any of the replicas."""
+        self.truth.lags = replicas_behind
+        self.server.replicas.lag = lambda: self.disturbances.random.choice(replicas_behind)
+        self.server.replicas.stale = lambda _, lag: self.disturbances.count("replica", f"behind by {_unit(lag)}")
+
+    def _add_rotation(self, user: str, kind: Kind, interval: str, *, role: bool) -> dict[str, Any]:
+        """Add a rotation, and return its entry of the rotation map."""
+        rotation = self.server.add_rotation(
+            rotation_id=str(UUID(int=len(self.truth.histories) + 1)),
+            user_name=user,
+            project_id=PROJECT,
+            last_rotated_at=instant_at(self.server.clock.time() - 7 * DAY),
+        )
+        self.truth.watch(rotation, user, kind, INTERVALS[interval])
+        self.trace.add(f"{user}: {kind}, minimum interval {interval}")
+        guard = {"keyGuard": False} if kind is Kind.UNGUARDED else {"keyGuard": {"role": ROLE}} if role else {}
+        return {"id": rotation.id, "minimumInterval": interval} | guard
 
     def _deploy(self, setting: Setting, parts: Parts) -> None:
-        turns, trace, clock = self.turns, self.trace, AwsClock(self.turns)
-        self.requests = Fifo(clock.time, visibility_seconds=parts.visibility_seconds, exclusive=parts.exclusive_groups)
-        self.failed = Fifo(clock.time)
-        self.secrets = FakeSecretsManager(json.dumps(dict(self.truth.first.rotation.published)))
+        turns = self.turns
+        self.requests = Fifo(
+            lambda: turns.now,
+            visibility_seconds=parts.visibility_seconds,
+            maximum_receives=parts.maximum_receives,
+            exclusive=parts.exclusive_groups,
+        )
+        self.failed = Fifo(lambda: turns.now)
+        mirrored = self.truth.mirrored
+        self.secrets = FakeSecretsManager(json.dumps(dict(mirrored.rotation.published)) if mirrored else None)
+        self.truth.key_in_mirror = lambda: json.loads(self.secrets.current or "{}").get("accessKeyId")
         outside = Outside(
-            clock=clock,
             edge=Edge(turns, self.disturbances),
             server=self.server,
             keys=self.keys,
@@ -141,15 +176,26 @@ class World:
             new_keys_work_after_seconds=setting.new_keys_work_after_seconds,
         )
         program = Program(parts, outside)
-        rotate = Function(turns, trace, "rotate", ROTATE_SECONDS, program.rotate)
-        dispatch = Function(turns, trace, "dispatch", DISPATCH_SECONDS, program.dispatch)
-        hook = Function(turns, trace, "hook", HOOK_SECONDS, program.hook)
+        deploy = partial(
+            Function, turns=turns, disturbances=self.disturbances, trace=self.trace, freezing=setting.freezing
+        )
+        rotate: Function[Rotate] = deploy("rotate", ROTATE_SECONDS, program.rotate)
+        dispatch: Function[Dispatch] = deploy("dispatch", DISPATCH_SECONDS, program.dispatch)
+        hook: Function[Hook] = deploy("hook", HOOK_SECONDS, program.hook)
         self.source = Requests(turns, self.requests, rotate, self.disturbances, ledger=self.ledger, parts=parts)
         self.triggers = Triggers(turns, self.truth, dispatch, self._accepted)
         self.secret_rotation = SecretRotation(
             turns, self.truth, self.secrets, hook, setting.secret_is_retried_after, ledger=self.ledger
         )
-        self.person = Person(turns, self.disturbances.random, self.truth, self.triggers, WEEKLY)
+        self.person = Person(
+            turns,
+            self.disturbances.random,
+            self.truth,
+            self.triggers,
+            WEEKLY,
+            rotate_secret=self.secret_rotation.rotate,
+            rotate_in_infisical=lambda history: self.server.start_rotation(history.rotation.id),
+        )
         self.requests.dead_letters = self.ledger.dead
         self.failed.arrived = self._reported
 
@@ -166,5 +212,5 @@ class World:
         self.person.hear(message)
 
 
-def _guard(kind: Kind) -> dict[str, Any]:
-    return {"keyGuard": False} if kind is Kind.UNGUARDED else {}
+def _unit(seconds: float) -> str:
+    return "milliseconds" if seconds < 1 else "seconds" if seconds < 60 else "minutes"

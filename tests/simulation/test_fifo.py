@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.fifo import Fifo, Message, NotInFlightError
+from tests.simulation.fifo import Fifo, Message, NotInFlightError, TooLongError
 
 
 class Clock:
@@ -59,6 +59,19 @@ def test_its_time_can_be_changed_while_it_is_in_flight() -> None:
         queue.change_visibility(message.receipt, 5)
     with pytest.raises(NotInFlightError):
         queue.delete(message.receipt)
+
+
+def test_a_message_is_invisible_for_12_hours_since_it_was_received_and_no_longer() -> None:
+    queue, clock = queue_of("1")
+    (message,) = receive(queue)
+    queue.change_visibility(message.receipt, 43_200)
+    clock.now = 1500
+
+    with pytest.raises(TooLongError):
+        queue.change_visibility(message.receipt, 42_701)
+    queue.change_visibility(message.receipt, 42_700)
+
+    assert queue.due_at() == 1000 + 43_200
 
 
 def test_the_receipt_of_an_earlier_delivery_is_no_longer_good() -> None:

@@ -8,9 +8,17 @@ from tests.sandbox.sqs_record import sqs_record
 
 DEDUPLICATION_SECONDS = 300
 
+# "An Amazon SQS message's visibility timeout can be extended to a maximum of 12 hours from the time it is received"
+# (API reference, ChangeMessageVisibility).
+MAXIMUM_VISIBILITY_SECONDS = 43_200
+
 
 class NotInFlightError(Exception):
     """The receipt handle is an old one: its message is gone, or visible again."""
+
+
+class TooLongError(Exception):
+    """The message would be invisible for more than 12 hours since it was received."""
 
 
 @dataclass(eq=False)
@@ -24,6 +32,7 @@ class Message:
     deduplication_id: str = ""
     receive_count: int = 0
     first_received_at: float = 0.0
+    received_at: float = 0.0
     visible_at: float = 0.0
     receipt: str = ""
 
@@ -108,6 +117,7 @@ class Fifo:
                 self.dead_letters(message)
                 continue
             message.first_received_at = message.first_received_at or now
+            message.received_at = now
             message.visible_at = now + self._visibility_seconds
             message.receipt = f"{message.id}#{message.receive_count}"
             received.append(message)
@@ -115,7 +125,10 @@ class Fifo:
         return received
 
     def change_visibility(self, receipt: str, seconds: float) -> None:
-        self._in_flight(receipt).visible_at = self.now() + seconds
+        message, until = self._in_flight(receipt), self.now() + seconds
+        if until > message.received_at + MAXIMUM_VISIBILITY_SECONDS:
+            raise TooLongError(receipt)
+        message.visible_at = until
         self.changed()
 
     def delete(self, receipt: str) -> Message:

@@ -1,0 +1,244 @@
+"""Bugs, planted where the program is put together: the schedules find each of them, by the rule that it breaks."""
+
+import json
+import re
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import httpx
+
+from rotator import policy
+from rotator.identity import MachineIdentity
+from rotator.instant import format_instant, instant_at
+from rotator.model import RotationRequest, RotationState
+from rotator.policy import Decide, Decision, Verdict
+from rotator.queues import CLAIM_SECONDS
+from rotator.transport import RenewedTransport
+from tests.simulation.edges import Sqs
+from tests.simulation.ledger import TELEMETRY
+from tests.simulation.program import MINIMUM_INTERVAL, AwsClock, Parts
+from tests.simulation.schedule import run
+from tests.simulation.truth import Kind, Rule
+
+MOST_SCHEDULES = 1500
+
+
+def breaks(parts: Parts, rule: Rule, kinds: set[Kind] | None = None) -> bool:
+    """Run schedules until one breaks the rule, of a rotation of these kinds."""
+    return any(
+        violation.rule is rule and violation.counts and violation.kind in (kinds or Kind)
+        for seed in range(MOST_SCHEDULES)
+        for violation in run(seed, parts).violations
+    )
+
+
+def test_a_retry_on_500_rotates_twice() -> None:
+    class Retrying(httpx.BaseTransport):
+        def __init__(self, inner: httpx.BaseTransport) -> None:
+            self._inner = inner
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            response = self._inner.handle_request(request)
+            return self._inner.handle_request(request) if response.is_server_error else response
+
+    assert breaks(Parts(transport=Retrying), Rule.ONCE)
+
+
+def test_forgetting_t_when_a_request_is_delivered_again_rotates_twice() -> None:
+    def delivered_now(record: dict[str, Any], now: float) -> dict[str, Any]:
+        if record["attributes"]["ApproximateReceiveCount"] == "1":
+            return record
+        body = json.loads(record["body"]) | {"occurredAt": format_instant(instant_at(now))}
+        return record | {"body": json.dumps(body)}
+
+    assert breaks(Parts(delivered=delivered_now), Rule.ONCE)
+
+
+def without_margin(decide: Decide) -> Decide:
+    def anew(state: RotationState, request: RotationRequest) -> Decision:
+        if state.last_rotated_at >= request.occurred_at:
+            return Decision(Verdict.SKIP, "AlreadyRotated")
+        # So late a T lies beyond every margin, and only the keys are looked at.
+        return decide(state, replace(request, occurred_at=request.occurred_at + timedelta(days=1000)))
+
+    return anew
+
+
+def test_without_the_margin_a_repeated_delivery_rotates_again() -> None:
+    assert breaks(Parts(decide=without_margin), Rule.ONCE)
+
+
+def test_without_the_margin_the_previous_key_goes_too_soon() -> None:
+    assert breaks(Parts(decide=without_margin), Rule.PREVIOUS)
+
+
+def test_two_messages_of_one_rotation_at_the_same_time_take_the_previous_key_away() -> None:
+    assert breaks(Parts(exclusive_groups=False), Rule.PREVIOUS)
+
+
+def test_a_visibility_time_out_shorter_than_the_servers_longest_rotation_rotates_twice() -> None:
+    assert breaks(Parts(visibility_seconds=60), Rule.ONCE)
+
+
+def test_an_expired_token_that_is_final_lets_triggers_fail_without_a_cause() -> None:
+    class NoSecondLogin(MachineIdentity):
+        def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+            flow = super().sync_auth_flow(request)
+            outgoing = next(flow)
+            while outgoing is not request:
+                outgoing = flow.send((yield outgoing))
+            yield request
+
+    assert breaks(Parts(identity=NoSecondLogin), Rule.CAUSE, {Kind.GUARDED})
+
+
+def test_trying_failed_attempts_again_without_the_key_guard_deletes_published_keys() -> None:
+    unguarded = partial(policy.decide, minimum_interval=MINIMUM_INTERVAL)
+
+    assert breaks(Parts(decide=lambda _: unguarded), Rule.PUBLISHED, {Kind.GUARDED})
+
+
+def test_what_is_acknowledged_without_an_end_has_vanished() -> None:
+    assert breaks(Parts(answered=lambda _: {"batchItemFailures": []}), Rule.TOLD)
+
+
+def test_what_is_said_to_be_rotated_already_and_is_not_is_found() -> None:
+    always = Decision(Verdict.SKIP, "AlreadyRotated")
+
+    assert breaks(Parts(decide=lambda _: lambda *_: always), Rule.DONE)
+
+
+def test_a_request_that_returns_too_late_blocks_its_group() -> None:
+    assert breaks(Parts(visibility_seconds=14 * 3600), Rule.DRAINED)
+
+
+def test_a_token_in_a_log_is_found() -> None:
+    class Talkative(httpx.BaseTransport):
+        def __init__(self, inner: httpx.BaseTransport) -> None:
+            self._inner = inner
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            TELEMETRY.logger.info("request", headers=dict(request.headers))
+            return self._inner.handle_request(request)
+
+    assert breaks(Parts(transport=Talkative), Rule.SECRET)
+
+
+def refusing_instead_of_waiting(decide: Decide) -> Decide:
+    def hastily(state: RotationState, request: RotationRequest) -> Decision:
+        decision = decide(state, request)
+        if decision.verdict is not Verdict.WAIT:
+            return decision
+        reason = "KeysUnreadable" if decision.reason == "IamUnavailable" else "OrphanKey"
+        suspect = re.search(r"AKIA\w{16}", decision.explanation)
+        return Decision(Verdict.REFUSE, reason, f"--access-key-id {suspect[0]}" if suspect else "")
+
+    return hastily
+
+
+def test_a_young_key_that_is_refused_accuses_the_published_one_while_a_replica_is_behind() -> None:
+    assert breaks(Parts(decide=refusing_instead_of_waiting), Rule.ACCUSED, {Kind.GUARDED})
+
+
+def test_an_outage_of_iam_that_is_final_ends_requests_without_a_cause() -> None:
+    assert breaks(Parts(decide=refusing_instead_of_waiting), Rule.CAUSE, {Kind.GUARDED})
+
+
+class Careless:
+    """SQS, but messages return after the visibility time-out however long they were to be invisible."""
+
+    def __init__(self, sqs: Sqs, longest_seconds: int, but: int = 0) -> None:
+        self._sqs = sqs
+        self._longest_seconds = longest_seconds
+        self._but = but
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else SQS does
+        return getattr(self._sqs, name)
+
+    def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> None:  # noqa: N803 - as boto3 has it
+        seconds = VisibilityTimeout if VisibilityTimeout == self._but else min(VisibilityTimeout, self._longest_seconds)
+        self._sqs.change_message_visibility(
+            QueueUrl=QueueUrl, ReceiptHandle=ReceiptHandle, VisibilityTimeout=max(1, seconds)
+        )
+
+
+def test_without_key_guard_a_request_whose_process_was_killed_is_attempted_again_if_it_returns_early() -> None:
+    forgets_claims = partial(Careless, longest_seconds=1080)
+
+    assert breaks(Parts(sqs=forgets_claims), Rule.ATTEMPT)
+
+
+def test_without_key_guard_a_request_that_follows_a_rotation_at_once_rotates_again_while_a_replica_is_behind() -> None:
+    does_not_wait_for_replicas = partial(Careless, longest_seconds=1, but=CLAIM_SECONDS)
+
+    assert breaks(Parts(sqs=does_not_wait_for_replicas), Rule.ONCE, {Kind.UNGUARDED})
+
+
+@dataclass(frozen=True)
+class OneClock:
+    """The monotonic clock, for everything."""
+
+    clock: AwsClock
+
+    def time(self) -> float:
+        return self.clock.process.booted_at + self.clock.monotonic()
+
+    def monotonic(self) -> float:
+        return self.clock.monotonic()
+
+    def sleep(self, seconds: float, /) -> None:
+        self.clock.sleep(seconds)
+
+
+def test_a_clock_that_stands_still_between_invocations_keeps_requests_waiting_for_good() -> None:
+    assert breaks(Parts(clock=OneClock), Rule.DRAINED)
+
+
+def test_a_connection_that_has_died_meanwhile_and_is_not_replaced_keeps_requests_waiting() -> None:
+    class Once(RenewedTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            request.extensions["repeatable"] = False
+            return super().handle_request(request)
+
+    assert breaks(Parts(connections=Once), Rule.CAUSE, {Kind.GUARDED})
+
+
+@dataclass(frozen=True)
+class Ahead(AwsClock):
+    """Whoever believes senders that are three minutes ahead may as well be so itself."""
+
+    def time(self) -> float:
+        return super().time() + 180
+
+
+def test_a_sender_ahead_who_is_believed_rotates_twice() -> None:
+    assert breaks(Parts(clock=lambda clock: Ahead(clock.turns, clock.process)), Rule.ONCE)
+
+
+def test_a_proxys_page_that_is_taken_for_infisicals_word_ends_requests_without_a_cause() -> None:
+    class Gullible(httpx.BaseTransport):
+        def __init__(self, inner: httpx.BaseTransport) -> None:
+            self._inner = inner
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            response = self._inner.handle_request(request)
+            if not response.is_client_error or "json" in response.headers["content-type"]:
+                return response
+            answer = {"statusCode": response.status_code, "error": "NotFound", "message": "not found"}
+            return httpx.Response(response.status_code, json=answer, request=request)
+
+    assert breaks(Parts(transport=Gullible), Rule.CAUSE, {Kind.GUARDED})
+
+
+def test_a_mirrored_rotation_that_triggers_rotate_too_takes_the_key_of_the_mirrors_readers_away() -> None:
+    def without_mirrors(rotation_map: str) -> str:
+        return json.dumps(json.loads(rotation_map) | {"mirrors": {}})
+
+    assert breaks(Parts(dispatch_map=without_mirrors), Rule.MIRRORED, {Kind.GUARDED})
+
+
+def test_a_request_that_sqs_moves_away_by_its_receive_count_has_vanished() -> None:
+    assert breaks(Parts(maximum_receives=5), Rule.TOLD)
