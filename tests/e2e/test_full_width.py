@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import trustme
 
 from rotator.instant import format_instant
 from tests.e2e.looks import outcomes_of, posts_for, scheduled
+from tests.sandbox.authority import Authority
 from tests.sandbox.deployment import Deployment, deploy, wait_until
 from tests.sandbox.iam_front import lead_to_iam
 from tests.sandbox.sandbox import LONG_AGO, Sandbox
@@ -192,9 +192,9 @@ def test_a_dry_run_tells_for_every_kind_of_entry_and_rotates_none(deployed: Sand
 @pytest.fixture(scope="module")
 def private(deployed: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A second stack in the same account: Universal Auth, an Infisical with a private certificate, in a VPC."""
-    authority = trustme.CA()
+    authority = Authority()
     certificate = tmp_path_factory.mktemp("tls") / "infisical.pem"
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    certificate.write_bytes(authority.server("127.0.0.1"))
     aws = deployed.stack.aws
     secret = aws.client("secretsmanager").create_secret(
         Name="infisical-machine-identity",
@@ -203,13 +203,12 @@ def private(deployed: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iter
             {"clientId": deployed.identity.client_id, "clientSecret": f"{deployed.identity.client_secret}\n"}
         ),
     )
-    authorities = authority.cert_pem.bytes().decode()
-    aws.client("ssm").put_parameter(Name="/private/ca", Value=authorities, Type="String")
+    aws.client("ssm").put_parameter(Name="/private/ca", Value=authority.pem, Type="String")
     with serve(deployed.infisical, certificate) as url:
         stack = deploy(
             aws,
             stack="private",
-            InfisicalUrl=url,
+            InfisicalUrl=f"{url}/api/",  # as many write it
             MachineIdentitySecretArn=secret["ARN"],
             RotationMapParameter="/private/map",
             CaCertificateParameter="/private/ca",
@@ -259,8 +258,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
     deployed: Sandbox, private: Deployment, new_rotation: NewRotation, tmp_path: Path
 ) -> None:
     rotation = new_rotation()
-    stranger = trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem
-    stranger.write_to_path(str(tmp_path / "stranger.pem"))
+    (tmp_path / "stranger.pem").write_bytes(Authority().server("127.0.0.1"))
     private.put_map({"triggers": {"weekly": {"project": rotation.project_id}}})
     function = private.resources("AWS::Lambda::Function")["DispatchFunction"]
     environment = private.lambda_.get_function_configuration(FunctionName=function)["Environment"]["Variables"]

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import trustme
-
 from tests.sandbox.accounts import GUARD_ROLE_ARNS
+from tests.sandbox.authority import Authority
 from tests.sandbox.deployment import deploy
 from tests.sandbox.embedded_aws import EmbeddedAws
 from tests.sandbox.grants import granted
@@ -27,8 +26,7 @@ GUARDED_USERS = "deployer-"  # what the names of the IAM users begin with that t
 def widest(beside: Sandbox) -> Iterator[Sandbox]:
     """Deploy it into the same account: Universal Auth, an authority of one's own, a VPC, the hook, guard roles."""
     aws = beside.stack.aws
-    authority = trustme.CA().cert_pem.bytes().decode()
-    aws.client("ssm").put_parameter(Name=f"/{STACK}/ca", Value=authority, Type="String")
+    aws.client("ssm").put_parameter(Name=f"/{STACK}/ca", Value=Authority().pem, Type="String")
     boundary = add_boundary(aws, STACK, {*(grant.action for grant in granted()), "sqs:SendMessageBatch"})
     stack = deploy(
         aws,
