@@ -8,9 +8,10 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.e2e.uses import Uses
 from tests.sandbox.accounts import GUARD_ROLE, OTHER_ACCOUNT
@@ -19,6 +20,9 @@ from tests.sandbox.grants import Grant, denials, granted, roles, without
 from tests.sandbox.role_calls import Call, RoleCalls
 from tests.sandbox.sandbox import Sandbox
 from tests.sandbox.widest import GUARDED_USERS, HOOK_SECRET, MACHINE_SECRET, MAP_PARAMETER, add_boundary, widest
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
 PARLIAMENT = ROOT / ".venv-checks" / "bin" / "parliament"
 
@@ -287,6 +291,34 @@ def test_each_may_do_its_own_task_and_not_that_of_another(calls: RoleCalls, role
     said = calls.say(role, SHARED[what])
 
     assert (denials(said) == set()) == (what in MAY[role]), said
+
+
+def test_the_queue_policy_refuses_a_sender_whose_own_policy_allows_every_queue(stage: Sandbox) -> None:
+    """rotate trusts every message of RotationRequests.fifo, so permissions of an administrator must not suffice."""
+    sqs = _user_with(stage, "queue-administrator", ["sqs:*"])
+    requests, undelivered = stage.stack.outputs["RotationRequestsUrl"], stage.stack.outputs["UndeliveredTriggersUrl"]
+    fifo: Any = {"MessageGroupId": "group", "MessageDeduplicationId": "message"}
+    entry: Any = {"Id": "0", "MessageBody": "{}", **fifo}
+
+    sqs.send_message(QueueUrl=undelivered, MessageBody="{}")
+    with pytest.raises(ClientError, match="explicit deny in a resource-based policy"):
+        sqs.send_message(QueueUrl=requests, MessageBody="{}", **fifo)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        sqs.send_message_batch(QueueUrl=requests, Entries=[entry])
+    with pytest.raises(ClientError, match="AccessDenied"):
+        stage.stack.sqs.send_message(QueueUrl=requests, MessageBody="{}", **fifo)  # the account's root user
+
+    stage.stack.sqs.purge_queue(QueueUrl=undelivered)
+
+
+def _user_with(stage: Sandbox, name: str, actions: list[str]) -> "SQSClient":
+    """Create an IAM user that may do this with every resource of the account; return its client of SQS."""
+    aws, iam = stage.stack.aws, stage.stack.iam
+    allowed = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": actions, "Resource": "*"}}
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="everything", PolicyDocument=json.dumps(allowed))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return aws.session(key["AccessKeyId"], key["SecretAccessKey"]).client("sqs", endpoint_url=aws.endpoint)
 
 
 def test_every_role_is_listed(stage: Sandbox) -> None:

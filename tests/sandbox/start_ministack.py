@@ -1,7 +1,9 @@
-"""Starts the embedded AWS in its own environment: with more patience for what functions log, and not beyond its caller.
+"""Starts the embedded AWS in its own environment, corrects it in two places, and ends it with its caller.
 
-By itself it takes the log of an invocation for complete after 5 ms of silence. On a busy machine the last lines came
-later: with the function's next invocation, or never.
+- It takes the log of an invocation for complete after 5 ms of silence. On a busy machine the last lines came later:
+  with the function's next invocation, or never.
+- For the session of a role, its aws:PrincipalArn is the ARN of the session. In AWS it is the ARN of the role:
+  https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
 """
 
 import os
@@ -12,7 +14,9 @@ import time
 from functools import partialmethod
 
 from ministack.app import main
+from ministack.core import iam_evaluator
 from ministack.core.lambda_runtime import Worker
+from ministack.services.iam import _roles as roles
 
 LOOK_SECONDS = 1
 
@@ -27,6 +31,20 @@ def end_with(caller: int) -> None:
 _read_log = "_drain_stderr_bounded"  # its own, with no setting for it
 _patient = partialmethod(getattr(Worker, _read_log), first_line_wait=0.5, idle_confirm=0.03, hard_cap=2.0)
 setattr(Worker, _read_log, _patient)
+
+_condition_key = iam_evaluator._resolve_condition_key  # noqa: SLF001 - its own, with no setting for it
+
+
+def condition_key(key: str, request: iam_evaluator.EvalContext) -> object:
+    """Return the value of a condition key for a request."""
+    arn = request.principal_arn
+    if key.lower() == "aws:principalarn" and ":assumed-role/" in arn:
+        role = arn.split("/")[1]
+        return roles.get_scoped(request.principal_account, None, role)["Arn"]
+    return _condition_key(key, request)
+
+
+iam_evaluator._resolve_condition_key = condition_key  # noqa: SLF001 - as above
 
 threading.Thread(target=end_with, args=(int(sys.argv.pop()),), daemon=True).start()
 main()

@@ -113,3 +113,24 @@ def test_everything_that_keeps_data_is_encrypted_and_forgets(resources: dict[str
         assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}
     for topic in of_type(resources, "AWS::SNS::Topic").values():
         assert topic["KmsMasterKeyId"]
+
+
+def test_the_queue_policy_denies_sending_to_all_but_dispatch_and_a_deployed_hook(resources: dict[str, Any]) -> None:
+    policy = resources["RotationRequestsPolicy"]["Properties"]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+
+    assert policy["Queues"] == [{"Ref": "RotationRequests"}]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "sqs:SendMessage")
+    assert statement["Resource"] == arn_of("RotationRequests")
+    assert statement["Condition"] == {
+        "ArnNotEquals": {
+            "aws:PrincipalArn": [
+                arn_of("DispatchRole"),
+                {"Fn::If": ["Hook", arn_of("HookRole"), {"Ref": "AWS::NoValue"}]},
+            ]
+        }
+    }
+
+
+def arn_of(resource: str) -> dict[str, list[str]]:
+    return {"Fn::GetAtt": [resource, "Arn"]}
