@@ -31,6 +31,10 @@ OUTPUTS = ("UndeliveredTriggersUrl", "DispatchFunctionName")
 # Ten messages, each of which may keep `dispatch` busy for its full minute.
 HOLD_SECONDS = 900
 
+# A schedule's dead letter may hold its Input as it was configured. Its time is an attribute of the message then:
+# https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html
+SCHEDULED_TIME_PLACEHOLDER = "<aws.scheduler.scheduled-time>"
+
 # Longer than the function may run, so that its answer is heard; one that is not heard changes nothing.
 CLIENT_CONFIG = Config(read_timeout=70, retries={"mode": "standard", "total_max_attempts": 3})
 
@@ -48,25 +52,43 @@ class Undelivered:
     kept_because: str = ""
 
 
-def unwrap(body: str, sent_at: datetime, now: datetime) -> Undelivered:
+def unwrap(body: str, sent_at: datetime, now: datetime, scheduled_time: str | None = None) -> Undelivered:
     """Find the event in a body: a rule's event, a schedule's input, or Lambda's record of an invocation that failed.
 
-    A trigger without a time of its own occurred when it was kept. Raises ValueError where a body is none of these, and
+    `scheduled_time` is the message's attribute SCHEDULED_TIME. A trigger without a time of its own occurred then, or,
+    where the message has no such attribute, when it was kept. Raises ValueError where a body is none of these, and
     where `dispatch` could only refuse the event.
     """
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
         raise ValueError("the body is no JSON") from None
-    event, kept_at, kept_because = document, sent_at, ""
+    event, kept_because = document, ""
+    kept_at = sent_at if scheduled_time is None else parse_instant(scheduled_time, "SCHEDULED_TIME")
     match document:
         case {"requestContext": dict(), "requestPayload": payload}:
             event, kept_because = payload, _message(document.get("responsePayload"))
             if "timestamp" in document:
                 kept_at = parse_instant(document["timestamp"], "timestamp")
     if isinstance(event, dict):
-        event = _with_time(event, kept_at)
+        event = _with_time(_filled_in(event, scheduled_time), kept_at)
     return Undelivered(json.dumps(event), read_trigger(event, now), kept_because)
+
+
+def _filled_in(event: dict[str, Any], scheduled_time: str | None) -> dict[str, Any]:
+    """Replace Scheduler's placeholder, which `dispatch` refuses.
+
+    Raises ValueError saying how to send the trigger by hand, where the message does not have the time.
+    """
+    fields = [name for name in ("scheduledTime", "occurredAt") if event.get(name) == SCHEDULED_TIME_PLACEHOLDER]
+    if fields and scheduled_time is None:
+        by_hand = json.dumps({"trigger": event.get("trigger"), "occurredAt": "2026-11-22T05:00:00Z"})
+        raise ValueError(
+            f"{fields[0]} is still the placeholder {SCHEDULED_TIME_PLACEHOLDER}, and the message has no attribute"
+            f" SCHEDULED_TIME to replace it. Invoke dispatch with {by_hand} and the time at which the schedule was due;"
+            " then delete this message"
+        )
+    return event | dict.fromkeys(fields, scheduled_time)
 
 
 def _with_time(event: dict[str, Any], kept_at: datetime) -> dict[str, Any]:
@@ -135,19 +157,19 @@ class Redrive:
             VisibilityTimeout=HOLD_SECONDS,
             WaitTimeSeconds=2,  # asks all of the queue's servers; without it some are left out
             MessageSystemAttributeNames=["SentTimestamp"],
-            MessageAttributeNames=["ERROR_MESSAGE"],
+            MessageAttributeNames=["ERROR_MESSAGE", "SCHEDULED_TIME"],
         ).get("Messages", [])
 
     def _replay(self, message: "MessageTypeDef", *, dry: bool) -> Replay:
         sent_at = instant_at(int(message["Attributes"]["SentTimestamp"]) / 1000)
         try:
-            undelivered = unwrap(message["Body"], sent_at, now=datetime.now(UTC))
+            undelivered = unwrap(message["Body"], sent_at, datetime.now(UTC), _attribute(message, "SCHEDULED_TIME"))
         except ValueError as error:
             what = f"message {message['MessageId']}  kept {format_instant(sent_at)}"
             return Replay(what, f"left: {error}", done=False)
         what = f"{undelivered.trigger.name}  {format_instant(undelivered.trigger.occurred_at)}"
         if dry:
-            because = undelivered.kept_because or _error_message(message) or "the message does not say"
+            because = undelivered.kept_because or _attribute(message, "ERROR_MESSAGE") or "the message does not say"
             return Replay(what, f"would be replayed; kept because: {because}", done=True)
         try:
             return Replay(what, f"accepted: {self._dispatch(undelivered.payload)}", done=True)
@@ -211,10 +233,10 @@ def _tell(redrive: Redrive, *, dry: bool) -> int:
     return left
 
 
-def _error_message(message: "MessageTypeDef") -> str:
-    """Say what EventBridge or its Scheduler attached to a message of theirs."""
-    attributes = message.get("MessageAttributes", {})
-    return attributes["ERROR_MESSAGE"].get("StringValue", "") if "ERROR_MESSAGE" in attributes else ""
+def _attribute(message: "MessageTypeDef", name: str) -> str | None:
+    """Return what EventBridge or its Scheduler attached to a message of theirs, where they did."""
+    attribute = message.get("MessageAttributes", {}).get(name)
+    return attribute.get("StringValue", "") if attribute else None
 
 
 def _message(payload: object) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,12 @@ def redrive(deployed: Sandbox, *arguments: str, stack: str = STACK) -> Run:
     return run_tool(deployed, "redrive", "--stack", stack, *arguments)
 
 
-def keep(deployed: Sandbox, body: str) -> None:
+def keep(deployed: Sandbox, body: str, **attributes: str) -> None:
     """Put a message where EventBridge and its Scheduler put what they could not deliver."""
-    deployed.stack.sqs.send_message(QueueUrl=deployed.stack.outputs[QUEUE], MessageBody=body)
+    attached: Any = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+    deployed.stack.sqs.send_message(
+        QueueUrl=deployed.stack.outputs[QUEUE], MessageBody=body, MessageAttributes=attached
+    )
 
 
 def fail(deployed: Sandbox, event: dict[str, str]) -> None:
@@ -121,6 +125,22 @@ def test_what_schedules_and_rules_could_not_deliver_is_replayed(
     (end,) = outcomes_of(deployed, rotation)
     assert (end["outcome"], end["occurred_at"]) == ("rotated", "2026-11-16T05:00:00.000Z")
     assert deployed.stack.depth(QUEUE) == 0
+
+
+def test_the_input_of_the_schedule_is_replayed_only_with_the_time_at_which_it_was_due(
+    deployed: Sandbox, rotation: Rotation
+) -> None:
+    schedule = deployed.stack.scheduler.get_schedule(Name=deployed.stack.outputs["ScheduleName"])
+    keep(deployed, schedule["Target"]["Input"])
+    keep(deployed, schedule["Target"]["Input"], SCHEDULED_TIME="2026-11-16T05:00:00Z")
+
+    run = redrive(deployed)
+
+    (left,) = [line for line in run.lines if line.startswith("message ")]
+    assert "no attribute SCHEDULED_TIME to replace it. Invoke dispatch with " in left
+    assert run.lines[-1] == "1 replayed, 1 left in UndeliveredTriggers"
+    (end,) = outcomes_of(deployed, rotation)
+    assert (end["outcome"], end["occurred_at"]) == ("rotated", "2026-11-16T05:00:00.000Z")
 
 
 def test_a_trigger_without_a_time_means_the_moment_when_it_was_kept(deployed: Sandbox, rotation: Rotation) -> None:

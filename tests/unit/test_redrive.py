@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rotator.instant import format_instant
 from rotator.triggers import Trigger, read_trigger
 from tests.unit.fakes import NOW, rotation_id
-from tools.redrive import HOLD_SECONDS, Redrive, Replay, unwrap
+from tools.redrive import HOLD_SECONDS, SCHEDULED_TIME_PLACEHOLDER, Redrive, Replay, unwrap
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -111,6 +111,44 @@ def test_what_is_forced_at_a_time_stays_forced_at_that_time() -> None:
     assert unwrap(json.dumps(event), SENT_AT, NOW).trigger == Trigger("weekly", OCCURRED_AT, forced=True, direct=True)
 
 
+PLACEHOLDERS = [
+    {"trigger": "weekly", "scheduledTime": SCHEDULED_TIME_PLACEHOLDER},
+    {"trigger": "weekly", "occurredAt": SCHEDULED_TIME_PLACEHOLDER},
+]
+
+
+@pytest.mark.parametrize("event", PLACEHOLDERS, ids=json.dumps)
+def test_the_scheduled_time_of_a_message_replaces_the_placeholder(event: dict[str, str]) -> None:
+    undelivered = unwrap(json.dumps(event), SENT_AT, NOW, "2026-11-16T05:00:00Z")
+
+    assert undelivered.trigger.occurred_at == datetime(2026, 11, 16, 5, tzinfo=UTC)
+    assert SCHEDULED_TIME_PLACEHOLDER not in undelivered.payload
+
+
+@pytest.mark.parametrize("wrap", [lambda event: event, record], ids=["sent as it is", "recorded"])
+@pytest.mark.parametrize("event", PLACEHOLDERS, ids=json.dumps)
+def test_a_placeholder_without_a_scheduled_time_is_left_with_the_command_to_send(
+    event: dict[str, str],
+    wrap: Any,  # noqa: ANN401 - a function
+) -> None:
+    reason = reason_of(json.dumps(wrap(event)))
+
+    assert "no attribute SCHEDULED_TIME" in reason
+    assert '{"trigger": "weekly", "occurredAt": "2026-11-22T05:00:00Z"}' in reason
+
+
+@pytest.mark.parametrize("scheduled_time", ["", "soon", "2026-11-16T05:00:00"])
+def test_a_scheduled_time_that_is_not_a_moment_is_refused(scheduled_time: str) -> None:
+    with pytest.raises(ValueError, match="SCHEDULED_TIME"):
+        unwrap(json.dumps(PLACEHOLDERS[0]), SENT_AT, NOW, scheduled_time)
+
+
+def test_a_trigger_without_a_time_occurred_when_its_schedule_was_due() -> None:
+    undelivered = unwrap('{"trigger": "weekly"}', SENT_AT, NOW, format_instant(OCCURRED_AT))
+
+    assert undelivered.trigger.occurred_at == OCCURRED_AT
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -182,6 +220,7 @@ class Queue:
 
     def __init__(self, *bodies: object) -> None:
         self.bodies = {f"message-{number}": json.dumps(body) for number, body in enumerate(bodies)}
+        self.attributes: dict[str, dict[str, str]] = {}
         self.hidden_until = dict.fromkeys(self.bodies, 0.0)
         self.now = 0.0
         self.twice: set[str] = set()
@@ -204,6 +243,11 @@ class Queue:
                     "ReceiptHandle": f"{each}/{next(self._handles)}",
                     "Body": self.bodies[each],
                     "Attributes": {"SentTimestamp": sent_at},
+                    "MessageAttributes": {
+                        name: {"DataType": "String", "StringValue": value}
+                        for name, value in self.attributes.get(each, {}).items()
+                        if name in asked["MessageAttributeNames"]
+                    },
                 }
                 for each in given
             ]
@@ -273,6 +317,16 @@ def test_a_dry_run_invokes_nothing_deletes_nothing_and_hides_nothing() -> None:
     assert not dispatch.seen
     assert len(queue.bodies) == 2
     assert queue.hidden == set()
+
+
+def test_what_scheduler_kept_is_shown_with_its_scheduled_time_and_its_error() -> None:
+    """A dead letter of EventBridge Scheduler: its Input as it was configured, and attributes that say the rest."""
+    queue = Queue(PLACEHOLDERS[0])
+    queue.attributes["message-0"] = {"SCHEDULED_TIME": "2026-11-16T05:00:00Z", "ERROR_MESSAGE": "Rate Exceeded."}
+
+    (replay,) = redrive(queue, Dispatch(queue)).run(dry=True)
+
+    assert str(replay) == "weekly  2026-11-16T05:00:00.000Z  would be replayed; kept because: Rate Exceeded."
 
 
 @pytest.mark.parametrize("unmapped", [(), ("weekly", "monthly")], ids=["accepted", "refused"])
