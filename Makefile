@@ -52,8 +52,11 @@ lint: $(DEV) $(CHECKS) ## Check style, types, the template and the workflow
 	.venv-checks/bin/zizmor --offline --quiet .github/workflows
 
 .PHONY: build
-build: $(DEV) ## Build the Lambda artifacts into .aws-sam/build
+build: $(DEV) samconfig.toml ## Build the Lambda artifacts into .aws-sam/build
 	sam build
+
+samconfig.toml: # yours: sam deploy --guided saves your parameters there, and git ignores it
+	@cp samconfig.default.toml $@
 
 .PHONY: package
 package: build ## Pack what was built into build/, to be deployed without building
