@@ -161,6 +161,9 @@ MAY = {
     "HookRole": {
         "the map",
         "the certificates",
+        "the keys of a guarded user",
+        "what such a key was used for",
+        "the keys of another account",
         "the hook's machine identity",
         "a mirror",
         "another value of a mirror",

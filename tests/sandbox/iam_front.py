@@ -22,7 +22,7 @@ from tests.sandbox.standin.keys import AccessKey
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
 
-GUARDED_FUNCTIONS = ("DispatchFunction", "RotateFunction")
+GUARDED_FUNCTIONS = {"DispatchFunction", "RotateFunction", "HookFunction"}
 
 NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 REQUEST_ID = "00000000-0000-0000-0000-000000000000"
@@ -133,7 +133,7 @@ class IamFront(Layer):
 def lead_to_iam(deployment: Deployment, url: str) -> None:
     """Let the functions that look at keys reach IAM there; they start their next invocations in new processes."""
     functions = deployment.resources("AWS::Lambda::Function")
-    for name in (functions[each] for each in GUARDED_FUNCTIONS):
+    for name in (functions[each] for each in GUARDED_FUNCTIONS & functions.keys()):
         variables = deployment.lambda_.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         deployment.lambda_.update_function_configuration(
             FunctionName=name, Environment={"Variables": {**variables, "AWS_ENDPOINT_URL_IAM": url}}
