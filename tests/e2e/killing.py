@@ -4,16 +4,17 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator, Sized
+from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from rotator.queues import CLAIM_SECONDS
 from tests.sandbox.aws_calls import operation
-from tests.sandbox.deployment import Deployment
+from tests.sandbox.deployment import Deployment, wait_until
 from tests.sandbox.outgoing_calls import kill_function
 from tests.sandbox.proxy import Layer, Server, proxy
 from tests.sandbox.sandbox import Sandbox
@@ -35,6 +36,7 @@ LOOK_SECONDS = 0.005
 class ShortVisibility(Layer):
     """SQS, where no message stays invisible for longer than `seconds`, although the worker asks for the full time.
 
+    A claim is left as it is, and its receipt handle noted: a request without key guard must not return after it.
     The embedded one is asked first, as it is, so that it verifies who is asking.
     """
 
@@ -42,33 +44,73 @@ class ShortVisibility(Layer):
         super().__init__(below)
         self._sqs = sqs
         self._seconds = seconds
+        self.claims: list[str] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         answer = await super().handle_async_request(request)
         if operation(request) == "sqs:ChangeMessageVisibility" and answer.is_success:
             asked: Any = json.loads(request.content)
-            if asked["VisibilityTimeout"] > self._seconds:
+            if asked["VisibilityTimeout"] == CLAIM_SECONDS:
+                self.claims.append(asked["ReceiptHandle"])
+            elif asked["VisibilityTimeout"] > self._seconds:
                 shorter = {**asked, "VisibilityTimeout": self._seconds}
                 await asyncio.to_thread(self._sqs.change_message_visibility, **shorter)
         return answer
 
 
 @contextmanager
-def short_visibility(stack: Deployment, seconds: int) -> Iterator[None]:
-    """Let requests come back after `seconds`, for as long as the block lasts. No attempt may take that long."""
+def short_visibility(stack: Deployment, seconds: int) -> Iterator[list[str]]:
+    """Let requests return after `seconds`, for as long as the block lasts. No attempt may take that long.
+
+    Yield the receipt handles of the messages that were claimed, and that do not return.
+    """
     url, name = stack.outputs["RotationRequestsUrl"], stack.resources("AWS::Lambda::Function")[WORKER]
     attribute: Any = "VisibilityTimeout"
     before = stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[attribute])["Attributes"]
     variables = stack.lambda_.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    with proxy(stack.aws.endpoint, ShortVisibility(Server(), stack.sqs, seconds)) as sqs_url:
+    layer = ShortVisibility(Server(), stack.sqs, seconds)
+    with proxy(stack.aws.endpoint, layer) as sqs_url:
         led = {**variables, "AWS_ENDPOINT_URL_SQS": sqs_url}
         try:
             stack.sqs.set_queue_attributes(QueueUrl=url, Attributes={attribute: str(seconds)})
             stack.lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": led})
-            yield
+            yield layer.claims
         finally:
             stack.sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
             stack.lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+
+
+def wait_until_quiet(deployed: Sandbox, quiet_seconds: float, seconds: float) -> None:
+    """Wait until Infisical is not asked for so long: nothing is being worked, and nothing returns any more."""
+    heard, heard_at = -1, 0.0
+
+    def is_quiet() -> bool:
+        nonlocal heard, heard_at
+        if len(deployed.infisical.requests) > heard:
+            heard, heard_at = len(deployed.infisical.requests), time.monotonic()
+        return time.monotonic() - heard_at > quiet_seconds
+
+    wait_until("silence", is_quiet, seconds)
+
+
+def take_claimed(stack: Deployment, claims: Iterable[str]) -> set[str]:
+    """Take what is left in the queue away from the worker; return the rotations. Only claimed requests may be left."""
+    url = stack.outputs["RotationRequestsUrl"]
+    (mapping,) = stack.lambda_.list_event_source_mappings(EventSourceArn=_arn(stack, url))["EventSourceMappings"]
+    stack.lambda_.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    depth = stack.depth("RotationRequestsUrl")
+    for receipt_handle in claims:
+        with suppress(stack.sqs.exceptions.ReceiptHandleIsInvalid):  # it was acknowledged
+            stack.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt_handle, VisibilityTimeout=0)
+    taken = stack.take("RotationRequestsUrl")
+    stack.lambda_.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+    assert len(taken) == depth
+    return {str(request["rotationId"]) for request in taken}
+
+
+def _arn(stack: Deployment, url: str) -> str:
+    name: Any = "QueueArn"
+    return stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[name])["Attributes"][name]
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""Two hundred rotations behind one selector, while the worker is killed and Infisical fails, both at random.
+"""Two hundred rotations behind two selectors, while the worker is killed and Infisical fails, both at random.
 
-Whatever was interrupted or failed: each rotation has happened once, or waits for a person with its reason.
+Whatever was interrupted or failed: each rotation has happened once, or waits for a person with its reason. Half of them
+have no key guard. One of these may also stay in the queue, claimed by a worker that was killed.
 """
 
 import os
@@ -14,9 +15,9 @@ import pytest
 
 from rotator.rotation import Result
 from rotator.worker import METRICS
-from tests.e2e.killing import interrupted_batches, killing, short_visibility
+from tests.e2e.killing import interrupted_batches, killing, short_visibility, take_claimed, wait_until_quiet
 from tests.e2e.looks import posts_for, scheduled
-from tests.sandbox.deployment import embedded_metrics, wait_until
+from tests.sandbox.deployment import Deployment, embedded_metrics, wait_until
 from tests.sandbox.sandbox import LONG_AGO, Sandbox
 from tests.sandbox.standin.answers import Dropped, server_error
 from tests.sandbox.standin.faults import CommittedThenDropped, Fails, InProgress, Point, ReadFault, RotateFault
@@ -26,9 +27,11 @@ from tests.sandbox.standin.rotations import Rotation
 # Of the faults, and of the moments of the kills. What a kill hits is up to the machine, and different each time.
 SEED = int(os.environ.get("KILL_SEED", "0"))
 
-PROJECT = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0200"
-ROTATIONS, NAMED_TWICE = 200, 50
+PROJECT, UNGUARDED_PROJECT = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0200", "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0201"
+ROTATIONS, NAMED_TWICE = 100, 50
+UNGUARDED = int(os.environ.get("KILL_UNGUARDED", "100"))
 BACK_SECONDS = 3  # instead of 18 minutes; an attempt takes some hundredths of one
+QUIET_SECONDS = 2 * BACK_SECONDS  # long enough for everything to return that returns
 WAIT_SECONDS = 240
 
 
@@ -45,7 +48,8 @@ class Fault(NamedTuple):
     committed: bool = True
 
 
-# Together on a third of the rotations. A rate limit holds up all others; what is lost is watched until the next kill.
+# Together on more than half of the guarded rotations. A rate limit holds up all others; what is lost is watched until
+# the next kill.
 FAULTS = {
     "committed, then dropped": Fault(CommittedThenDropped()),
     "500 after the commit": Fault(Fails(Point.AFTER_COMMIT)),
@@ -60,6 +64,16 @@ FAULTS = {
     "read: rate limited": Fault(on_read=rate_limited(1), number=2),
 }
 KINDS = FAULTS | {"healthy": Fault(number=ROTATIONS - sum(fault.number for fault in FAULTS.values()))}
+
+# Each on every sixteenth of the unguarded rotations. All others are healthy.
+UNGUARDED_FAULTS: dict[int, RotateFault] = {
+    0: CommittedThenDropped(),
+    1: Fails(Point.AFTER_COMMIT),
+    2: Fails(Point.BEFORE),
+    3: Fails(Point.AFTER_DELETE),
+    4: Fails(Point.AFTER_CREATE),
+    5: InProgress(0),
+}
 
 
 class Load(NamedTuple):
@@ -78,12 +92,24 @@ class Load(NamedTuple):
         return weekly | {("monthly", rotation_id) for rotation_id in self.named_twice}
 
 
+class Unguarded(NamedTuple):
+    """Rotations without key guard; `commits` are the moments, by rotation."""
+
+    rotations: Sequence[Rotation]
+    commits: Mapping[str, list[float]]
+
+
 class Aftermath(NamedTuple):
-    """How often the worker died in the middle of a batch, and what it left behind in the logs and for a person."""
+    """How often the worker died in the middle of a batch, and what it left behind.
+
+    `lines` and `failed` are in the logs and in FailedRotations.fifo. `claimed` are the rotations whose requests are
+    still in RotationRequests.fifo.
+    """
 
     interrupted: int
     lines: Sequence[dict[str, Any]]
     failed: Sequence[dict[str, Any]]
+    claimed: set[str]
 
 
 @pytest.fixture(scope="module")
@@ -110,42 +136,71 @@ def load(deployed: Sandbox) -> Load:
     )
 
 
-def _add_rotation(deployed: Sandbox, name: str, path: str) -> Rotation:
+@pytest.fixture(scope="module")
+def unguarded(deployed: Sandbox) -> Unguarded:
+    rotations = [_add_rotation(deployed, f"bare-{number}", project=UNGUARDED_PROJECT) for number in range(UNGUARDED)]
+    commits: dict[str, list[float]] = {rotation.id: [] for rotation in rotations}
+    for number, rotation in enumerate(rotations):
+        rotation.after_commit.append(commits[rotation.id].append)
+        if fault := UNGUARDED_FAULTS.get(number % 16):
+            deployed.infisical.faults.add(rotation.id, fault)
+    return Unguarded(rotations, commits)
+
+
+def _add_rotation(deployed: Sandbox, name: str, path: str = "/", project: str = PROJECT) -> Rotation:
     """Create one as it is in the long run: its user has two keys, of which the older one goes next."""
-    rotation = deployed.add_rotation(name, project_id=PROJECT, path=path)
+    rotation = deployed.add_rotation(name, project_id=project, path=path)
     older = deployed.iam.create_access_key(UserName=name)["AccessKey"]["AccessKeyId"]
     deployed.iam_front.date(older, LONG_AGO - timedelta(days=7))
     return rotation
 
 
 @pytest.fixture(scope="module")
-def aftermath(deployed: Sandbox, load: Load) -> Aftermath:
-    """Two triggers, of which one stands for some of the other's rotations; it ends when nothing waits any more."""
+def aftermath(deployed: Sandbox, load: Load, unguarded: Unguarded) -> Aftermath:
+    """Two triggers, of which one stands for some of the other's rotations; it ends when only claimed requests wait."""
     stack = deployed.stack
-    stack.put_map({"triggers": {"weekly": {"project": PROJECT}, "monthly": {"project": PROJECT, "path": "/twice"}}})
+    every: list[object] = [{"project": PROJECT}, {"project": UNGUARDED_PROJECT, "keyGuard": False}]
+    stack.put_map({"triggers": {"weekly": every, "monthly": {"project": PROJECT, "path": "/twice"}}})
     stack.sqs.purge_queue(QueueUrl=stack.outputs["RotationRequestsUrl"])
     stack.take("FailedRotationsUrl")
     interrupted = interrupted_batches(stack)
     now = datetime.now(UTC)
 
-    with short_visibility(stack, BACK_SECONDS), killing(deployed, SEED):
-        assert stack.invoke(scheduled("weekly", now))["requests"] == ROTATIONS
-        assert stack.invoke(scheduled("monthly", now + timedelta(seconds=1)))["requests"] == NAMED_TWICE
-        wait_until("an empty queue", lambda: stack.depth("RotationRequestsUrl") == 0, WAIT_SECONDS)
+    with short_visibility(stack, BACK_SECONDS) as claims:
+        with killing(deployed, SEED):
+            assert stack.invoke(scheduled("weekly", now))["requests"] == ROTATIONS + UNGUARDED
+            assert stack.invoke(scheduled("monthly", now + timedelta(seconds=1)))["requests"] == NAMED_TWICE
+            orphans = {request for request in load.requests if not KINDS[load.kinds[request[1]]].committed}
+            wait_until("nothing but orphans", lambda: _waiting(stack, load) == orphans, WAIT_SECONDS)
+            for rotation in load.rotations:
+                if not KINDS[load.kinds[rotation.id]].committed:
+                    (orphan,) = deployed.valid_keys(rotation.name) - {deployed.published_key(rotation)}
+                    deployed.settle(rotation.name, orphan)
+            wait_until("an end of all guarded requests", lambda: not _waiting(stack, load), WAIT_SECONDS)
+            wait_until_quiet(deployed, QUIET_SECONDS, WAIT_SECONDS)
+        interrupted = interrupted_batches(stack) - interrupted
+        claimed = take_claimed(stack, claims)
 
-    interrupted = interrupted_batches(stack) - interrupted
-    lines = [line for line in stack.rotate_logs() if line.get("rotation_id") in load.kinds]
+    rotations = load.kinds.keys() | unguarded.commits.keys()
+    lines = [line for line in stack.rotate_logs() if line.get("rotation_id") in rotations]
     seconds = (datetime.now(UTC) - now).total_seconds()
     ends = Counter(f"{line['outcome']} {line['reason']}" for line in lines if "outcome" in line)
-    print(f"KILL_SEED={SEED}: {interrupted} batches interrupted in {seconds:.0f} s; {dict(ends)}")
-    return Aftermath(interrupted, lines, stack.take("FailedRotationsUrl"))
+    print(
+        f"KILL_SEED={SEED}: {interrupted} batches interrupted in {seconds:.0f} s; {len(claimed)} claimed; {dict(ends)}"
+    )
+    return Aftermath(interrupted, lines, stack.take("FailedRotationsUrl"), claimed)
+
+
+def _waiting(stack: Deployment, load: Load) -> set[tuple[str, str]]:
+    """The guarded requests that have no end yet."""
+    return load.requests - {(end["trigger"], end["rotation_id"]) for end in stack.outcomes() if not end["comes_back"]}
 
 
 def test_the_worker_was_killed_in_the_middle_of_its_work(load: Load, aftermath: Aftermath) -> None:
     """Where little happens, nothing is proven."""
     ends = [line for line in aftermath.lines if "outcome" in line]
     told_twice = {
-        load.kinds[end["rotation_id"]]
+        load.kinds.get(end["rotation_id"])
         for end in ends
         if (end["trigger"], end["outcome"], end["reason"]) == ("weekly", "skipped", "AlreadyRotated")
     }
@@ -169,22 +224,42 @@ def test_each_rotation_happened_once_or_waits_for_a_person(
     assert {name: each for name, each in found.items() if each != expected} == {}
 
 
-def test_each_request_has_come_to_an_end_of_its_own(load: Load, aftermath: Aftermath) -> None:
+def test_a_rotation_without_key_guard_is_sent_and_committed_at_most_once(
+    deployed: Sandbox, unguarded: Unguarded, aftermath: Aftermath
+) -> None:
+    assert aftermath.interrupted
+    found = {each.name: (len(unguarded.commits[each.id]), posts_for(deployed, each)) for each in unguarded.rotations}
+
+    assert len(found) == UNGUARDED
+    assert {name: each for name, each in found.items() if max(each) > 1} == {}
+
+
+def test_a_rotation_without_key_guard_is_rotated_or_waits_for_a_person_or_stays_claimed(
+    unguarded: Unguarded, aftermath: Aftermath
+) -> None:
+    waiting = {report["rotation_id"] for report in aftermath.failed}
+    rotated = {rotation_id for rotation_id, commits in unguarded.commits.items() if commits}
+
+    assert unguarded.commits.keys() - rotated - waiting - aftermath.claimed == set()
+
+
+def test_each_guarded_request_has_come_to_an_end_of_its_own(load: Load, aftermath: Aftermath) -> None:
     ended = {
         (line["trigger"], line["rotation_id"])
         for line in aftermath.lines
         if "outcome" in line and not line["comes_back"]
     }
 
-    assert ended == load.requests
+    assert {request for request in ended if request[1] in load.kinds} == load.requests
 
 
 def test_what_waits_is_reported_once_with_the_reason_and_the_request(load: Load, aftermath: Aftermath) -> None:
     left = {rotation_id for rotation_id, kind in load.kinds.items() if not KINDS[kind].committed}
-    reported = [(report["trigger"], report["rotation_id"]) for report in aftermath.failed]
+    failed = [report for report in aftermath.failed if report["rotation_id"] in load.kinds]
+    reported = [(report["trigger"], report["rotation_id"]) for report in failed]
 
     assert sorted(reported) == sorted(request for request in load.requests if request[1] in left)
-    for report in aftermath.failed:
+    for report in failed:
         assert (report["outcome"], report["reason"]) == ("refused", "OrphanKey")
         assert "aws iam delete-access-key" in report["explanation"]
         assert report["rotation_id"] in report["request"]
