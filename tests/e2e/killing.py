@@ -26,7 +26,7 @@ WORKER = "RotateFunction"
 
 # A kill strikes after so many requests to Infisical, somewhere in what follows the last one; or in a silence, because
 # a worker that watches asks more and more seldom.
-MOST_REQUESTS = 90
+MOST_REQUESTS = 150
 FOLLOWING_SECONDS = 0.2
 SILENT_SECONDS = 2.0
 

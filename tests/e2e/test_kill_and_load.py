@@ -4,6 +4,7 @@ Whatever was interrupted or failed: each rotation has happened once, or waits fo
 have no key guard. One of these may also stay in the queue, claimed by a worker that was killed.
 """
 
+import itertools
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -20,7 +21,16 @@ from tests.e2e.looks import posts_for, scheduled
 from tests.sandbox.deployment import Deployment, embedded_metrics, wait_until
 from tests.sandbox.sandbox import LONG_AGO, Sandbox
 from tests.sandbox.standin.answers import Dropped, server_error
-from tests.sandbox.standin.faults import CommittedThenDropped, Fails, InProgress, Point, ReadFault, RotateFault
+from tests.sandbox.standin.faults import (
+    CommittedThenDropped,
+    Dies,
+    Fails,
+    InProgress,
+    Point,
+    ReadFault,
+    RotateFault,
+    Slow,
+)
 from tests.sandbox.standin.limits import rate_limited
 from tests.sandbox.standin.rotations import Rotation
 
@@ -55,7 +65,7 @@ FAULTS = {
     "500 after the commit": Fault(Fails(Point.AFTER_COMMIT)),
     "failed before": Fault(Fails(Point.BEFORE), posts=2),
     "failed after the delete": Fault(Fails(Point.AFTER_DELETE), posts=2),
-    "failed after the create": Fault(Fails(Point.AFTER_CREATE), number=12, committed=False),
+    "failed after the create": Fault(Fails(Point.AFTER_CREATE), number=4, committed=False),
     "in progress": Fault(InProgress(0)),
     "rate limited": Fault(rate_limited(1), posts=2, number=2),
     "lost without a trace": Fault(Dropped(), posts=2, number=2),
@@ -65,15 +75,19 @@ FAULTS = {
 }
 KINDS = FAULTS | {"healthy": Fault(number=ROTATIONS - sum(fault.number for fault in FAULTS.values()))}
 
-# Each on every sixteenth of the unguarded rotations. All others are healthy.
-UNGUARDED_FAULTS: dict[int, RotateFault] = {
-    0: CommittedThenDropped(),
-    1: Fails(Point.AFTER_COMMIT),
-    2: Fails(Point.BEFORE),
-    3: Fails(Point.AFTER_DELETE),
-    4: Fails(Point.AFTER_CREATE),
-    5: InProgress(0),
-}
+# Of every fifty unguarded rotations. The last three have left no trace when a request without a claim would return.
+UNGUARDED_FAULTS: list[RotateFault | None] = [
+    *3 * [CommittedThenDropped()],
+    *3 * [Fails(Point.AFTER_COMMIT)],
+    *3 * [Fails(Point.BEFORE)],
+    *3 * [Fails(Point.AFTER_DELETE)],
+    *3 * [Fails(Point.AFTER_CREATE)],
+    *3 * [InProgress(0)],
+    Slow(2 * BACK_SECONDS),
+    Dies(Point.BEFORE),
+    Dies(Point.AFTER_CREATE),
+]
+UNGUARDED_KINDS = UNGUARDED_FAULTS + [None] * (50 - len(UNGUARDED_FAULTS))
 
 
 class Load(NamedTuple):
@@ -139,10 +153,11 @@ def load(deployed: Sandbox) -> Load:
 @pytest.fixture(scope="module")
 def unguarded(deployed: Sandbox) -> Unguarded:
     rotations = [_add_rotation(deployed, f"bare-{number}", project=UNGUARDED_PROJECT) for number in range(UNGUARDED)]
+    Random(SEED).shuffle(rotations)  # noqa: S311 - a fault is no secret
     commits: dict[str, list[float]] = {rotation.id: [] for rotation in rotations}
-    for number, rotation in enumerate(rotations):
+    for rotation, fault in zip(rotations, itertools.cycle(UNGUARDED_KINDS), strict=False):
         rotation.after_commit.append(commits[rotation.id].append)
-        if fault := UNGUARDED_FAULTS.get(number % 16):
+        if fault:
             deployed.infisical.faults.add(rotation.id, fault)
     return Unguarded(rotations, commits)
 
