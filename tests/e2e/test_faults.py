@@ -7,7 +7,7 @@ import pytest
 from rotator.telemetry import Metric
 from rotator.worker import METRICS
 from tests.e2e.faults import AGAIN, BACK, CASES, FAILED, Run
-from tests.e2e.looks import delta, posts_for
+from tests.e2e.looks import delta, outcomes_of, posts_for, scheduled
 from tests.sandbox.sandbox import Sandbox
 
 
@@ -57,3 +57,24 @@ def test_published_keys_live_where_nothing_was_lost_without_a_trace(deployed: Sa
     for name in CASES.keys() - unlucky:
         rotation = run.rotations[name]
         assert deployed.published_key(rotation) in deployed.valid_keys(rotation.name), name
+
+
+def test_after_attempts_that_died_without_a_trace_the_next_trigger_is_refused_where_they_left_a_key(
+    deployed: Sandbox, run: Run
+) -> None:
+    died = {point: run.rotations[f"died {point}"] for point in ("before", "after the delete", "after the create")}
+    deployed.stack.put_map({"triggers": {"weekly": [rotation.id for rotation in died.values()]}})
+    published = {rotation.name: deployed.published_key(rotation) for rotation in died.values()}
+
+    left = died["after the create"]
+    (orphan,) = deployed.valid_keys(left.name) - {deployed.published_key(left)}
+    deployed.settle(left.name, orphan)
+    deployed.stack.send(scheduled())
+    outcomes_of(deployed, *died.values(), count=2)
+
+    ends = {point: outcomes_of(deployed, rotation, count=2)[-1] for point, rotation in died.items()}
+    assert ends["before"]["outcome"] == ends["after the delete"]["outcome"] == "rotated"
+    assert ends["after the create"]["reason"] == "OrphanKey"
+    for user, key_id in published.items():
+        assert key_id in deployed.valid_keys(user)
+    deployed.stack.take("FailedRotationsUrl")

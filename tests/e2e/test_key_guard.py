@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from rotator.telemetry import Metric
-from tests.e2e.faults import Run
 from tests.e2e.looks import delta, outcomes_of, posts_for, scheduled
 from tests.sandbox.accounts import OTHER_ACCOUNT, iam_of
 from tests.sandbox.deployment import wait_until
@@ -118,25 +117,6 @@ def test_a_failure_that_left_nothing_behind_cures_itself(deployed: Sandbox, rota
     assert deployed.valid_keys(rotation.name) == {old, deployed.published_key(rotation)}
     wait_until("an empty queue", lambda: deployed.stack.depth("RotationRequestsUrl") == 0)
     assert deployed.stack.depth("FailedRotationsUrl") == 0
-
-
-def test_after_attempts_that_died_without_a_trace_the_next_trigger_is_refused_where_they_left_a_key(
-    deployed: Sandbox, run: Run
-) -> None:
-    died = {point: run.rotations[f"died {point}"] for point in ("before", "after the delete", "after the create")}
-    deployed.stack.put_map({"triggers": {"weekly": [rotation.id for rotation in died.values()]}})
-    published = {rotation.name: deployed.published_key(rotation) for rotation in died.values()}
-
-    deployed.settle(died["after the create"].name, previous_key(deployed, died["after the create"]))
-    deployed.stack.send(scheduled())
-    outcomes_of(deployed, *died.values(), count=2)
-
-    ends = {point: outcomes_of(deployed, rotation, count=2)[-1] for point, rotation in died.items()}
-    assert ends["before"]["outcome"] == ends["after the delete"]["outcome"] == "rotated"
-    assert ends["after the create"]["reason"] == "OrphanKey"
-    for user, key_id in published.items():
-        assert key_id in deployed.valid_keys(user)
-    deployed.stack.take("FailedRotationsUrl")
 
 
 def test_a_key_that_was_used_an_hour_ago_is_not_revoked(deployed: Sandbox, rotated: Rotation) -> None:

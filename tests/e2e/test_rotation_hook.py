@@ -104,16 +104,18 @@ def test_a_secret_that_lags_adopts_the_published_key(
     assert it.posts == 0
 
 
-def test_a_crash_after_any_call_of_create_secret_is_cured_by_the_same_token(
+def test_a_crash_of_create_secret_at_its_decisive_calls_is_cured_by_the_same_token(
     deployed: Sandbox, mirror: Callable[..., Mirrored]
 ) -> None:
+    """tests/component/test_hook.py has a crash after every single call; here processes are killed."""
     it = mirror()
     assert deployed.hook.rotations.rotate(it.arn).error is None
     whole = deployed.hook.calls.take()
     put = next(number for number, call in enumerate(whole, 1) if call == "secretsmanager:PutSecretValue")
     assert put >= 8, "the calls of createSecret"
 
-    for number in range(1, put + 1):
+    send = whole.index("sqs:SendMessageBatch") + 1
+    for number in (send, put - 1, put):
         it = mirror()
         deployed.hook.calls.crash_after(number)
         crashed = deployed.hook.rotations.rotate(it.arn)
@@ -245,7 +247,10 @@ def test_the_hooks_identity_and_role_cannot_rotate(deployed: Sandbox) -> None:
     }
 
     assert "rotate-secrets" not in deployed.hook_identity.permissions
-    assert {action for action in actions if action.startswith("iam:")} == set()
+    assert {action for action in actions if action.startswith("iam:")} <= {
+        "iam:ListAccessKeys",
+        "iam:GetAccessKeyLastUsed",
+    }
     assert deployed.stack.outputs["HookRoleArn"] not in (deployed.identity.allowed_principals or [])
 
 
