@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from rotator.access_preview import preview_access
 from rotator.aws import ClientOnDemand, parameter_reader, settled
-from rotator.connection import connect
-from rotator.errors import InfisicalError, reason_of
+from rotator.dry_run.access import preview_access
+from rotator.dry_run.mirror import MirrorState
 from rotator.findings import Finding, examine, summarize
-from rotator.infisical import Infisical
-from rotator.instant import format_instant, instant_at
-from rotator.mirror_preview import MirrorState
-from rotator.mirror_watch import MirrorLook, MirrorWatch
+from rotator.infisical.client import Infisical
+from rotator.infisical.connect import connect
+from rotator.infisical.errors import InfisicalError, reason_of
+from rotator.mirror.watch import MirrorLook, MirrorWatch
 from rotator.model import MappedRotation, RotationState
-from rotator.rotation_map import Entry, RotationMap, parse_rotation_map
-from rotator.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, Selected, ShortSelectionError, select
 from rotator.settings import MAP_SOURCE, AuditSettings
-from rotator.states import read_states
 from rotator.telemetry import Telemetry
+from rotator.timestamps import format_instant, instant_at
+from rotator.triggers.rotation_map import Entry, RotationMap, parse_rotation_map
+from rotator.triggers.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, Selected, ShortSelectionError, select
+from rotator.triggers.states import read_states
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -9,21 +9,21 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from rotator.aws import ClientOnDemand, client, parameter_reader, settled
-from rotator.connection import connect
-from rotator.errors import reason_of
-from rotator.infisical import Infisical
-from rotator.instant import format_instant, instant_at
-from rotator.key_guard import IamClients, KeyGuard
+from rotator.dry_run.rotations import Preview
+from rotator.infisical.client import Infisical
+from rotator.infisical.connect import connect
+from rotator.infisical.errors import reason_of
 from rotator.model import RotationRequest
-from rotator.preview import Preview
-from rotator.queues import RequestQueue
-from rotator.rotation_map import UnmappedTriggerError, parse_rotation_map
-from rotator.secret_events import why_ignored
-from rotator.selection import LIST_TIMEOUT_SECONDS, Selected, Selection, only, select
+from rotator.rotation.key_guard import IamClients, KeyGuard
+from rotator.rotation.queues import RequestQueue
 from rotator.settings import MAP_SOURCE, DispatchSettings
-from rotator.states import CONCURRENT_READS, read_states
 from rotator.telemetry import Metric, Telemetry
-from rotator.triggers import Trigger, read_trigger
+from rotator.timestamps import format_instant, instant_at
+from rotator.triggers.events import Trigger, read_trigger
+from rotator.triggers.rotation_map import UnmappedTriggerError, parse_rotation_map
+from rotator.triggers.secret_events import why_ignored
+from rotator.triggers.selection import LIST_TIMEOUT_SECONDS, Selected, Selection, only, select
+from rotator.triggers.states import CONCURRENT_READS, read_states
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

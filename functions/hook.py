@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from rotator.aws import GUARD_CONFIG, ClientOnDemand, client, parameter_reader, settled
 from rotator.clock import Deadline
-from rotator.connection import connect
-from rotator.errors import reason_of
-from rotator.fresh_key import FreshKeys
-from rotator.infisical import Infisical
-from rotator.instant import format_instant, instant_at
-from rotator.key_guard import IamClients, KeyGuard
-from rotator.mirror import MirrorError, key_in, with_key
-from rotator.mirror_preview import preview_mirror
+from rotator.dry_run.mirror import preview_mirror
+from rotator.infisical.client import Infisical
+from rotator.infisical.connect import connect
+from rotator.infisical.errors import reason_of
+from rotator.mirror.fresh_key import FreshKeys
+from rotator.mirror.value import MirrorError, key_in, with_key
+from rotator.mirror.verification import caller_arn, is_accepted, prove
+from rotator.mirror.versions import StagedSecret, Version
 from rotator.model import AccessKey, Mirror
-from rotator.policy import SETTLED_AFTER
-from rotator.proof import caller_arn, is_accepted, prove
-from rotator.queues import RequestQueue
-from rotator.rotation import READ_TIMEOUT_SECONDS
-from rotator.rotation_map import parse_rotation_map
+from rotator.rotation.attempt import READ_TIMEOUT_SECONDS
+from rotator.rotation.key_guard import IamClients, KeyGuard
+from rotator.rotation.policy import SETTLED_AFTER
+from rotator.rotation.queues import RequestQueue
 from rotator.settings import MAP_SOURCE, HookSettings
-from rotator.staging import StagedSecret, Version
 from rotator.telemetry import Metric, Telemetry
+from rotator.timestamps import format_instant, instant_at
+from rotator.triggers.rotation_map import parse_rotation_map
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

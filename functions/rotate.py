@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from rotator.access_preview import preview_access
 from rotator.aws import GUARD_CONFIG, REPORT_CONFIG, ClientOnDemand, client, settled
 from rotator.clock import Deadline
-from rotator.connection import connect
-from rotator.infisical import Infisical
-from rotator.key_guard import IamClients, KeyGuard
-from rotator.policy import Decide
-from rotator.queues import FailedQueue, RequestQueue
-from rotator.rotation import ensure_rotated
+from rotator.dry_run.access import preview_access
+from rotator.infisical.client import Infisical
+from rotator.infisical.connect import connect
+from rotator.rotation.attempt import ensure_rotated
+from rotator.rotation.key_guard import IamClients, KeyGuard
+from rotator.rotation.policy import Decide
+from rotator.rotation.queues import FailedQueue, RequestQueue
+from rotator.rotation.worker import Delivery, Worker
 from rotator.settings import RotateSettings
 from rotator.telemetry import Telemetry
-from rotator.worker import Delivery, Worker
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rotator.aws import PARAMETER_CACHE_SECONDS
-from rotator.rotation_map import RotationMap, RotationMapError, parse_rotation_map
+from rotator.triggers.rotation_map import RotationMap, RotationMapError, parse_rotation_map
 from tools.dry_runs import CLIENT_CONFIG, DryRuns, OutdatedError
 from tools.judgement import Problem, of_map, spoken
 from tools.one_line import one_line

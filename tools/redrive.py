@@ -17,8 +17,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rotator.instant import format_instant, instant_at, parse_instant
-from rotator.triggers import Trigger, read_trigger
+from rotator.timestamps import format_instant, instant_at, parse_instant
+from rotator.triggers.events import Trigger, read_trigger
 from tools.one_line import one_line
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from rotator.mirror_preview import MirrorState
+from rotator.dry_run.mirror import MirrorState
 from rotator.model import DEFAULT_TYPE
-from rotator.rotation_map import RotationMap
-from rotator.secret_arn import secret_name
+from rotator.triggers.rotation_map import RotationMap
+from rotator.triggers.secret_arn import secret_name
 from tools import judgement
 from tools.dry_runs import DryRuns, Failure, Report
 from tools.judgement import UNREADABLE, Problem

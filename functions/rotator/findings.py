@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.model import RotationState
-from rotator.policy import failed_since
+from rotator.rotation.policy import failed_since
 from rotator.telemetry import Metric
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from rotator.instant import format_instant, parse_instant
-from rotator.shown import shown
+from rotator.text import shown
+from rotator.timestamps import format_instant, parse_instant
 
 DEFAULT_TYPE = "aws-iam-user-secret"
 

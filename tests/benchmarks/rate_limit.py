@@ -18,16 +18,16 @@ from typing import Any, cast
 import httpx
 
 from rotate import Rotate
-from rotator.identity import MachineIdentity
-from rotator.infisical import Infisical
-from rotator.instant import instant_at
-from rotator.key_guard import KeyGuard
+from rotator.infisical.client import Infisical
+from rotator.infisical.login import MachineIdentity
+from rotator.infisical.transport import BoundedTransport
+from rotator.infisical.universal_auth import universal_auth
 from rotator.model import MappedRotation, RotationRequest
-from rotator.queues import FailedQueue, RequestQueue
+from rotator.rotation.key_guard import KeyGuard
+from rotator.rotation.queues import FailedQueue, RequestQueue
+from rotator.rotation.worker import Worker
 from rotator.telemetry import Telemetry
-from rotator.transport import BoundedTransport
-from rotator.universal_auth import universal_auth
-from rotator.worker import Worker
+from rotator.timestamps import instant_at
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.template import Built
 from tests.component.iam import FakeIam

@@ -10,10 +10,10 @@ import pytest
 
 from audit import Audit
 from rotate import Rotate
-from rotator.mirror_watch import MirrorWatch
-from rotator.queues import FailedQueue, RequestQueue
+from rotator.mirror.watch import MirrorWatch
+from rotator.rotation.queues import FailedQueue, RequestQueue
+from rotator.rotation.worker import Worker
 from rotator.telemetry import Telemetry
-from rotator.worker import Worker
 from tests.component.world import INVOCATION_SECONDS, World
 from tests.unit.fakes import FakeSqs
 

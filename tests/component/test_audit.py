@@ -13,11 +13,11 @@ from botocore.exceptions import ClientError
 
 from audit import Audit
 from rotator.findings import examine
-from rotator.infisical import Infisical
-from rotator.mirror_watch import MirrorWatch, as_an_object
+from rotator.infisical.client import Infisical
+from rotator.mirror.watch import MirrorWatch, as_an_object
 from rotator.model import RotationState
-from rotator.rotation_map import RotationMapError
 from rotator.telemetry import Metric, Telemetry
+from rotator.triggers.rotation_map import RotationMapError
 from tests.component.world import START, World
 from tests.sandbox.standin.faults import Fails, Point
 from tests.sandbox.standin.rotations import Rotation

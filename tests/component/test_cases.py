@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from rotator.instant import format_instant, instant_at
-from rotator.rotation import Result
-from rotator.triggers import Trigger, read_trigger
+from rotator.rotation.attempt import Result
+from rotator.timestamps import format_instant, instant_at
+from rotator.triggers.events import Trigger, read_trigger
 from tests.component.iam import refused
 from tests.component.world import World
 from tests.sandbox.standin.answers import Refusal

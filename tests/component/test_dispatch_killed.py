@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from dispatch import Dispatch
-from rotator.preview import Preview
-from rotator.queues import MESSAGES_A_CALL, RequestQueue
+from rotator.dry_run.rotations import Preview
+from rotator.rotation.queues import MESSAGES_A_CALL, RequestQueue
 from rotator.telemetry import Telemetry
 from tests.component.world import GRACE_PERIOD, MINIMUM_INTERVAL, World
 from tests.simulation.edges import REQUESTS_URL, Sqs

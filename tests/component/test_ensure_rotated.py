@@ -6,7 +6,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from rotator.rotation import ATTEMPT_SECONDS, Next, Result
+from rotator.rotation.attempt import ATTEMPT_SECONDS, Next, Result
 from tests.component.world import INVOCATION_SECONDS, START, World
 from tests.sandbox.standin.answers import Answer, Dropped, Refusal, server_error
 from tests.sandbox.standin.faults import (

@@ -6,8 +6,8 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from rotator.errors import RateLimitedError
-from rotator.rotation import Result
+from rotator.infisical.errors import RateLimitedError
+from rotator.rotation.attempt import Result
 from tests.component.world import START, World
 from tests.sandbox.standin.answers import Answer
 from tests.sandbox.standin.limits import rate_limited

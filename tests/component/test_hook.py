@@ -12,15 +12,15 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from hook import Hook
-from rotator.errors import InfisicalError
-from rotator.fresh_key import FreshKeys
-from rotator.infisical import Infisical
-from rotator.instant import instant_at
-from rotator.mirror import MirrorError
+from rotator.infisical.client import Infisical
+from rotator.infisical.errors import InfisicalError
+from rotator.mirror.fresh_key import FreshKeys
+from rotator.mirror.value import MirrorError
+from rotator.mirror.verification import KeyNotAcceptedError
 from rotator.model import AccessKey, GeneratedCredentials, MappedRotation, RotationRequest, RotationState
-from rotator.proof import KeyNotAcceptedError
-from rotator.rotation import Result
-from rotator.rotation_map import UnmappedSecretError
+from rotator.rotation.attempt import Result
+from rotator.timestamps import instant_at
+from rotator.triggers.rotation_map import UnmappedSecretError
 from tests.component.secrets_manager import ARN, FakeSecretsManager, run_steps
 from tests.component.world import MINIMUM_INTERVAL, START, World
 from tests.sandbox.standin.faults import Fails, Point, Slow

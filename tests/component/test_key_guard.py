@@ -8,10 +8,10 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotator.instant import instant_at
 from rotator.model import MappedRotation, RotationRequest, UserKey
-from rotator.policy import SETTLED_AFTER
-from rotator.rotation import Outcome, Result
+from rotator.rotation.attempt import Outcome, Result
+from rotator.rotation.policy import SETTLED_AFTER
+from rotator.timestamps import instant_at
 from tests.component.iam import FakeIam, refused
 from tests.component.world import GRACE_PERIOD, INVOCATION_SECONDS, START, World
 from tests.sandbox.standin.faults import CommittedThenDropped, Dies, Fails, Point, RotateFault, Slow

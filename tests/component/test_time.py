@@ -8,9 +8,9 @@ from botocore.config import Config
 
 from rotate import FINISH_SECONDS, Rotate
 from rotator.aws import GUARD_CONFIG, REPORT_CONFIG
-from rotator.queues import FailedQueue, RequestQueue
-from rotator.rotation import ATTEMPT_SECONDS, READ_TIMEOUT_SECONDS, Result
-from rotator.worker import Worker
+from rotator.rotation.attempt import ATTEMPT_SECONDS, READ_TIMEOUT_SECONDS, Result
+from rotator.rotation.queues import FailedQueue, RequestQueue
+from rotator.rotation.worker import Worker
 from tests.component.world import START, World
 from tests.sandbox.sqs_record import sqs_record
 from tests.sandbox.standin.faults import Dies, Point, Slow

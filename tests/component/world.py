@@ -9,14 +9,14 @@ import httpx
 
 from rotator.clock import Clock as ApplicationClock
 from rotator.clock import Deadline
-from rotator.identity import Login, MachineIdentity
-from rotator.infisical import Infisical
-from rotator.instant import instant_at
-from rotator.key_guard import KeyGuard
+from rotator.infisical.client import Infisical
+from rotator.infisical.login import Login, MachineIdentity
+from rotator.infisical.transport import BoundedTransport
+from rotator.infisical.universal_auth import universal_auth
 from rotator.model import GuardOptions, MappedRotation, RotationRequest
-from rotator.rotation import Outcome, ensure_rotated
-from rotator.transport import BoundedTransport
-from rotator.universal_auth import universal_auth
+from rotator.rotation.attempt import Outcome, ensure_rotated
+from rotator.rotation.key_guard import KeyGuard
+from rotator.timestamps import instant_at
 from tests.component.iam import FakeIam
 from tests.sandbox.standin.clock import VirtualClock
 from tests.sandbox.standin.core import StandIn

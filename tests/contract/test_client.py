@@ -7,7 +7,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from rotator.errors import (
+from rotator.infisical.client import Infisical
+from rotator.infisical.errors import (
     InfisicalError,
     LoginRefusedError,
     PlanRestrictedError,
@@ -19,11 +20,10 @@ from rotator.errors import (
     UnknownRouteError,
     UntrustedIpError,
 )
-from rotator.identity import MachineIdentity
-from rotator.infisical import Infisical
-from rotator.instant import format_instant
+from rotator.infisical.login import MachineIdentity
+from rotator.infisical.universal_auth import universal_auth
 from rotator.model import MappedRotation
-from rotator.universal_auth import universal_auth
+from rotator.timestamps import format_instant
 from tests.contract.recorded import Recording, load, names
 
 TOKEN = {"accessToken": "a.b.c", "expiresIn": 7200, "accessTokenMaxTTL": 7200, "tokenType": "Bearer"}

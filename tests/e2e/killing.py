@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from rotator.queues import CLAIM_SECONDS
+from rotator.rotation.queues import CLAIM_SECONDS
 from tests.sandbox.aws_calls import operation
 from tests.sandbox.deployment import Deployment, wait_until
 from tests.sandbox.outgoing_calls import kill_function

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from rotator.instant import format_instant
 from rotator.telemetry import Metric
+from rotator.timestamps import format_instant
 from tests.sandbox.deployment import wait_until
 from tests.sandbox.sandbox import Sandbox
 from tests.sandbox.standin.rotations import Rotation

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from rotator.instant import format_instant
 from rotator.telemetry import Metric
+from rotator.timestamps import format_instant
 from tests.e2e.looks import delta, outcomes_of, posts_for, scheduled
 from tests.sandbox.deployment import wait_until
 from tests.sandbox.embedded_aws import ROOT

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
+from rotator.rotation.worker import METRICS
 from rotator.telemetry import Metric
-from rotator.worker import METRICS
 from tests.e2e.faults import AGAIN, BACK, CASES, FAILED, Run
 from tests.e2e.looks import delta, outcomes_of, posts_for, scheduled
 from tests.sandbox.sandbox import Sandbox

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.instant import format_instant
+from rotator.timestamps import format_instant
 from tests.e2e.looks import outcomes_of, posts_for, scheduled
 from tests.sandbox.authority import Authority
 from tests.sandbox.deployment import Deployment, deploy, wait_until

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rotator.instant import format_instant, parse_instant
+from rotator.timestamps import format_instant, parse_instant
 from tests.e2e.looks import outcomes_of, posts_for, scheduled
 from tests.e2e.tools import Run, run_tool
 from tests.sandbox.deployment import STACK, wait_until

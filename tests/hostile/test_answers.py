@@ -13,12 +13,12 @@ from botocore.config import Config
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.errors import InfisicalError, InvalidAnswerError
-from rotator.identity import REFUSAL_MEMORY_SECONDS
-from rotator.infisical import Infisical
-from rotator.key_guard import KeyGuard
+from rotator.infisical.client import Infisical
+from rotator.infisical.errors import InfisicalError, InvalidAnswerError
+from rotator.infisical.login import REFUSAL_MEMORY_SECONDS
 from rotator.model import MappedRotation
-from rotator.rotation import Outcome, Result
+from rotator.rotation.attempt import Outcome, Result
+from rotator.rotation.key_guard import KeyGuard
 from tests.component.world import GRACE_PERIOD, MINIMUM_INTERVAL, START, World
 from tests.hostile.readable import readable, refused_readably
 from tests.hostile.spoiling import (

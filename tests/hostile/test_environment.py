@@ -13,7 +13,8 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotator.connection import trust
+from rotator.infisical.connect import trust
+from rotator.infisical.universal_auth import universal_auth
 from rotator.model import MAXIMUM_INTERVAL
 from rotator.settings import (
     AuditSettings,
@@ -23,7 +24,6 @@ from rotator.settings import (
     RotateSettings,
     SettingsError,
 )
-from rotator.universal_auth import universal_auth
 from tests.hostile.readable import refused_readably
 from tests.hostile.spoiling import FUZZED, HALF_A_CHARACTER, HUGE, disturbed, nested, spoiled
 from tests.unit.test_settings import COMMON, DISPATCH, ROTATE, with_url

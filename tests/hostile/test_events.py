@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.instant import parse_instant
-from rotator.triggers import Trigger, read_trigger
+from rotator.timestamps import parse_instant
+from rotator.triggers.events import Trigger, read_trigger
 from tests.hostile.readable import readable, refused_readably
 from tests.hostile.spoiling import FUZZED, HALF_A_CHARACTER, Json, damaged_at, paths_of, spoiled
 from tests.unit.fakes import NOW, FakeInfisical, described, rotation_id

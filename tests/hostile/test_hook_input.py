@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hook import Hook
-from rotator.mirror import MirrorError, key_in, with_key
+from rotator.mirror.value import MirrorError, key_in, with_key
 from rotator.model import AccessKey, MappedRotation, Mirror
 from tests.component.secrets_manager import ARN, STEPS
 from tests.component.test_hook import HOOK_SECONDS, Stage, in_step, stage

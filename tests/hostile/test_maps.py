@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.model import MAXIMUM_INTERVAL, GuardOptions, MappedRotation, parse_rotation_id
-from rotator.rotation_map import Entry, RotationMapError, parse_rotation_map
+from rotator.triggers.rotation_map import Entry, RotationMapError, parse_rotation_map
 from tests.hostile.readable import readable, refused_readably
 from tests.hostile.spoiling import (
     FUZZED,

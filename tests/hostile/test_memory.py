@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from rotator.errors import UncertainError
-from rotator.infisical import Infisical
+from rotator.infisical.client import Infisical
+from rotator.infisical.errors import UncertainError
+from rotator.infisical.transport import MAXIMUM_LIST_BYTES, BoundedTransport
 from rotator.model import MappedRotation
-from rotator.transport import MAXIMUM_LIST_BYTES, BoundedTransport
 from tests.hostile.readable import refused_readably
 from tests.hostile.spoiling import written
 from tests.unit.fakes import VirtualClock, described, rotation_id

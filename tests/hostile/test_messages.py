@@ -11,11 +11,11 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.instant import format_instant
 from rotator.model import MAXIMUM_INTERVAL, GuardOptions, MappedRotation, RotationRequest
-from rotator.queues import FailedQueue, RequestQueue
-from rotator.rotation import Claim, Outcome, Result
-from rotator.worker import Delivery, Worker
+from rotator.rotation.attempt import Claim, Outcome, Result
+from rotator.rotation.queues import FailedQueue, RequestQueue
+from rotator.rotation.worker import Delivery, Worker
+from rotator.timestamps import format_instant
 from tests.component.world import START, World
 from tests.hostile.readable import readable, refused_readably
 from tests.hostile.spoiling import (

@@ -5,12 +5,12 @@ import json
 import pytest
 import trustme
 
-from rotator.connection import trust
+from rotator.infisical.connect import trust
+from rotator.infisical.universal_auth import universal_auth
 from rotator.model import RotationRequest
-from rotator.rotation_map import RotationMapError, parse_rotation_map
 from rotator.settings import RotateSettings, SettingsError
-from rotator.triggers import UnsupportedEventError, read_trigger
-from rotator.universal_auth import universal_auth
+from rotator.triggers.events import UnsupportedEventError, read_trigger
+from rotator.triggers.rotation_map import RotationMapError, parse_rotation_map
 from tests.unit.fakes import NOW, rotation_id
 from tests.unit.test_model import message
 from tests.unit.test_settings import with_url

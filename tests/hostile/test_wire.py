@@ -11,12 +11,12 @@ from functools import partial
 
 import pytest
 
-from rotator import policy
 from rotator.clock import Deadline
-from rotator.errors import UncertainError
-from rotator.instant import format_instant
+from rotator.infisical.errors import UncertainError
 from rotator.model import MappedRotation, RotationRequest
-from rotator.rotation import Outcome, Result, ensure_rotated
+from rotator.rotation import policy
+from rotator.rotation.attempt import Outcome, Result, ensure_rotated
+from rotator.timestamps import format_instant
 from tests.hostile.readable import refused_readably
 from tests.hostile.wire import (
     CLIENT_SECRET,

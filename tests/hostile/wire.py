@@ -11,12 +11,12 @@ from typing import Any, BinaryIO
 
 import httpx
 
-from rotator.connection import connect
-from rotator.identity import Login, MachineIdentity
-from rotator.infisical import Infisical
+from rotator.infisical.client import Infisical
+from rotator.infisical.connect import connect
+from rotator.infisical.login import Login, MachineIdentity
+from rotator.infisical.transport import BoundedTransport
+from rotator.infisical.universal_auth import universal_auth
 from rotator.settings import InfisicalSettings
-from rotator.transport import BoundedTransport
-from rotator.universal_auth import universal_auth
 from tests.unit.fakes import NOW
 
 LOOPBACK = "127.0.0.1"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import trustme
 
-from rotator.instant import format_instant
 from rotator.model import MappedRotation, RotationRequest
 from rotator.telemetry import Metric
+from rotator.timestamps import format_instant
 from tests.runtime.conftest import Mapped
 from tests.runtime.emulator import Emulator, Invocation
 from tests.runtime.world import World

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from rotator.instant import instant_at
 from rotator.model import RotationRequest
 from rotator.telemetry import Telemetry
+from rotator.timestamps import instant_at
 from tests.component.iam import FakeIam
 from tests.simulation.disturbances import Disturbances, Trace
 from tests.simulation.edges import DENIED

@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from rotator.instant import format_instant, instant_at
+from rotator.timestamps import format_instant, instant_at
 from tests.simulation.fifo import Message
 from tests.simulation.functions import Triggers
 from tests.simulation.truth import History, Truth

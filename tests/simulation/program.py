@@ -12,19 +12,19 @@ import httpx
 from dispatch import Dispatch
 from hook import Hook
 from rotate import Rotate
-from rotator.fresh_key import FreshKeys
-from rotator.identity import Login, MachineIdentity
-from rotator.infisical import Infisical
-from rotator.instant import instant_at
-from rotator.key_guard import KeyGuard
+from rotator.dry_run.rotations import Preview
+from rotator.infisical.client import Infisical
+from rotator.infisical.login import Login, MachineIdentity
+from rotator.infisical.transport import BoundedTransport, RenewedTransport
+from rotator.infisical.universal_auth import universal_auth
+from rotator.mirror.fresh_key import FreshKeys
+from rotator.mirror.verification import KeyNotAcceptedError
 from rotator.model import AccessKey, RotationRequest, RotationState
-from rotator.policy import Decide, Decision
-from rotator.preview import Preview
-from rotator.proof import KeyNotAcceptedError
-from rotator.queues import FailedQueue, RequestQueue
-from rotator.transport import BoundedTransport, RenewedTransport
-from rotator.universal_auth import universal_auth
-from rotator.worker import Worker
+from rotator.rotation.key_guard import KeyGuard
+from rotator.rotation.policy import Decide, Decision
+from rotator.rotation.queues import FailedQueue, RequestQueue
+from rotator.rotation.worker import Worker
+from rotator.timestamps import instant_at
 from tests.component.iam import FakeIam
 from tests.component.secrets_manager import FakeSecretsManager
 from tests.sandbox.standin.identities import Identity

@@ -13,7 +13,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from rotator.instant import format_instant, instant_at
+from rotator.timestamps import format_instant, instant_at
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.faults import Dies, Fails, Point
 from tests.simulation.disturbances import Spell, Veiled

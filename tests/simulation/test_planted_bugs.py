@@ -10,13 +10,13 @@ from typing import Any
 
 import httpx
 
-from rotator import policy
-from rotator.identity import MachineIdentity
-from rotator.instant import format_instant, instant_at
+from rotator.infisical.login import MachineIdentity
+from rotator.infisical.transport import RenewedTransport
 from rotator.model import RotationRequest, RotationState
-from rotator.policy import Decide, Decision, Verdict
-from rotator.queues import CLAIM_SECONDS
-from rotator.transport import RenewedTransport
+from rotator.rotation import policy
+from rotator.rotation.policy import Decide, Decision, Verdict
+from rotator.rotation.queues import CLAIM_SECONDS
+from rotator.timestamps import format_instant, instant_at
 from tests.simulation.edges import Sqs
 from tests.simulation.ledger import TELEMETRY
 from tests.simulation.program import MINIMUM_INTERVAL, AwsClock, Parts

@@ -12,7 +12,7 @@ from uuid import UUID
 from dispatch import Dispatch
 from hook import Hook
 from rotate import Rotate
-from rotator.instant import instant_at
+from rotator.timestamps import instant_at
 from tests.component.iam import FakeIam
 from tests.component.secrets_manager import ARN, FakeSecretsManager
 from tests.sandbox.standin.attempts import Pace

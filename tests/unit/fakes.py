@@ -11,10 +11,10 @@ from uuid import UUID
 import httpx
 from botocore.exceptions import ClientError
 
-from rotator.infisical import Infisical
-from rotator.instant import format_instant
+from rotator.infisical.client import Infisical
 from rotator.model import DEFAULT_TYPE
 from rotator.telemetry import Telemetry
+from rotator.timestamps import format_instant
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

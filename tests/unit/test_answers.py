@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.answers import parse_list, parse_state
-from rotator.errors import MAXIMUM_TEXT_LENGTH, ForeignAnswerError, InvalidAnswerError
+from rotator.infisical.answers import parse_list, parse_state
+from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH, ForeignAnswerError, InvalidAnswerError
 from rotator.model import ListedRotation, RotationState
 from tests.unit.fakes import described, rotation_id
 

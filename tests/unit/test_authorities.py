@@ -4,7 +4,7 @@ import ssl
 
 import pytest
 
-from rotator.authorities import parse_authorities
+from rotator.infisical.authorities import parse_authorities
 from tests.unit.test_connection import OWN_AUTHORITY
 
 TWO = OWN_AUTHORITY * 2

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from rotator.instant import parse_instant
-from rotator.mirror import MirrorError, key_in, with_key
+from rotator.mirror.value import MirrorError, key_in, with_key
 from rotator.model import AccessKey, MappedRotation, Mirror
-from rotator.rotation_map import RotationMapError, parse_rotation_map
-from rotator.triggers import UnsupportedEventError, read_trigger
+from rotator.timestamps import parse_instant
+from rotator.triggers.events import UnsupportedEventError, read_trigger
+from rotator.triggers.rotation_map import RotationMapError, parse_rotation_map
 from tests.unit.fakes import rotation_id
 
 NOW = datetime(2026, 11, 16, 5, 0, 10, tzinfo=UTC)

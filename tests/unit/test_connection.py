@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from rotator.connection import trust
+from rotator.infisical.connect import trust
 from rotator.settings import SettingsError
 
 # Nobody has its key.

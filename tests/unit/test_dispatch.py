@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatch import Dispatch
-from rotator import policy
-from rotator.errors import ForeignAnswerError, RejectedError
+from rotator.dry_run.rotations import Preview
+from rotator.infisical.errors import ForeignAnswerError, RejectedError
 from rotator.model import DEFAULT_TYPE, RotationRequest, RotationState
-from rotator.policy import Decide, Decision, Verdict
-from rotator.preview import Preview
-from rotator.queues import RequestQueue, UndeliveredRequestsError
-from rotator.rotation_map import RotationMapError, UnmappedTriggerError
-from rotator.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, UnmappedRotationError
-from rotator.triggers import UnsupportedEventError
+from rotator.rotation import policy
+from rotator.rotation.policy import Decide, Decision, Verdict
+from rotator.rotation.queues import RequestQueue, UndeliveredRequestsError
+from rotator.triggers.events import UnsupportedEventError
+from rotator.triggers.rotation_map import RotationMapError, UnmappedTriggerError
+from rotator.triggers.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, UnmappedRotationError
 from tests.unit.fakes import FakeInfisical, FakeSqs, Observed, VirtualClock, described, rotation_id
 
 HOUR = timedelta(hours=1)

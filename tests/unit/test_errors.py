@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.errors import (
+from rotator.infisical.errors import (
     MAXIMUM_TEXT_LENGTH,
     ForeignAnswerError,
     InfisicalError,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.instant import format_instant, instant_at, parse_instant
+from rotator.timestamps import format_instant, instant_at, parse_instant
 
 OFFSETS = st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(
     lambda offset: timezone(timedelta(minutes=offset // timedelta(minutes=1)))

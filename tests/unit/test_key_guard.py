@@ -21,10 +21,10 @@ from botocore.exceptions import (
 )
 
 from rotator.aws import client, session
-from rotator.errors import MAXIMUM_TEXT_LENGTH
-from rotator.key_guard import ROLE_SECONDS, IamClients, KeyGuard
+from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH
 from rotator.model import GuardOptions, MappedRotation, RotationRequest, RotationState, UserKey
-from rotator.policy import Decision, Verdict
+from rotator.rotation.key_guard import ROLE_SECONDS, IamClients, KeyGuard
+from rotator.rotation.policy import Decision, Verdict
 from tests.component.iam import FakeIam, refused
 from tests.unit.fakes import NOW, VirtualClock, rotation_id
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.mirror import key_in, with_key
+from rotator.mirror.value import key_in, with_key
 from rotator.model import AccessKey, MappedRotation, Mirror
 from tests.unit.fakes import rotation_id
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.connection import trust
+from rotator.infisical.connect import trust
 from tests.sandbox.authority import DAY, Authority
 
 HOST = "infisical.corp.example"

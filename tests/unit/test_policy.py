@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, RotationRequest, RotationState
-from rotator.policy import Decision, Verdict, decide
+from rotator.rotation.policy import Decision, Verdict, decide
 from tests.unit.fakes import NOW, rotation_id
 
 TICK = timedelta(microseconds=1)

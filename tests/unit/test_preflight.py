@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 from rich.console import Console
 from samcli.yamlhelper import yaml_parse
 
-from rotator.rotation_map import parse_rotation_map
+from rotator.triggers.rotation_map import parse_rotation_map
 from tests.sandbox.embedded_aws import ROOT
 from tests.unit.fakes import NOW, rotation_id
 from tests.unit.test_judgement import HOOK, ROLE, SECRET, mirror, report, unreadable

@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from rotator.infisical import Infisical
+from rotator.dry_run.rotations import Preview
+from rotator.infisical.client import Infisical
 from rotator.model import GuardOptions, MappedRotation, RotationRequest, RotationState
-from rotator.policy import CLOCK_MARGIN, Decide, Decision, Verdict, decide
-from rotator.preview import Preview
-from rotator.selection import Selected
-from rotator.states import CONCURRENT_READS, read_states
+from rotator.rotation.policy import CLOCK_MARGIN, Decide, Decision, Verdict, decide
+from rotator.triggers.selection import Selected
+from rotator.triggers.states import CONCURRENT_READS, read_states
 from tests.unit.fakes import NOW, FakeInfisical, described, rotation_id
 
 HOUR = timedelta(hours=1)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.model import MappedRotation, RotationRequest
-from rotator.queues import VISIBILITY_TIMEOUT_SECONDS, FailedQueue, RequestQueue, UndeliveredRequestsError
+from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS, FailedQueue, RequestQueue, UndeliveredRequestsError
 from tests.unit.fakes import NOW, QUEUE_DOWN, FakeSqs, rotation_id
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.instant import format_instant
-from rotator.triggers import Trigger, read_trigger
+from rotator.timestamps import format_instant
+from rotator.triggers.events import Trigger, read_trigger
 from tests.unit.fakes import NOW, rotation_id
 from tools.redrive import HOLD_SECONDS, SCHEDULED_TIME_PLACEHOLDER, Redrive, Replay, unwrap
 

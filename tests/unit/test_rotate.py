@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from rotate import FINISH_SECONDS, Rotate
-from rotator import policy
 from rotator.model import MappedRotation, RotationRequest
-from rotator.queues import FailedQueue, RequestQueue
-from rotator.rotation import ATTEMPT_SECONDS
-from rotator.worker import Worker
+from rotator.rotation import policy
+from rotator.rotation.attempt import ATTEMPT_SECONDS
+from rotator.rotation.queues import FailedQueue, RequestQueue
+from rotator.rotation.worker import Worker
 from tests.sandbox.sqs_record import sqs_record
 from tests.unit.fakes import NOW, FakeInfisical, FakeSqs, Observed, VirtualClock, described, rotation_id
 

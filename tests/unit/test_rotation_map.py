@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, Selector
-from rotator.rotation_map import (
+from rotator.triggers.rotation_map import (
     SCHEMA,
     SINGLE_PHASE,
     Entry,

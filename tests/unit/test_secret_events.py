@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rotator.secret_events import why_ignored
-from rotator.triggers import UnsupportedEventError, read_trigger
+from rotator.triggers.events import UnsupportedEventError, read_trigger
+from rotator.triggers.secret_events import why_ignored
 from tests.unit.fakes import NOW
 
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:payments/deployer-AbCdEf"

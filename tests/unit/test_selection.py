@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.errors import InvalidAnswerError, RejectedError
+from rotator.infisical.errors import InvalidAnswerError, RejectedError
 from rotator.model import GuardOptions, ListedRotation, MappedRotation, RotationState, Selector
-from rotator.selection import (
+from rotator.triggers.selection import (
     EmptySelectionError,
     Selected,
     Selection,

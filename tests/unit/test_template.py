@@ -6,7 +6,7 @@ import pytest
 from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.transform import transform
 
-from rotator.queues import VISIBILITY_TIMEOUT_SECONDS
+from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS
 from tests.sandbox.embedded_aws import ROOT
 
 

@@ -4,7 +4,13 @@ from itertools import repeat
 import httpx
 import pytest
 
-from rotator.transport import IDLE_SECONDS, MAXIMUM_ANSWER_BYTES, BoundedTransport, CallTimeouts, RenewedTransport
+from rotator.infisical.transport import (
+    IDLE_SECONDS,
+    MAXIMUM_ANSWER_BYTES,
+    BoundedTransport,
+    CallTimeouts,
+    RenewedTransport,
+)
 from tests.unit.fakes import VirtualClock
 
 SIXTY_FOURTH = b"x" * (512 * 1024 // 64)

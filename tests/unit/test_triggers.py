@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.instant import MAXIMUM_AHEAD, format_instant
-from rotator.triggers import SUPPORTED, Trigger, UnsupportedEventError, read_trigger
+from rotator.timestamps import MAXIMUM_AHEAD, format_instant
+from rotator.triggers.events import SUPPORTED, Trigger, UnsupportedEventError, read_trigger
 from tests.unit.fakes import NOW, rotation_id
 
 EVENTS = Path(__file__).parents[2] / "events"

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rotator.model import LastUse, MappedRotation, RotationRequest, RotationState, UserKey, UserKeys
-from rotator.policy import SETTLED_AFTER, Decision, Verdict, decide, vouch
-from rotator.queues import VISIBILITY_TIMEOUT_SECONDS
+from rotator.rotation.policy import SETTLED_AFTER, Decision, Verdict, decide, vouch
+from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS
 from tests.unit.fakes import NOW, rotation_id
 
 SECOND = timedelta(seconds=1)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.model import MappedRotation, RotationRequest
-from rotator.queues import CLAIM_SECONDS, FailedQueue, RequestQueue
-from rotator.rotation import Claim, Next, Outcome, Result, deferred
-from rotator.worker import FRESH_SECONDS, MAXIMUM_WAIT_SECONDS, Delivery, Ensure, Worker
+from rotator.rotation.attempt import Claim, Next, Outcome, Result, deferred
+from rotator.rotation.queues import CLAIM_SECONDS, FailedQueue, RequestQueue
+from rotator.rotation.worker import FRESH_SECONDS, MAXIMUM_WAIT_SECONDS, Delivery, Ensure, Worker
 from tests.unit.fakes import NOW, FakeSqs, Observed, VirtualClock, rotation_id
 
 A, B, C = rotation_id(0xA), rotation_id(0xB), rotation_id(0xC)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rotator.model import AccessKey, Mirror, is_key
-from rotator.shown import BYTE_ORDER_MARK, readable
+from rotator.text import BYTE_ORDER_MARK, readable
 
 # Numbers of any size and precision pass, unread.
 _DECODER = json.JSONDecoder(parse_int=lambda _: None, parse_float=lambda _: None, parse_constant=lambda _: None)

@@ -9,14 +9,14 @@ from datetime import timedelta
 from aws_lambda_powertools import Logger
 
 from rotator.clock import Deadline
-from rotator.errors import InfisicalError
-from rotator.infisical import Infisical
-from rotator.instant import format_instant, instant_at
-from rotator.mirror import MirrorError
+from rotator.infisical.client import Infisical
+from rotator.infisical.errors import InfisicalError
+from rotator.mirror.value import MirrorError
 from rotator.model import AccessKey, MappedRotation, RotationRequest, RotationState
-from rotator.policy import SETTLED_AFTER, Decide, Verdict, allowed_from
-from rotator.queues import RequestQueue
-from rotator.rotation import READ_TIMEOUT_SECONDS
+from rotator.rotation.attempt import READ_TIMEOUT_SECONDS
+from rotator.rotation.policy import SETTLED_AFTER, Decide, Verdict, allowed_from
+from rotator.rotation.queues import RequestQueue
+from rotator.timestamps import format_instant, instant_at
 
 WATCH_SECONDS = 2.0
 SHORTEST_READ_SECONDS = 1.0

@@ -9,15 +9,15 @@ import certifi
 import httpx
 from botocore.config import Config
 
-from rotator.authorities import parse_authorities
 from rotator.aws import CLIENT_CONFIG, parameter_reader, session
-from rotator.aws_auth import aws_auth
-from rotator.errors import UnreachableError
-from rotator.identity import Login, MachineIdentity
-from rotator.infisical import Infisical
+from rotator.infisical.authorities import parse_authorities
+from rotator.infisical.aws_auth import aws_auth
+from rotator.infisical.client import Infisical
+from rotator.infisical.errors import UnreachableError
+from rotator.infisical.login import Login, MachineIdentity
+from rotator.infisical.transport import BoundedTransport, RenewedTransport
+from rotator.infisical.universal_auth import universal_auth
 from rotator.settings import InfisicalSettings, SettingsError
-from rotator.transport import BoundedTransport, RenewedTransport
-from rotator.universal_auth import universal_auth
 
 if TYPE_CHECKING:
     from rotator.clock import Clock

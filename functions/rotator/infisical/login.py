@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from rotator.errors import (
+from rotator.infisical.errors import (
     ForeignAnswerError,
     InfisicalError,
     InvalidAnswerError,
@@ -24,7 +24,7 @@ from rotator.errors import (
 )
 
 if TYPE_CHECKING:
-    from rotator.transport import CallTimeouts
+    from rotator.infisical.transport import CallTimeouts
 
 LOGIN_TIMEOUT_SECONDS = 10.0
 

@@ -18,8 +18,8 @@ from rotator.model import (
     Selector,
     parse_rotation_id,
 )
-from rotator.secret_arn import secret_name
-from rotator.shown import BYTE_ORDER_MARK, readable
+from rotator.text import BYTE_ORDER_MARK, readable
+from rotator.triggers.secret_arn import secret_name
 
 Entry = MappedRotation | Selector
 
@@ -29,7 +29,7 @@ SINGLE_PHASE = ("-password", "-local-account")
 _SUFFIX_LENGTH = len("-AbCdEf")
 _LONGEST_ARN = 700  # of a secret, whose name has 512 characters at most
 
-SCHEMA = Path(__file__).with_name("rotation-map.schema.json")
+SCHEMA = Path(__file__).parents[1] / "rotation-map.schema.json"
 
 
 class RotationMapError(ValueError):

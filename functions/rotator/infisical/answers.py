@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx
 
-from rotator.errors import MAXIMUM_TEXT_LENGTH, ForeignAnswerError, InvalidAnswerError, capped_text
-from rotator.instant import parse_instant
+from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH, ForeignAnswerError, InvalidAnswerError, capped_text
 from rotator.model import AccessKey, GeneratedCredentials, ListedRotation, RotationState, is_key, parse_rotation_id
-from rotator.shown import readable, shown
+from rotator.text import readable, shown
+from rotator.timestamps import parse_instant
 
 Fields = dict[str, Any]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rotator.errors import MAXIMUM_TEXT_LENGTH
-from rotator.mirror_preview import MirrorState
+from rotator.dry_run.mirror import MirrorState
+from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

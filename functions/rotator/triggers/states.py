@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from rotator.errors import InfisicalError
-from rotator.infisical import Infisical
+from rotator.infisical.client import Infisical
+from rotator.infisical.errors import InfisicalError
 from rotator.model import RotationState
-from rotator.rotation import READ_TIMEOUT_SECONDS
-from rotator.selection import Selected
+from rotator.rotation.attempt import READ_TIMEOUT_SECONDS
+from rotator.triggers.selection import Selected
 
 CONCURRENT_READS = 10
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 
-from rotator.answers import parse_credentials, parse_list, parse_state
 from rotator.clock import Clock
-from rotator.errors import (
+from rotator.infisical.answers import parse_credentials, parse_list, parse_state
+from rotator.infisical.errors import (
     InvalidAnswerError,
     RateLimitedError,
     UncertainError,
@@ -17,9 +17,9 @@ from rotator.errors import (
     json_object,
     raise_for_error,
 )
-from rotator.instant import format_instant, instant_at
+from rotator.infisical.transport import MAXIMUM_ANSWER_BYTES, MAXIMUM_LIST_BYTES, CallTimeouts
 from rotator.model import GeneratedCredentials, ListedRotation, MappedRotation, RotationState
-from rotator.transport import MAXIMUM_ANSWER_BYTES, MAXIMUM_LIST_BYTES, CallTimeouts
+from rotator.timestamps import format_instant, instant_at
 
 # More than a day ahead cannot be clock skew.
 _MAXIMUM_AHEAD = timedelta(days=1)

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from rotator.errors import InfisicalError
-from rotator.instant import format_instant
+from rotator.infisical.errors import InfisicalError
 from rotator.model import RotationRequest, RotationState
-from rotator.policy import Decide, Decision, Verdict, allowed_from
+from rotator.rotation.policy import Decide, Decision, Verdict, allowed_from
+from rotator.timestamps import format_instant
 
 
 @dataclass(frozen=True, slots=True)

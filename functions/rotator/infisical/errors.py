@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 from botocore.exceptions import ClientError
 
-from rotator.shown import readable
+from rotator.text import readable
 
 # Infisical counts over a minute; a header that asks for more than an hour is no answer to plan with.
 DEFAULT_RETRY_AFTER_SECONDS = 60.0

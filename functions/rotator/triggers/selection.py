@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from rotator.errors import InvalidAnswerError
+from rotator.infisical.errors import InvalidAnswerError
 from rotator.model import ListedRotation, MappedRotation, RotationState, Selector
 
 # One answer holds all rotations of a project: tens of megabytes for tens of thousands.

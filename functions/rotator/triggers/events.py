@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rotator import secret_events
-from rotator.instant import MAXIMUM_AHEAD, format_instant, parse_instant
 from rotator.model import parse_rotation_id
-from rotator.secret_arn import secret_name
-from rotator.shown import shown
+from rotator.text import shown
+from rotator.timestamps import MAXIMUM_AHEAD, format_instant, parse_instant
+from rotator.triggers import secret_events
+from rotator.triggers.secret_arn import secret_name
 
 SUPPORTED = (
     'a schedule\'s input {"trigger": "…", "scheduledTime": "<aws.scheduler.scheduled-time>"},'

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from rotator.aws import GUARD_CONFIG, client
-from rotator.errors import MAXIMUM_TEXT_LENGTH, reason_of
-from rotator.instant import instant_at
+from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH, reason_of
 from rotator.model import GuardOptions, LastUse, RotationRequest, RotationState, UserKey, UserKeys
-from rotator.policy import Decision, Verdict, decide, vouch
+from rotator.rotation.policy import Decision, Verdict, decide, vouch
+from rotator.timestamps import instant_at
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient

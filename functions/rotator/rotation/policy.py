@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from rotator.instant import format_instant
 from rotator.model import RotationRequest, RotationState, UserKey, UserKeys
+from rotator.timestamps import format_instant
 
 # The clocks of AWS, Infisical and IAM are assumed to differ by two minutes at most, and a read of Infisical to be ten
 # minutes old at most: it may come from a database replica that lags.

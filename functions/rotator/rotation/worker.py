@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rotator.instant import MAXIMUM_AHEAD, format_instant, instant_at
 from rotator.model import RotationRequest
-from rotator.queues import VISIBILITY_TIMEOUT_SECONDS
-from rotator.rotation import Claim, Next, Outcome, Result, deferred
+from rotator.rotation.attempt import Claim, Next, Outcome, Result, deferred
+from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS
 from rotator.telemetry import Metric, Telemetry
+from rotator.timestamps import MAXIMUM_AHEAD, format_instant, instant_at
 
 if TYPE_CHECKING:
     from rotator.clock import Clock
-    from rotator.queues import FailedQueue, RequestQueue
+    from rotator.rotation.queues import FailedQueue, RequestQueue
 
 METRICS = {
     Result.ROTATED: Metric.ROTATION_SUCCEEDED,

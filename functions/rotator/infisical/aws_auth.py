@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
-from rotator.identity import Login
+from rotator.infisical.login import Login
 
 if TYPE_CHECKING:
     from botocore.credentials import Credentials, ReadOnlyCredentials

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from rotator.secret_arn import secret_name
-from rotator.shown import shown
+from rotator.text import shown
+from rotator.triggers.secret_arn import secret_name
 
 SOURCE = "aws.secretsmanager"
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rotator.mirror import MirrorError
-from rotator.shown import readable
+from rotator.mirror.value import MirrorError
+from rotator.text import readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from rotator.aws import client
 from rotator.clock import Deadline
-from rotator.mirror import MirrorError
+from rotator.mirror.value import MirrorError
 from rotator.model import AccessKey
 
 if TYPE_CHECKING:

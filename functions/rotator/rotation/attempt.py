@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, StrEnum, auto
 
-from rotator import policy
 from rotator.clock import Deadline
-from rotator.errors import (
+from rotator.infisical.client import Infisical
+from rotator.infisical.errors import (
     InfisicalError,
     InvalidAnswerError,
     RateLimitedError,
@@ -16,9 +16,9 @@ from rotator.errors import (
     UncertainError,
     UnreachableError,
 )
-from rotator.infisical import Infisical
 from rotator.model import RotationRequest, RotationState
-from rotator.policy import REPLICA_LAG, Decide, Decision, Verdict
+from rotator.rotation import policy
+from rotator.rotation.policy import REPLICA_LAG, Decide, Decision, Verdict
 
 READ_TIMEOUT_SECONDS = 10.0
 

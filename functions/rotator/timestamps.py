@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from rotator.shown import shown
+from rotator.text import shown
 
 # The clocks of senders, AWS, IAM and Infisical are assumed to differ by no more. An occurrence further ahead is
 # refused: it would count as not yet rotated for as long.

@@ -3,7 +3,7 @@
 import json
 import re
 
-from rotator.identity import Login
+from rotator.infisical.login import Login
 
 PATH = "/api/v1/auth/universal-auth/login"
 

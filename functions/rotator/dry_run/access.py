@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from rotator.errors import InfisicalError
-from rotator.infisical import Infisical
+from rotator.infisical.client import Infisical
+from rotator.infisical.errors import InfisicalError
 from rotator.model import MappedRotation, parse_rotation_id, parse_type
-from rotator.rotation import READ_TIMEOUT_SECONDS
+from rotator.rotation.attempt import READ_TIMEOUT_SECONDS
 
 
 def preview_access(event: object, infisical: Infisical) -> dict[str, Any] | None:

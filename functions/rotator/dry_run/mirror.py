@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rotator.errors import MAXIMUM_TEXT_LENGTH, InfisicalError, reason_of
-from rotator.infisical import Infisical
-from rotator.mirror import MirrorError, key_in
+from rotator.infisical.client import Infisical
+from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH, InfisicalError, reason_of
+from rotator.mirror.value import MirrorError, key_in
+from rotator.mirror.versions import CURRENT
 from rotator.model import AccessKey, Mirror
-from rotator.rotation import READ_TIMEOUT_SECONDS
-from rotator.staging import CURRENT
+from rotator.rotation.attempt import READ_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
