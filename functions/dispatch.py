@@ -13,9 +13,9 @@ from rotator.dry_run.rotations import Preview
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.infisical.errors import reason_of
-from rotator.model import RotationRequest
 from rotator.rotation.key_guard import IamClients, KeyGuard
 from rotator.rotation.queues import RequestQueue
+from rotator.rotation.request import RotationRequest
 from rotator.settings import MAP_SOURCE, DispatchSettings
 from rotator.telemetry import Metric, Telemetry
 from rotator.timestamps import format_instant, instant_at

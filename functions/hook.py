@@ -25,7 +25,7 @@ from rotator.mirror.versions import StagedSecret, Version
 from rotator.model import AccessKey, Mirror
 from rotator.rotation.attempt import READ_TIMEOUT_SECONDS
 from rotator.rotation.key_guard import IamClients, KeyGuard
-from rotator.rotation.policy import SETTLED_AFTER
+from rotator.rotation.key_policy import SETTLED_AFTER
 from rotator.rotation.queues import RequestQueue
 from rotator.settings import MAP_SOURCE, HookSettings
 from rotator.telemetry import Metric, Telemetry

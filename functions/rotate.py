@@ -12,10 +12,11 @@ from rotator.dry_run.access import preview_access
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.rotation.attempt import ensure_rotated
+from rotator.rotation.batch import BatchProcessor
+from rotator.rotation.delivery import Delivery
 from rotator.rotation.key_guard import IamClients, KeyGuard
 from rotator.rotation.policy import Decide
 from rotator.rotation.queues import FailedQueue, RequestQueue
-from rotator.rotation.worker import Delivery, Worker
 from rotator.settings import RotateSettings
 from rotator.telemetry import Telemetry
 
@@ -32,7 +33,7 @@ FINISH_SECONDS = 14.0
 class Rotate:
     """Works batches of requests within the time that Lambda gives."""
 
-    worker: Worker
+    batch: BatchProcessor
     infisical: Infisical
     decide: Decide
     telemetry: Telemetry
@@ -48,7 +49,7 @@ class Rotate:
         self.telemetry.logger.append_keys(function_request_id=request_id)
         deadline = Deadline(self.clock.monotonic() + remaining_seconds - FINISH_SECONDS, self.clock)
         ensure = partial(ensure_rotated, self.infisical, self.decide, deadline=deadline)
-        returned = self.worker.work(map(Delivery.of, event["Records"]), ensure)
+        returned = self.batch.process(map(Delivery.of, event["Records"]), ensure)
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in returned]}
 
 
@@ -61,7 +62,7 @@ def _rotate() -> Rotate:
     telemetry = Telemetry(settings.common.service, settings.common.log_level)
     clients = IamClients(client("iam", GUARD_CONFIG), time)
     return Rotate(
-        worker=Worker(
+        batch=BatchProcessor(
             requests=RequestQueue(sqs, settings.common.requests_queue_url),
             failed=FailedQueue(sqs, settings.failed_queue_url),
             telemetry=telemetry,

@@ -1,23 +1,16 @@
-"""The values that the other modules speak of."""
+"""The values that several packages share."""
 
 import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from uuid import UUID
-
-from rotator.text import shown
-from rotator.timestamps import format_instant, parse_instant
 
 DEFAULT_TYPE = "aws-iam-user-secret"
-
-MAXIMUM_NAME_LENGTH = 2048  # no ARN and no trigger is longer
 
 MAXIMUM_INTERVAL = timedelta(days=10_000)  # beyond any schedule, and within what dates can add
 
 _KEY_ID = re.compile(r"\w{1,128}", re.ASCII)
 _SECRET = re.compile(r"[!-~]{1,512}")
-_TYPE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,36 +107,12 @@ class AccessKey:
     id: str
     secret: str = field(repr=False)
 
-
-@dataclass(frozen=True, slots=True)
-class UserKey:
-    """An access key as IAM lists it, without its secret. `created_at` is by IAM's clock; AWS refuses inactive keys."""
-
-    id: str
-    created_at: datetime
-    active: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class LastUse:
-    """What IAM says about a key's last use, which may be some hours behind."""
-
-    at: datetime
-    service: str
-    region: str
-
-
-@dataclass(frozen=True, slots=True)
-class UserKeys:
-    """The access keys of an IAM user. `last_use` is that of the oldest, None where it was never used."""
-
-    keys: tuple[UserKey, ...]
-    last_use: LastUse | None = None
-
-    @property
-    def oldest(self) -> UserKey:
-        """What a rotation deletes where there are two, whoever made it."""
-        return min(self.keys, key=lambda key: key.created_at)
+    @classmethod
+    def parse(cls, key_id: object, secret: object) -> "AccessKey | None":
+        """Read a key; None where no request could be signed with these."""
+        if not isinstance(key_id, str) or not isinstance(secret, str):
+            return None
+        return cls(key_id, secret) if _KEY_ID.fullmatch(key_id) and _SECRET.fullmatch(secret) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,127 +145,3 @@ class ListedRotation:
     project: str
     environment: str
     path: str
-
-
-@dataclass(frozen=True, slots=True)
-class RotationRequest:
-    """A wish: `rotation` shall have been rotated at or after `occurred_at`, the moment when its trigger occurred.
-
-    `forced` says that a person has looked: neither a failed attempt nor the minimum interval stands in the way.
-    """
-
-    rotation: MappedRotation
-    trigger: str
-    occurred_at: datetime
-    correlation_id: str
-    forced: bool = False
-
-    def to_message(self) -> str:
-        """Write the body of a message in RotationRequests.fifo."""
-        interval = self.rotation.minimum_interval
-        body: dict[str, object] = {
-            "rotationId": self.rotation.id,
-            "type": self.rotation.type,
-            "trigger": self.trigger,
-            "occurredAt": format_instant(self.occurred_at),
-            "correlationId": self.correlation_id,
-        }
-        if interval is not None:
-            body["minimumIntervalSeconds"] = int(interval.total_seconds())
-        if self.forced:
-            body["forced"] = True
-        if self.rotation.guard != GuardOptions():
-            body["keyGuard"] = _guard_to_message(self.rotation.guard)
-        return json.dumps(body)
-
-    @classmethod
-    def from_message(cls, body: str) -> "RotationRequest":
-        """Read a message of RotationRequests.fifo.
-
-        Raises ValueError naming the field that is missing or wrong.
-        """
-        try:
-            fields = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"the message is no JSON: {error}") from None
-        if not isinstance(fields, dict):
-            raise ValueError("the message is no JSON object")
-        return cls(
-            rotation=MappedRotation(
-                id=parse_rotation_id(fields.get("rotationId"), "rotationId"),
-                type=parse_type(fields),
-                minimum_interval=_interval(fields, "minimumIntervalSeconds"),
-                guard=_guard_from_message(fields.get("keyGuard", {})),
-            ),
-            trigger=_text(fields, "trigger"),
-            occurred_at=parse_instant(fields.get("occurredAt"), "occurredAt"),
-            correlation_id=_text(fields, "correlationId"),
-            forced=_flag(fields, "forced"),
-        )
-
-
-def is_key(key_id: str, secret: str) -> bool:
-    """Whether a request could be signed with these."""
-    return bool(_KEY_ID.fullmatch(key_id) and _SECRET.fullmatch(secret))
-
-
-def parse_rotation_id(value: object, field: str) -> str:
-    """Read a rotation id in the one spelling that message groups and comparisons use.
-
-    Raises ValueError naming `field`.
-    """
-    try:
-        return str(UUID(value if isinstance(value, str) else None))
-    except (TypeError, ValueError):
-        raise ValueError(f"{field} must be a rotation id (a UUID), not {shown(value)}") from None
-
-
-def parse_type(fields: dict[str, object]) -> str:
-    """Read a rotation's `type`, which becomes part of a path.
-
-    Raises ValueError.
-    """
-    value = _text(fields, "type")
-    if not _TYPE.fullmatch(value):
-        raise ValueError(f"type must be the slug of a rotation type, such as {DEFAULT_TYPE}, not {shown(value)}")
-    return value
-
-
-def _text(fields: dict[str, object], name: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= MAXIMUM_NAME_LENGTH:
-        raise ValueError(f"{name} must be a text of at most {MAXIMUM_NAME_LENGTH} characters, not {shown(value)}")
-    return value
-
-
-def _flag(fields: dict[str, object], name: str) -> bool:
-    value = fields.get(name, False)
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, not {shown(value)}")
-    return value
-
-
-def _interval(fields: dict[str, object], name: str) -> timedelta | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAXIMUM_INTERVAL.total_seconds():
-        raise ValueError(f"{name} must be a number of seconds, not {shown(value)}")
-    return timedelta(seconds=value)
-
-
-def _guard_to_message(guard: GuardOptions | None) -> object:
-    if guard is None:
-        return False
-    seconds = int(guard.grace_period.total_seconds()) if guard.grace_period else None
-    external_id = {"externalId": guard.external_id} if guard.external_id else {}
-    return {"role": guard.role, "gracePeriodSeconds": seconds, **external_id}
-
-
-def _guard_from_message(value: object) -> GuardOptions | None:
-    if value is False:
-        return None
-    if not isinstance(value, dict):
-        raise ValueError(f"keyGuard must be false or an object, not {shown(value)}")
-    role, external_id = (None if value.get(name) is None else _text(value, name) for name in ("role", "externalId"))
-    return GuardOptions(role, _interval(value, "gracePeriodSeconds"), external_id)

@@ -22,10 +22,11 @@ from rotator.infisical.client import Infisical
 from rotator.infisical.login import MachineIdentity
 from rotator.infisical.transport import BoundedTransport
 from rotator.infisical.universal_auth import universal_auth
-from rotator.model import MappedRotation, RotationRequest
+from rotator.model import MappedRotation
+from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.key_guard import KeyGuard
 from rotator.rotation.queues import FailedQueue, RequestQueue
-from rotator.rotation.worker import Worker
+from rotator.rotation.request import RotationRequest
 from rotator.telemetry import Telemetry
 from rotator.timestamps import instant_at
 from tests.benchmarks.figures import Figure
@@ -199,7 +200,7 @@ def run(built: Built, rotations: int = ROTATIONS) -> Run:
         auth = MachineIdentity(BASE_URL, lambda: universal_auth(secret), clock.time)
         transport = BoundedTransport(Network(turns, server), clock)
         return Rotate(
-            worker=Worker(
+            batch=BatchProcessor(
                 requests=RequestQueue(sqs, REQUESTS_URL),
                 failed=FailedQueue(sqs, FAILED_URL),
                 telemetry=telemetry,

@@ -12,7 +12,8 @@ from pathlib import Path
 import trustme
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rotator.model import MappedRotation, RotationRequest
+from rotator.model import MappedRotation
+from rotator.rotation.request import RotationRequest
 from tests.benchmarks.fake_aws import FakeAws
 from tests.sandbox.embedded_aws import ACCOUNT, REGION
 from tests.sandbox.sqs_record import sqs_record

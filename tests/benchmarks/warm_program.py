@@ -38,8 +38,9 @@ def main() -> None:
 def ours(asked: dict[str, Any]) -> Rotate:
     import rotate as function  # noqa: PLC0415 - the other sides do without
     from rotator.clock import Deadline  # noqa: PLC0415
-    from rotator.model import GuardOptions, MappedRotation, RotationRequest  # noqa: PLC0415
+    from rotator.model import GuardOptions, MappedRotation  # noqa: PLC0415
     from rotator.rotation.attempt import ensure_rotated  # noqa: PLC0415
+    from rotator.rotation.request import RotationRequest  # noqa: PLC0415
 
     program = function._rotate()  # noqa: SLF001 - as its handler has it
     guard = GuardOptions() if asked["guarded"] else None

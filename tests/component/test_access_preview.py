@@ -11,8 +11,8 @@ import pytest
 from audit import Audit
 from rotate import Rotate
 from rotator.mirror.watch import MirrorWatch
+from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.queues import FailedQueue, RequestQueue
-from rotator.rotation.worker import Worker
 from rotator.telemetry import Telemetry
 from tests.component.world import INVOCATION_SECONDS, World
 from tests.unit.fakes import FakeSqs
@@ -34,7 +34,7 @@ class Asked:
     def _rotate(self, telemetry: Telemetry) -> Ask:
         clock = self.world.clock
         requests, failed = RequestQueue(self.sqs.client, "requests"), FailedQueue(self.sqs.client, "failed")
-        worker = Worker(requests=requests, failed=failed, telemetry=telemetry, clock=clock)
+        worker = BatchProcessor(requests=requests, failed=failed, telemetry=telemetry, clock=clock)
         rotate = Rotate(worker, self.world.infisical, self.world.guard.decide, telemetry, clock)
         return lambda event: rotate(event, "request", INVOCATION_SECONDS)
 

@@ -17,8 +17,9 @@ from rotator.infisical.errors import InfisicalError
 from rotator.mirror.fresh_key import FreshKeys
 from rotator.mirror.value import MirrorError
 from rotator.mirror.verification import KeyNotAcceptedError
-from rotator.model import AccessKey, GeneratedCredentials, MappedRotation, RotationRequest, RotationState
+from rotator.model import AccessKey, GeneratedCredentials, MappedRotation, RotationState
 from rotator.rotation.attempt import Result
+from rotator.rotation.request import RotationRequest
 from rotator.timestamps import instant_at
 from rotator.triggers.rotation_map import UnmappedSecretError
 from tests.component.secrets_manager import ARN, FakeSecretsManager, run_steps

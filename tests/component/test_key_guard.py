@@ -8,9 +8,10 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rotator.model import MappedRotation, RotationRequest, UserKey
+from rotator.model import MappedRotation
 from rotator.rotation.attempt import Outcome, Result
-from rotator.rotation.policy import SETTLED_AFTER
+from rotator.rotation.key_policy import SETTLED_AFTER, UserKey
+from rotator.rotation.request import RotationRequest
 from rotator.timestamps import instant_at
 from tests.component.iam import FakeIam, refused
 from tests.component.world import GRACE_PERIOD, INVOCATION_SECONDS, START, World

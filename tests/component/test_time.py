@@ -9,8 +9,8 @@ from botocore.config import Config
 from rotate import FINISH_SECONDS, Rotate
 from rotator.aws import GUARD_CONFIG, REPORT_CONFIG
 from rotator.rotation.attempt import ATTEMPT_SECONDS, READ_TIMEOUT_SECONDS, Result
+from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.queues import FailedQueue, RequestQueue
-from rotator.rotation.worker import Worker
 from tests.component.world import START, World
 from tests.sandbox.sqs_record import sqs_record
 from tests.sandbox.standin.faults import Dies, Point, Slow
@@ -58,7 +58,7 @@ def test_a_batch_ends_early_enough_to_be_reported() -> None:
     world.server.faults.add(world.rotation.id, Dies(Point.BEFORE))
     sqs = FakeSqs()
     rotate = Rotate(
-        worker=Worker(
+        batch=BatchProcessor(
             requests=RequestQueue(sqs.client, "RotationRequests.fifo"),
             failed=FailedQueue(sqs.client, "FailedRotations.fifo"),
             telemetry=Observed().telemetry,

@@ -13,9 +13,10 @@ from rotator.infisical.client import Infisical
 from rotator.infisical.login import Login, MachineIdentity
 from rotator.infisical.transport import BoundedTransport
 from rotator.infisical.universal_auth import universal_auth
-from rotator.model import GuardOptions, MappedRotation, RotationRequest
+from rotator.model import GuardOptions, MappedRotation
 from rotator.rotation.attempt import Outcome, ensure_rotated
 from rotator.rotation.key_guard import KeyGuard
+from rotator.rotation.request import RotationRequest
 from rotator.timestamps import instant_at
 from tests.component.iam import FakeIam
 from tests.sandbox.standin.clock import VirtualClock

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from rotator.rotation.worker import METRICS
+from rotator.rotation.reporting import METRICS
 from rotator.telemetry import Metric
 from tests.e2e.faults import AGAIN, BACK, CASES, FAILED, Run
 from tests.e2e.looks import delta, outcomes_of, posts_for, scheduled

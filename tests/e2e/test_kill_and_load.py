@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from rotator.rotation import Result
-from rotator.rotation.worker import METRICS
+from rotator.rotation.attempt import Result
+from rotator.rotation.reporting import METRICS
 from tests.e2e.killing import interrupted_batches, killing, short_visibility, take_claimed, wait_until_quiet
 from tests.e2e.looks import posts_for, scheduled
 from tests.sandbox.deployment import Deployment, embedded_metrics, wait_until

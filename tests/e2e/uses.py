@@ -6,7 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rotator.model import GuardOptions, MappedRotation, RotationRequest
+from rotator.model import GuardOptions, MappedRotation
+from rotator.rotation.request import RotationRequest
 from tests.e2e.looks import outcomes_of, scheduled
 from tests.sandbox.accounts import GUARD_ROLE, OTHER_ACCOUNT
 from tests.sandbox.grants import denials

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.model import MAXIMUM_INTERVAL, GuardOptions, MappedRotation, parse_rotation_id
+from rotator.fields import parse_rotation_id
+from rotator.model import MAXIMUM_INTERVAL, GuardOptions, MappedRotation
 from rotator.triggers.rotation_map import Entry, RotationMapError, parse_rotation_map
 from tests.hostile.readable import readable, refused_readably
 from tests.hostile.spoiling import (

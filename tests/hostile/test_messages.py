@@ -11,10 +11,12 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.model import MAXIMUM_INTERVAL, GuardOptions, MappedRotation, RotationRequest
+from rotator.model import MAXIMUM_INTERVAL, GuardOptions, MappedRotation
 from rotator.rotation.attempt import Claim, Outcome, Result
+from rotator.rotation.batch import BatchProcessor
+from rotator.rotation.delivery import Delivery
 from rotator.rotation.queues import FailedQueue, RequestQueue
-from rotator.rotation.worker import Delivery, Worker
+from rotator.rotation.request import RotationRequest
 from rotator.timestamps import format_instant
 from tests.component.world import START, World
 from tests.hostile.readable import readable, refused_readably
@@ -32,7 +34,7 @@ from tests.hostile.spoiling import (
     with_a_double,
 )
 from tests.unit.fakes import NOW, FakeSqs, Observed, VirtualClock, rotation_id
-from tests.unit.test_worker import delivery
+from tests.unit.test_batch import delivery
 
 A = rotation_id(0xA)
 LARGEST_MESSAGE = 262_144  # bytes, of a queue that says nothing else
@@ -62,12 +64,12 @@ class StrictSqs(FakeSqs):
 
 
 class Stage:
-    """A Worker, and the requests that it would have had ensured."""
+    """A BatchProcessor, and the requests that it would have had ensured."""
 
     def __init__(self) -> None:
         self.failed, self.observed = StrictSqs(), Observed()
         self.ensured: list[RotationRequest] = []
-        self._worker = Worker(
+        self._worker = BatchProcessor(
             requests=RequestQueue(FakeSqs().client, "https://sqs.example.com/RotationRequests.fifo"),
             failed=FailedQueue(self.failed.client, "https://sqs.example.com/FailedRotations.fifo"),
             telemetry=self.observed.telemetry,
@@ -77,7 +79,7 @@ class Stage:
     def work(self, texts: Iterable[str]) -> list[str]:
         """Work messages of one rotation, in order; return those that come back."""
         deliveries: list[Delivery] = [delivery(A, number, text=text) for number, text in enumerate(texts, 1)]
-        return self._worker.work(deliveries, self._ensure)
+        return self._worker.process(deliveries, self._ensure)
 
     def _ensure(self, request: RotationRequest, _: Claim) -> Outcome:
         self.ensured.append(request)
@@ -181,7 +183,7 @@ def test_a_message_from_the_future_rotates_at_most_once_however_often_it_is_deli
 ) -> None:
     world = World(guarded=guarded)
     request = world.request(START + timedelta(days=3650))
-    worker = Worker(
+    worker = BatchProcessor(
         requests=RequestQueue(FakeSqs().client, "https://sqs.example.com/RotationRequests.fifo"),
         failed=FailedQueue(FakeSqs().client, "https://sqs.example.com/FailedRotations.fifo"),
         telemetry=Observed().telemetry,
@@ -191,7 +193,7 @@ def test_a_message_from_the_future_rotates_at_most_once_however_often_it_is_deli
     for _ in range(3):
         now = world.clock.time()
         message = Delivery("message", "receipt", request.to_message(), request.rotation.id, 1, now)
-        worker.work([message], lambda request, _: world.ensure(request))
+        worker.process([message], lambda request, _: world.ensure(request))
         world.clock.sleep(60)
 
     assert world.posts <= 1, f"occurred at {format_instant(request.occurred_at)}"

@@ -7,7 +7,7 @@ import trustme
 
 from rotator.infisical.connect import trust
 from rotator.infisical.universal_auth import universal_auth
-from rotator.model import RotationRequest
+from rotator.rotation.request import RotationRequest
 from rotator.settings import RotateSettings, SettingsError
 from rotator.triggers.events import UnsupportedEventError, read_trigger
 from rotator.triggers.rotation_map import RotationMapError, parse_rotation_map

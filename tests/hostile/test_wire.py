@@ -13,9 +13,10 @@ import pytest
 
 from rotator.clock import Deadline
 from rotator.infisical.errors import UncertainError
-from rotator.model import MappedRotation, RotationRequest
+from rotator.model import MappedRotation
 from rotator.rotation import policy
 from rotator.rotation.attempt import Outcome, Result, ensure_rotated
+from rotator.rotation.request import RotationRequest
 from rotator.timestamps import format_instant
 from tests.hostile.readable import refused_readably
 from tests.hostile.wire import (

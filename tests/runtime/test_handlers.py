@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import trustme
 
-from rotator.model import MappedRotation, RotationRequest
+from rotator.model import MappedRotation
+from rotator.rotation.request import RotationRequest
 from rotator.telemetry import Metric
 from rotator.timestamps import format_instant
 from tests.runtime.conftest import Mapped

@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from rotator.model import MappedRotation, RotationRequest
+from rotator.model import MappedRotation
+from rotator.rotation.request import RotationRequest
 from rotator.timestamps import format_instant
 from tests.runtime.conftest import HANGING_PROJECT, Mapped
 from tests.runtime.emulator import Emulator, Invocation

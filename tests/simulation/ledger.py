@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from rotator.model import RotationRequest
+from rotator.rotation.request import RotationRequest
 from rotator.telemetry import Telemetry
 from rotator.timestamps import instant_at
 from tests.component.iam import FakeIam

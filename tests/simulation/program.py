@@ -19,11 +19,12 @@ from rotator.infisical.transport import BoundedTransport, RenewedTransport
 from rotator.infisical.universal_auth import universal_auth
 from rotator.mirror.fresh_key import FreshKeys
 from rotator.mirror.verification import KeyNotAcceptedError
-from rotator.model import AccessKey, RotationRequest, RotationState
+from rotator.model import AccessKey, RotationState
+from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.key_guard import KeyGuard
 from rotator.rotation.policy import Decide, Decision
 from rotator.rotation.queues import FailedQueue, RequestQueue
-from rotator.rotation.worker import Worker
+from rotator.rotation.request import RotationRequest
 from rotator.timestamps import instant_at
 from tests.component.iam import FakeIam
 from tests.component.secrets_manager import FakeSecretsManager
@@ -116,7 +117,7 @@ class Program:
     def rotate(self, process: Process) -> Rotate:
         clock = self._clock(process)
         return Rotate(
-            worker=Worker(
+            batch=BatchProcessor(
                 requests=self._requests(),
                 failed=FailedQueue(self._aws("sqs", self._outside.sqs), FAILED_URL),
                 telemetry=TELEMETRY,

@@ -12,10 +12,11 @@ import httpx
 
 from rotator.infisical.login import MachineIdentity
 from rotator.infisical.transport import RenewedTransport
-from rotator.model import RotationRequest, RotationState
+from rotator.model import RotationState
 from rotator.rotation import policy
 from rotator.rotation.policy import Decide, Decision, Verdict
 from rotator.rotation.queues import CLAIM_SECONDS
+from rotator.rotation.request import RotationRequest
 from rotator.timestamps import format_instant, instant_at
 from tests.simulation.edges import Sqs
 from tests.simulation.ledger import TELEMETRY

@@ -6,7 +6,7 @@ from enum import StrEnum
 from inspect import GEN_RUNNING, getgeneratorstate
 from typing import Any
 
-from rotator.model import RotationRequest
+from rotator.rotation.request import RotationRequest
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.clock import Clock
 from tests.sandbox.standin.core import Call, StandIn

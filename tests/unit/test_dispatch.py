@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from dispatch import Dispatch
 from rotator.dry_run.rotations import Preview
 from rotator.infisical.errors import ForeignAnswerError, RejectedError
-from rotator.model import DEFAULT_TYPE, RotationRequest, RotationState
+from rotator.model import DEFAULT_TYPE, RotationState
 from rotator.rotation import policy
 from rotator.rotation.policy import Decide, Decision, Verdict
 from rotator.rotation.queues import RequestQueue, UndeliveredRequestsError
+from rotator.rotation.request import RotationRequest
 from rotator.triggers.events import UnsupportedEventError
 from rotator.triggers.rotation_map import RotationMapError, UnmappedTriggerError
 from rotator.triggers.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, UnmappedRotationError

@@ -6,17 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.model import (
-    DEFAULT_TYPE,
-    GuardOptions,
-    MappedRotation,
-    RotationRequest,
-    RotationState,
-    Selector,
-    UserKey,
-    UserKeys,
-    parse_rotation_id,
-)
+from rotator.fields import parse_rotation_id
+from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, RotationState, Selector
+from rotator.rotation.key_policy import UserKey, UserKeys
+from rotator.rotation.request import RotationRequest
 from tests.unit.fakes import NOW, rotation_id
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, RotationRequest, RotationState
+from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, RotationState
 from rotator.rotation.policy import Decision, Verdict, decide
+from rotator.rotation.request import RotationRequest
 from tests.unit.fakes import NOW, rotation_id
 
 TICK = timedelta(microseconds=1)

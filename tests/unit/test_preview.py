@@ -10,8 +10,9 @@ import pytest
 
 from rotator.dry_run.rotations import Preview
 from rotator.infisical.client import Infisical
-from rotator.model import GuardOptions, MappedRotation, RotationRequest, RotationState
+from rotator.model import GuardOptions, MappedRotation, RotationState
 from rotator.rotation.policy import CLOCK_MARGIN, Decide, Decision, Verdict, decide
+from rotator.rotation.request import RotationRequest
 from rotator.triggers.selection import Selected
 from rotator.triggers.states import CONCURRENT_READS, read_states
 from tests.unit.fakes import NOW, FakeInfisical, described, rotation_id

@@ -10,8 +10,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.model import MappedRotation, RotationRequest
+from rotator.model import MappedRotation
 from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS, FailedQueue, RequestQueue, UndeliveredRequestsError
+from rotator.rotation.request import RotationRequest
 from tests.unit.fakes import NOW, QUEUE_DOWN, FakeSqs, rotation_id
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ import httpx
 import pytest
 
 from rotate import FINISH_SECONDS, Rotate
-from rotator.model import MappedRotation, RotationRequest
+from rotator.model import MappedRotation
 from rotator.rotation import policy
 from rotator.rotation.attempt import ATTEMPT_SECONDS
+from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.queues import FailedQueue, RequestQueue
-from rotator.rotation.worker import Worker
+from rotator.rotation.request import RotationRequest
 from tests.sandbox.sqs_record import sqs_record
 from tests.unit.fakes import NOW, FakeInfisical, FakeSqs, Observed, VirtualClock, described, rotation_id
 
@@ -42,7 +43,7 @@ class Stage:
         )
         self.requests, self.failed = FakeSqs(), FakeSqs()
         self.observed = Observed()
-        worker = Worker(
+        worker = BatchProcessor(
             requests=RequestQueue(self.requests.client, "https://sqs.example.com/RotationRequests.fifo"),
             failed=FailedQueue(self.failed.client, "https://sqs.example.com/FailedRotations.fifo"),
             telemetry=self.observed.telemetry,

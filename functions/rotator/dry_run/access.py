@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from rotator.fields import parse_rotation_id, parse_type
 from rotator.infisical.client import Infisical
 from rotator.infisical.errors import InfisicalError
-from rotator.model import MappedRotation, parse_rotation_id, parse_type
+from rotator.model import MappedRotation
 from rotator.rotation.attempt import READ_TIMEOUT_SECONDS
 
 

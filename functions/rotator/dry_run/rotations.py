@@ -5,8 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 from rotator.infisical.errors import InfisicalError
-from rotator.model import RotationRequest, RotationState
+from rotator.model import RotationState
 from rotator.rotation.policy import Decide, Decision, Verdict, allowed_from
+from rotator.rotation.request import RotationRequest
 from rotator.timestamps import format_instant
 
 

@@ -1,16 +1,14 @@
 """What Infisical says about rotations, checked: nothing is decided on a field that makes no sense."""
 
 import re
-from typing import Any
 
 import httpx
 
+from rotator.fields import Fields, parse_rotation_id, read_object, read_string
 from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH, ForeignAnswerError, InvalidAnswerError, capped_text
-from rotator.model import AccessKey, GeneratedCredentials, ListedRotation, RotationState, is_key, parse_rotation_id
-from rotator.text import readable, shown
+from rotator.model import AccessKey, GeneratedCredentials, ListedRotation, RotationState
+from rotator.text import readable
 from rotator.timestamps import parse_instant
-
-Fields = dict[str, Any]
 
 _USER_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)  # IAM's own rule
 
@@ -59,8 +57,8 @@ def parse_credentials(answer: Fields, rotation_id: str) -> GeneratedCredentials:
 
 def _key(fields: object) -> AccessKey:
     match fields:
-        case {"accessKeyId": str(key_id), "secretAccessKey": str(secret)} if is_key(key_id, secret):
-            return AccessKey(key_id, secret)
+        case {"accessKeyId": key_id, "secretAccessKey": secret} if key := AccessKey.parse(key_id, secret):
+            return key
     raise InvalidAnswerError("Infisical's answer is wrong: generatedCredentials are no IAM access keys")
 
 
@@ -75,10 +73,10 @@ def _listed(entry: object, position: int) -> ListedRotation | InvalidAnswerError
         return ListedRotation(
             id=parse_rotation_id(fields.get("id"), "id"),
             state=state,
-            type=_text(fields, "type"),
-            project=_text(fields, "projectId"),
-            environment=_text(_object(fields, "environment"), "slug"),
-            path=_text(_object(fields, "folder"), "path"),
+            type=read_string(fields, "type"),
+            project=read_string(fields, "projectId"),
+            environment=read_string(read_object(fields, "environment"), "slug"),
+            path=read_string(read_object(fields, "folder"), "path"),
         )
     except ValueError as error:
         place = f"secretRotations[{position}] ({readable(str(fields.get('id'))[:36])})"
@@ -88,8 +86,8 @@ def _listed(entry: object, position: int) -> ListedRotation | InvalidAnswerError
 def _state(fields: Fields) -> RotationState:
     return RotationState(
         id=parse_rotation_id(fields.get("id"), "id"),
-        name=_text(fields, "name")[:MAXIMUM_TEXT_LENGTH],
-        status=_text(fields, "rotationStatus"),
+        name=read_string(fields, "name")[:MAXIMUM_TEXT_LENGTH],
+        status=read_string(fields, "rotationStatus"),
         last_rotated_at=parse_instant(fields.get("lastRotatedAt"), "lastRotatedAt"),
         last_attempted_at=parse_instant(fields.get("lastRotationAttemptedAt"), "lastRotationAttemptedAt"),
         last_message=capped_text(fields.get("lastRotationMessage")),
@@ -107,17 +105,3 @@ def _user_name(parameters: object) -> str | None:
 def _connection_id(connection: object) -> str | None:
     connection_id = connection.get("id") if isinstance(connection, dict) else None
     return readable(connection_id) if isinstance(connection_id, str) else None
-
-
-def _object(fields: Fields, name: str) -> Fields:
-    value = fields.get(name)
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} must be an object, not {shown(value)}")
-    return value
-
-
-def _text(fields: Fields, name: str) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be a text, not {shown(value)}")
-    return readable(value)

@@ -12,10 +12,12 @@ from rotator.clock import Deadline
 from rotator.infisical.client import Infisical
 from rotator.infisical.errors import InfisicalError
 from rotator.mirror.value import MirrorError
-from rotator.model import AccessKey, MappedRotation, RotationRequest, RotationState
+from rotator.model import AccessKey, MappedRotation, RotationState
 from rotator.rotation.attempt import READ_TIMEOUT_SECONDS
-from rotator.rotation.policy import SETTLED_AFTER, Decide, Verdict, allowed_from
+from rotator.rotation.key_policy import SETTLED_AFTER
+from rotator.rotation.policy import Decide, Verdict, allowed_from
 from rotator.rotation.queues import RequestQueue
+from rotator.rotation.request import RotationRequest
 from rotator.timestamps import format_instant, instant_at
 
 WATCH_SECONDS = 2.0

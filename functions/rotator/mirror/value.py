@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from rotator.model import AccessKey, Mirror, is_key
+from rotator.model import AccessKey, Mirror
 from rotator.text import BYTE_ORDER_MARK, readable
 
 # Numbers of any size and precision pass, unread.
@@ -28,10 +28,7 @@ def key_in(value: str | None, mirror: Mirror) -> AccessKey | None:
     Raises MirrorError where the value is no JSON object.
     """
     fields = _fields(value)
-    key_id, secret = fields.get(mirror.access_key_id_field), fields.get(mirror.secret_access_key_field)
-    if isinstance(key_id, str) and isinstance(secret, str) and is_key(key_id, secret):
-        return AccessKey(key_id, secret)
-    return None
+    return AccessKey.parse(fields.get(mirror.access_key_id_field), fields.get(mirror.secret_access_key_field))
 
 
 def with_key(value: str | None, mirror: Mirror, key: AccessKey) -> str:

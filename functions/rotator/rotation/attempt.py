@@ -16,9 +16,10 @@ from rotator.infisical.errors import (
     UncertainError,
     UnreachableError,
 )
-from rotator.model import RotationRequest, RotationState
+from rotator.model import RotationState
 from rotator.rotation import policy
 from rotator.rotation.policy import REPLICA_LAG, Decide, Decision, Verdict
+from rotator.rotation.request import RotationRequest
 
 READ_TIMEOUT_SECONDS = 10.0
 

@@ -14,8 +14,10 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from rotator.aws import GUARD_CONFIG, client
 from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH, reason_of
-from rotator.model import GuardOptions, LastUse, RotationRequest, RotationState, UserKey, UserKeys
-from rotator.rotation.policy import Decision, Verdict, decide, vouch
+from rotator.model import GuardOptions, RotationState
+from rotator.rotation.key_policy import LastUse, UserKey, UserKeys, check_keys
+from rotator.rotation.policy import Decision, Verdict, decide
+from rotator.rotation.request import RotationRequest
 from rotator.timestamps import instant_at
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ class KeyGuard:
             failure = f"IAM did not show the access keys of the user {state.user_name}: {_text(error)}"
             return _unreadable(failure) if _is_final(error) else Decision(Verdict.WAIT, "IamUnavailable", failure)
         grace_period = options.grace_period or self._grace_period
-        return vouch(state, request, user, grace_period, instant_at(self._clock.time()))
+        return check_keys(state, request, user, grace_period, instant_at(self._clock.time()))
 
     def _keys(self, options: GuardOptions, user_name: str) -> UserKeys:
         """The user's keys; where there are two and one goes, with its last use."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rotator.model import RotationRequest
+from rotator.rotation.request import RotationRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

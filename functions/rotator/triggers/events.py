@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rotator.model import parse_rotation_id
+from rotator.fields import parse_rotation_id
 from rotator.text import shown
 from rotator.timestamps import MAXIMUM_AHEAD, format_instant, parse_instant
 from rotator.triggers import secret_events

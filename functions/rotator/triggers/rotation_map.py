@@ -10,14 +10,8 @@ from typing import Any
 
 import fastjsonschema
 
-from rotator.model import (
-    DEFAULT_TYPE,
-    GuardOptions,
-    MappedRotation,
-    Mirror,
-    Selector,
-    parse_rotation_id,
-)
+from rotator.fields import parse_rotation_id
+from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, Mirror, Selector
 from rotator.text import BYTE_ORDER_MARK, readable
 from rotator.triggers.secret_arn import secret_name
 

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.model import MappedRotation, RotationRequest
+from rotator.model import MappedRotation
 from rotator.rotation.attempt import Claim, Next, Outcome, Result, deferred
+from rotator.rotation.batch import MAXIMUM_WAIT_SECONDS, BatchProcessor, Ensure
+from rotator.rotation.delivery import FRESH_SECONDS, Delivery
 from rotator.rotation.queues import CLAIM_SECONDS, FailedQueue, RequestQueue
-from rotator.rotation.worker import FRESH_SECONDS, MAXIMUM_WAIT_SECONDS, Delivery, Ensure, Worker
+from rotator.rotation.request import RotationRequest
 from tests.unit.fakes import NOW, FakeSqs, Observed, VirtualClock, rotation_id
 
 A, B, C = rotation_id(0xA), rotation_id(0xB), rotation_id(0xC)
@@ -86,13 +88,13 @@ HELD = ("receipt-a1", VISIBILITY_TIMEOUT_SECONDS)
 
 
 class Stage:
-    """A Worker with everything around it."""
+    """A BatchProcessor with everything around it."""
 
     def __init__(self) -> None:
         self.requests, self.failed = FakeSqs(), FakeSqs()
         self.observed = Observed()
         self.clock = VirtualClock()
-        self.worker = Worker(
+        self.worker = BatchProcessor(
             requests=RequestQueue(self.requests.client, "https://sqs.example.com/RotationRequests.fifo"),
             failed=FailedQueue(self.failed.client, "https://sqs.example.com/FailedRotations.fifo"),
             telemetry=self.observed.telemetry,
@@ -100,7 +102,7 @@ class Stage:
         )
 
     def work(self, deliveries: Iterable[Delivery], ensure: Ensure) -> list[str]:
-        return self.worker.work(deliveries, ensure)
+        return self.worker.process(deliveries, ensure)
 
 
 def always(outcome: Outcome) -> Ensure:

@@ -1,30 +1,22 @@
-"""Working a batch of requests: concurrently across rotations, strictly one after the other within one."""
+"""A batch of requests: processed concurrently across rotations, strictly one after the other within one."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from rotator.model import RotationRequest
 from rotator.rotation.attempt import Claim, Next, Outcome, Result, deferred
+from rotator.rotation.delivery import Delivery
 from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS
+from rotator.rotation.reporting import Reporter
+from rotator.rotation.request import RotationRequest
 from rotator.telemetry import Metric, Telemetry
-from rotator.timestamps import MAXIMUM_AHEAD, format_instant, instant_at
+from rotator.timestamps import MAXIMUM_AHEAD, instant_at
 
 if TYPE_CHECKING:
     from rotator.clock import Clock
     from rotator.rotation.queues import FailedQueue, RequestQueue
-
-METRICS = {
-    Result.ROTATED: Metric.ROTATION_SUCCEEDED,
-    Result.SKIPPED: Metric.ROTATION_SKIPPED,
-    Result.REFUSED: Metric.ROTATION_REFUSED,
-    Result.FAILED: Metric.ROTATION_FAILED,
-    Result.UNCONFIRMED: Metric.ROTATION_UNCONFIRMED,
-    Result.DEFERRED: Metric.ROTATION_DEFERRED,
-}
 
 # A request that has returned for twelve hours ends with its reason, and so does one that was delivered so often that
 # SQS would soon move it to FailedRotations.fifo without a reason: template.yaml's maxReceiveCount is 1,000.
@@ -40,49 +32,10 @@ SLOW_RETURN_SECONDS = 60.0
 # (41,800 s). So a request this old may have been attempted, and without key guard it is not attempted again.
 LATEST_CLAIM_SECONDS = 41_400
 
-# Of a request that makes no sense, the beginning is kept: a report must fit into a message as large as the request's.
-MAXIMUM_KEPT_LENGTH = 16_000
-
-# Messages that were received this recently stay invisible for longer than the function may run.
-FRESH_SECONDS = 60
-
-# Unless they come back, a person has to look at these, and then send a new trigger.
-FINAL_FAILURES = frozenset({Result.REFUSED, Result.FAILED, Result.UNCONFIRMED})
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One record of an SQS event. `first_received_at` is in epoch seconds; SQS tells of no later moment."""
-
-    message_id: str
-    receipt_handle: str
-    body: str
-    group: str
-    receive_count: int
-    first_received_at: float
-
-    @classmethod
-    def of(cls, record: dict[str, Any]) -> "Delivery":
-        """Read a record as Lambda delivers it from a FIFO queue."""
-        attributes = record["attributes"]
-        return cls(
-            message_id=record["messageId"],
-            receipt_handle=record["receiptHandle"],
-            body=record["body"],
-            group=attributes["MessageGroupId"],
-            receive_count=int(attributes["ApproximateReceiveCount"]),
-            first_received_at=int(attributes["ApproximateFirstReceiveTimestamp"]) / 1000,
-        )
-
-    def is_fresh(self, now: float) -> bool:
-        """Whether it was received just now. Only the first delivery of a message shows when that was."""
-        return self.receive_count == 1 and now - self.first_received_at < FRESH_SECONDS
-
-
 Ensure = Callable[[RotationRequest, Claim], Outcome]
 
 
-class Worker:
+class BatchProcessor:
     """Sees to it that each delivery ends: acknowledged, back in the queue, or in FailedRotations.fifo."""
 
     def __init__(
@@ -94,11 +47,11 @@ class Worker:
         clock: "Clock",
     ) -> None:
         self._requests = requests
-        self._failed = failed
+        self._reporter = Reporter(failed, telemetry, clock)
         self._telemetry = telemetry
         self._clock = clock
 
-    def work(self, deliveries: Iterable[Delivery], ensure: Ensure) -> list[str]:
+    def process(self, deliveries: Iterable[Delivery], ensure: Ensure) -> list[str]:
         """Call `ensure` for each delivery and return the ids of the messages that have to come back.
 
         A message that comes back takes all later ones of its rotation with it, in order.
@@ -116,7 +69,7 @@ class Worker:
         if not self._hold(group):
             return [delivery.message_id for delivery in group]
         for position, delivery in enumerate(group):
-            outcome = self._one(delivery, ensure)
+            outcome = self._process_one(delivery, ensure)
             later = group[position + 1 :]
             match outcome.next:
                 case Next.RETURN:
@@ -130,22 +83,18 @@ class Worker:
                     pass
         return []
 
-    def _one(self, delivery: Delivery, ensure: Ensure) -> Outcome:
+    def _process_one(self, delivery: Delivery, ensure: Ensure) -> Outcome:
         started = self._clock.monotonic()
         request: RotationRequest | None = None
         try:
-            request = _request(delivery, latest=instant_at(self._clock.time()) + MAXIMUM_AHEAD)
+            request = delivery.request(latest=instant_at(self._clock.time()) + MAXIMUM_AHEAD)
         except ValueError as error:
             outcome = Outcome(Result.REFUSED, "InvalidRequest", str(error))
         else:
             outcome = self._ended(ensure, request, delivery)
-        age_seconds = self._age_seconds(delivery)
-        if outcome.next is Next.RETURN and _is_too_late(delivery, age_seconds):
+        if outcome.next is Next.RETURN and _is_too_late(delivery, delivery.age_seconds(self._clock.time())):
             outcome = _given_up(outcome, delivery)
-        duration = self._clock.monotonic() - started
-        report = _report(delivery, request, outcome, duration)
-        self._tell(outcome, duration, age_seconds, report)
-        if outcome.result not in FINAL_FAILURES or outcome.comes_back or self._keep(delivery, report):
+        if self._reporter.report(delivery, request, outcome, self._clock.monotonic() - started):
             return outcome
         return outcome if outcome.next is Next.RETURN_LATER_ONES else deferred("ReportNotKept", outcome.explanation)
 
@@ -170,7 +119,7 @@ class Worker:
 
     def _claim(self, delivery: Delivery) -> Outcome | None:
         """Make a message invisible for so long that it is too old for a second attempt if it ever returns by itself."""
-        age_seconds = self._age_seconds(delivery)
+        age_seconds = delivery.age_seconds(self._clock.time())
         if age_seconds > LATEST_CLAIM_SECONDS:
             return Outcome(
                 Result.FAILED,
@@ -186,24 +135,6 @@ class Worker:
             return deferred("NotClaimed", f"SQS did not make the request invisible: {type(error).__name__}")
         return None
 
-    def _keep(self, delivery: Delivery, report: dict[str, Any]) -> bool:
-        """Send a report to FailedRotations.fifo.
-
-        Where that fails, the log has the report. A request that did nothing then comes back; one that may have done
-        something must not.
-        """
-        failed_at = format_instant(instant_at(self._clock.time()))
-        try:
-            self._failed.send(
-                delivery.message_id,
-                delivery.group,
-                {**report, "failed_at": failed_at, "request": delivery.body[:MAXIMUM_KEPT_LENGTH]},
-            )
-        except Exception:
-            self._telemetry.logger.exception("the report could not be kept in FailedRotations.fifo", **report)
-            return False
-        return True
-
     def _hold(self, group: Sequence[Delivery]) -> bool:
         """Make sure that no other worker is given these messages while this one works them.
 
@@ -214,32 +145,13 @@ class Worker:
             return True
         try:
             self._requests.hold([each.receipt_handle for each in group])
-        except Exception:  # they are, or will be, somebody else's
+        except Exception:  # SQS has given, or will give, them to another invocation
             self._telemetry.logger.exception("the messages could not be held, and are left alone")
-            self._telemetry.emit({Metric.REQUEST_AGE: self._age_seconds(group[0])}, message_id=group[0].message_id)
+            self._telemetry.emit(
+                {Metric.REQUEST_AGE: group[0].age_seconds(self._clock.time())}, message_id=group[0].message_id
+            )
             return False
         return True
-
-    def _age_seconds(self, delivery: Delivery) -> float:
-        """For how long a request has come back."""
-        return max(0.0, self._clock.time() - delivery.first_received_at)
-
-    def _tell(self, outcome: Outcome, duration_seconds: float, age_seconds: float, report: dict[str, Any]) -> None:
-        log = self._telemetry.logger
-        if outcome.result in FINAL_FAILURES:
-            level = log.error
-        elif outcome.result is Result.DEFERRED:
-            level = log.warning
-        else:
-            level = log.info
-        level(f"rotation {outcome.result}", **report)
-        searchable = {key: report[key] for key in ("rotation_id", "trigger", "reason") if key in report}
-        self._telemetry.count(
-            METRICS[outcome.result],
-            duration_seconds=duration_seconds if outcome.result is Result.ROTATED else None,
-            age_seconds=age_seconds if outcome.comes_back else None,
-            **searchable,
-        )
 
     def _return_after(self, deliveries: Sequence[Delivery], seconds: float) -> None:
         """Let messages return then. Where SQS does not do that, they return when their visibility time-out is over."""
@@ -256,15 +168,6 @@ def _is_too_late(delivery: Delivery, age_seconds: float) -> bool:
     return age_seconds > MAXIMUM_WAIT_SECONDS or delivery.receive_count >= MAXIMUM_DELIVERIES
 
 
-def _request(delivery: Delivery, latest: datetime) -> RotationRequest:
-    request = RotationRequest.from_message(delivery.body)
-    if request.occurred_at > latest:  # each delivery until then would rotate
-        raise ValueError(f"occurredAt must not lie ahead of now, as {format_instant(request.occurred_at)} does")
-    if request.rotation.id != delivery.group:
-        raise ValueError(f"the message group {delivery.group!r:.60} is not the rotation {request.rotation.id}")
-    return request
-
-
 def _given_up(outcome: Outcome, delivery: Delivery) -> Outcome:
     """The same, but for good. What was rotated was: it only does not wait for lagging replicas any longer."""
     if outcome.result is Result.ROTATED:
@@ -276,27 +179,3 @@ def _given_up(outcome: Outcome, delivery: Delivery) -> Outcome:
         next=Next.RETURN_LATER_ONES if outcome.result is Result.UNCONFIRMED else Next.ACKNOWLEDGE,
         return_seconds=None,
     )
-
-
-def _report(
-    delivery: Delivery, request: RotationRequest | None, outcome: Outcome, duration_seconds: float
-) -> dict[str, Any]:
-    """What logs and the dead-letter queue say of an outcome. The same fields in both."""
-    report: dict[str, Any] = {
-        "outcome": outcome.result,
-        "reason": outcome.reason,
-        "explanation": outcome.explanation,
-        "rotation_name": outcome.name,
-        "duration_seconds": round(duration_seconds, 3),
-        "receive_count": delivery.receive_count,
-        "comes_back": outcome.comes_back,
-    }
-    if request is not None:
-        report |= {
-            "correlation_id": request.correlation_id,
-            "rotation_id": request.rotation.id,
-            "rotation_type": request.rotation.type,
-            "trigger": request.trigger,
-            "occurred_at": format_instant(request.occurred_at),
-        }
-    return report

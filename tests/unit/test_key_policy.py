@@ -1,4 +1,4 @@
-"""The promise of `vouch`: no rotation deletes the key that Infisical publishes, whatever clocks and attempts did."""
+"""The promise of `check_keys`: no rotation deletes the published key, whatever clocks and attempts did."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,9 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.model import LastUse, MappedRotation, RotationRequest, RotationState, UserKey, UserKeys
-from rotator.rotation.policy import SETTLED_AFTER, Decision, Verdict, decide, vouch
+from rotator.model import MappedRotation, RotationState
+from rotator.rotation.key_policy import SETTLED_AFTER, LastUse, UserKey, UserKeys, check_keys
+from rotator.rotation.policy import Decision, Verdict, decide
 from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS
+from rotator.rotation.request import RotationRequest
 from tests.unit.fakes import NOW, rotation_id
 
 SECOND = timedelta(seconds=1)
@@ -52,7 +54,7 @@ BOTH = (PREVIOUS, PUBLISHED)
 def vouched(
     *keys: UserKey, last_use: LastUse | None = None, forced: bool = False, grace_period: timedelta = GRACE_PERIOD
 ) -> Decision:
-    return vouch(state(), request(forced=forced), UserKeys(keys, last_use), grace_period, NOW)
+    return check_keys(state(), request(forced=forced), UserKeys(keys, last_use), grace_period, NOW)
 
 
 EITHER_WAY = pytest.mark.parametrize("forced", [False, True], ids=["unforced", "forced"])
@@ -114,7 +116,7 @@ def test_a_published_key_that_is_young_itself_is_settled_by_infisicals_own_state
     committed = NOW - 6 * MINUTE
     known, wish = state(committed), request(forced=True)
 
-    decision = vouch(known, wish, UserKeys((PREVIOUS, UserKey("AKIANEW", committed - SECOND))), GRACE_PERIOD, NOW)
+    decision = check_keys(known, wish, UserKeys((PREVIOUS, UserKey("AKIANEW", committed - SECOND))), GRACE_PERIOD, NOW)
 
     assert decision.verdict is Verdict.ROTATE
 
@@ -386,7 +388,7 @@ class Moment:
     next_to_go: str | None
 
     def vouched(self, *, forced: bool) -> Decision:
-        return vouch(self.known, replace(self.request, forced=forced), self.user, GRACE_PERIOD, self.now)
+        return check_keys(self.known, replace(self.request, forced=forced), self.user, GRACE_PERIOD, self.now)
 
     @property
     def decision(self) -> Decision:
@@ -394,7 +396,7 @@ class Moment:
 
 
 def play(history: History) -> list[Moment]:
-    """Let the attempts follow one another as the queue does, each where it is due and `vouch` lets it."""
+    """Let the attempts follow one another as the queue does, each where it is due and `check_keys` lets it."""
     now = NOW - WEEK
     infisical = Infisical(now, history.seconds)
     moments = []

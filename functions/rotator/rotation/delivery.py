@@ -1,0 +1,56 @@
+"""One message of RotationRequests.fifo, as Lambda delivers it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rotator.rotation.request import RotationRequest
+from rotator.timestamps import format_instant
+
+# Messages that were received this recently stay invisible for longer than the function may run.
+FRESH_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One record of an SQS event. `first_received_at` is in epoch seconds; SQS tells of no later moment."""
+
+    message_id: str
+    receipt_handle: str
+    body: str
+    group: str
+    receive_count: int
+    first_received_at: float
+
+    @classmethod
+    def of(cls, record: dict[str, Any]) -> "Delivery":
+        """Read a record as Lambda delivers it from a FIFO queue."""
+        attributes = record["attributes"]
+        return cls(
+            message_id=record["messageId"],
+            receipt_handle=record["receiptHandle"],
+            body=record["body"],
+            group=attributes["MessageGroupId"],
+            receive_count=int(attributes["ApproximateReceiveCount"]),
+            first_received_at=int(attributes["ApproximateFirstReceiveTimestamp"]) / 1000,
+        )
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether it was received just now. Only the first delivery of a message shows when that was."""
+        return self.receive_count == 1 and now - self.first_received_at < FRESH_SECONDS
+
+    def age_seconds(self, now: float) -> float:
+        """For how long the request has come back. `now` is in epoch seconds."""
+        return max(0.0, now - self.first_received_at)
+
+    def request(self, latest: datetime) -> RotationRequest:
+        """Read the request.
+
+        Raises ValueError where the message is not one, its group is another rotation, or it occurred after `latest`.
+        """
+        request = RotationRequest.from_message(self.body)
+        if request.occurred_at > latest:  # each delivery until then would rotate
+            raise ValueError(f"occurredAt must not lie ahead of now, as {format_instant(request.occurred_at)} does")
+        if request.rotation.id != self.group:
+            raise ValueError(f"the message group {self.group!r:.60} is not the rotation {request.rotation.id}")
+        return request

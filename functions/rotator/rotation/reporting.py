@@ -1,0 +1,106 @@
+"""How the end of a delivery is logged, counted, and kept for a person."""
+
+from typing import TYPE_CHECKING, Any
+
+from rotator.rotation.attempt import Outcome, Result
+from rotator.rotation.delivery import Delivery
+from rotator.rotation.request import RotationRequest
+from rotator.telemetry import Metric, Telemetry
+from rotator.timestamps import format_instant, instant_at
+
+if TYPE_CHECKING:
+    from rotator.clock import Clock
+    from rotator.rotation.queues import FailedQueue
+
+METRICS = {
+    Result.ROTATED: Metric.ROTATION_SUCCEEDED,
+    Result.SKIPPED: Metric.ROTATION_SKIPPED,
+    Result.REFUSED: Metric.ROTATION_REFUSED,
+    Result.FAILED: Metric.ROTATION_FAILED,
+    Result.UNCONFIRMED: Metric.ROTATION_UNCONFIRMED,
+    Result.DEFERRED: Metric.ROTATION_DEFERRED,
+}
+
+# Of a request that makes no sense, the beginning is kept: a report must fit into a message as large as the request's.
+MAXIMUM_KEPT_LENGTH = 16_000
+
+# Unless they come back, a person has to look at these, and then send a new trigger.
+FINAL_FAILURES = frozenset({Result.REFUSED, Result.FAILED, Result.UNCONFIRMED})
+
+
+class Reporter:
+    """Reports each outcome, and keeps those that a person has to look at in FailedRotations.fifo."""
+
+    def __init__(self, failed: "FailedQueue", telemetry: Telemetry, clock: "Clock") -> None:
+        self._failed = failed
+        self._telemetry = telemetry
+        self._clock = clock
+
+    def report(
+        self, delivery: Delivery, request: RotationRequest | None, outcome: Outcome, duration_seconds: float
+    ) -> bool:
+        """Log and count it. Returns False where a report has to be kept, and could not be."""
+        report = _report(delivery, request, outcome, duration_seconds)
+        self._tell(outcome, duration_seconds, delivery.age_seconds(self._clock.time()), report)
+        if outcome.result not in FINAL_FAILURES or outcome.comes_back:
+            return True
+        return self._keep(delivery, report)
+
+    def _keep(self, delivery: Delivery, report: dict[str, Any]) -> bool:
+        """Send a report to FailedRotations.fifo.
+
+        Where that fails, the log has the report. A request that did nothing then comes back; one that may have done
+        something must not.
+        """
+        failed_at = format_instant(instant_at(self._clock.time()))
+        try:
+            self._failed.send(
+                delivery.message_id,
+                delivery.group,
+                {**report, "failed_at": failed_at, "request": delivery.body[:MAXIMUM_KEPT_LENGTH]},
+            )
+        except Exception:
+            self._telemetry.logger.exception("the report could not be kept in FailedRotations.fifo", **report)
+            return False
+        return True
+
+    def _tell(self, outcome: Outcome, duration_seconds: float, age_seconds: float, report: dict[str, Any]) -> None:
+        log = self._telemetry.logger
+        if outcome.result in FINAL_FAILURES:
+            level = log.error
+        elif outcome.result is Result.DEFERRED:
+            level = log.warning
+        else:
+            level = log.info
+        level(f"rotation {outcome.result}", **report)
+        searchable = {key: report[key] for key in ("rotation_id", "trigger", "reason") if key in report}
+        self._telemetry.count(
+            METRICS[outcome.result],
+            duration_seconds=duration_seconds if outcome.result is Result.ROTATED else None,
+            age_seconds=age_seconds if outcome.comes_back else None,
+            **searchable,
+        )
+
+
+def _report(
+    delivery: Delivery, request: RotationRequest | None, outcome: Outcome, duration_seconds: float
+) -> dict[str, Any]:
+    """What logs and the dead-letter queue say of an outcome. The same fields in both."""
+    report: dict[str, Any] = {
+        "outcome": outcome.result,
+        "reason": outcome.reason,
+        "explanation": outcome.explanation,
+        "rotation_name": outcome.name,
+        "duration_seconds": round(duration_seconds, 3),
+        "receive_count": delivery.receive_count,
+        "comes_back": outcome.comes_back,
+    }
+    if request is not None:
+        report |= {
+            "correlation_id": request.correlation_id,
+            "rotation_id": request.rotation.id,
+            "rotation_type": request.rotation.type,
+            "trigger": request.trigger,
+            "occurred_at": format_instant(request.occurred_at),
+        }
+    return report

@@ -1,0 +1,84 @@
+"""A request to rotate, and its message in RotationRequests.fifo."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from rotator.fields import parse_rotation_id, parse_type, read_flag, read_name, read_seconds
+from rotator.model import GuardOptions, MappedRotation
+from rotator.text import shown
+from rotator.timestamps import format_instant, parse_instant
+
+
+@dataclass(frozen=True, slots=True)
+class RotationRequest:
+    """`rotation` must have been rotated at or after `occurred_at`, the moment when its trigger occurred.
+
+    `forced` says that a person has looked: neither a failed attempt nor the minimum interval stands in the way.
+    """
+
+    rotation: MappedRotation
+    trigger: str
+    occurred_at: datetime
+    correlation_id: str
+    forced: bool = False
+
+    def to_message(self) -> str:
+        """Write the body of a message in RotationRequests.fifo."""
+        interval = self.rotation.minimum_interval
+        body: dict[str, object] = {
+            "rotationId": self.rotation.id,
+            "type": self.rotation.type,
+            "trigger": self.trigger,
+            "occurredAt": format_instant(self.occurred_at),
+            "correlationId": self.correlation_id,
+        }
+        if interval is not None:
+            body["minimumIntervalSeconds"] = int(interval.total_seconds())
+        if self.forced:
+            body["forced"] = True
+        if self.rotation.guard != GuardOptions():
+            body["keyGuard"] = _guard_to_message(self.rotation.guard)
+        return json.dumps(body)
+
+    @classmethod
+    def from_message(cls, body: str) -> "RotationRequest":
+        """Read a message of RotationRequests.fifo.
+
+        Raises ValueError naming the field that is missing or wrong.
+        """
+        try:
+            fields = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the message is not valid JSON: {error}") from None
+        if not isinstance(fields, dict):
+            raise ValueError("the message is not a JSON object")
+        return cls(
+            rotation=MappedRotation(
+                id=parse_rotation_id(fields.get("rotationId"), "rotationId"),
+                type=parse_type(fields),
+                minimum_interval=read_seconds(fields, "minimumIntervalSeconds"),
+                guard=_guard_from_message(fields.get("keyGuard", {})),
+            ),
+            trigger=read_name(fields, "trigger"),
+            occurred_at=parse_instant(fields.get("occurredAt"), "occurredAt"),
+            correlation_id=read_name(fields, "correlationId"),
+            forced=read_flag(fields, "forced"),
+        )
+
+
+def _guard_to_message(guard: GuardOptions | None) -> object:
+    if guard is None:
+        return False
+    seconds = int(guard.grace_period.total_seconds()) if guard.grace_period else None
+    external_id = {"externalId": guard.external_id} if guard.external_id else {}
+    return {"role": guard.role, "gracePeriodSeconds": seconds, **external_id}
+
+
+def _guard_from_message(value: object) -> GuardOptions | None:
+    if value is False:
+        return None
+    if not isinstance(value, dict):
+        raise ValueError(f"keyGuard must be false or an object, not {shown(value)}")
+    role, external_id = (None if value.get(name) is None else read_name(value, name) for name in ("role", "externalId"))
+    return GuardOptions(role, read_seconds(value, "gracePeriodSeconds"), external_id)
