@@ -737,8 +737,8 @@ def test_a_rotated_request_that_waits_for_lagging_replicas_is_counted_once_and_h
 INVALID = pytest.mark.parametrize(
     ("text", "explanation"),
     [
-        ("weekly", "the message is no JSON: "),
-        ("[]", "the message is no JSON object"),
+        ("weekly", "the message is not valid JSON: "),
+        ("[]", "the message is not a JSON object"),
         ("{}", "rotationId must be a rotation id (a UUID), not nothing"),
         (body(A).replace("aws-iam-user-secret", "../x"), "type must be the slug of a rotation type"),
         (body(B), f"the message group '{A}' is not the rotation {B}"),

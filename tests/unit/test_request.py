@@ -138,7 +138,7 @@ def test_the_key_guard_is_never_switched_off_by_guessing(value: object) -> None:
 
 @pytest.mark.parametrize("role", ["", 0, True, [], {}, [ROLE]], ids=repr)
 def test_a_role_that_is_no_text_is_named(role: object) -> None:
-    with pytest.raises(ValueError, match=r"^role must be a text"):
+    with pytest.raises(ValueError, match=r"^role must be a string"):
         RotationRequest.from_message(message("keyGuard", {"role": role}))
 
 
@@ -243,13 +243,13 @@ def test_every_spelling_of_an_id_becomes_one(spelling: str) -> None:
 
 @pytest.mark.parametrize("body", ["", "{", "weekly", "'{}'", "\ufeff{}"])
 def test_a_message_that_is_no_json_is_refused(body: str) -> None:
-    with pytest.raises(ValueError, match=r"^the message is no JSON: "):
+    with pytest.raises(ValueError, match=r"^the message is not valid JSON: "):
         RotationRequest.from_message(body)
 
 
 @pytest.mark.parametrize("body", ["null", "[]", '"weekly"', "7", "[{}]"])
 def test_a_message_that_is_no_object_is_refused(body: str) -> None:
-    with pytest.raises(ValueError, match=r"^the message is no JSON object"):
+    with pytest.raises(ValueError, match=r"^the message is not a JSON object"):
         RotationRequest.from_message(body)
 
 
