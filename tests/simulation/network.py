@@ -35,7 +35,8 @@ KEEP_ALIVE_SECONDS = 5.0
 DEAD = "dead connection"
 DEAD_SHARE = 0.7  # of the connections that a process has kept while it was frozen, where any has died
 
-# Infisical usually lives up to 90 s after it began, whoever waits; it has no limit of its own. Its lock ends after 60.
+# How long a rotation takes, whoever waits; Infisical sets no limit, and its lock ends after 60 s. The promise assumes
+# that a commit follows its key within 90 s. The key is created after two thirds: 140 s / 3 = 47 s before the commit.
 SLOW_SECONDS = (8.0, 28.0, 33.0, 58.0, 64.0, 88.0, 140.0)
 
 HOW_ATTEMPTS_END = (

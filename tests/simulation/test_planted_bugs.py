@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+<<<<<<< HEAD
 from rotator.infisical.login import MachineIdentity
 from rotator.infisical.transport import RenewedTransport
 from rotator.model import RotationState
@@ -18,6 +19,15 @@ from rotator.rotation.policy import Decide, Decision, Verdict
 from rotator.rotation.queues import CLAIM_SECONDS
 from rotator.rotation.request import RotationRequest
 from rotator.timestamps import format_instant, instant_at
+=======
+from rotator import policy
+from rotator.infisical.login import MachineIdentity
+from rotator.timestamps import format_instant, instant_at
+from rotator.model import RotationRequest, RotationState
+from rotator.rotation.policy import REPLICA_LAG, Decide, Decision, Verdict
+from rotator.rotation.queues import CLAIM_SECONDS, VISIBILITY_TIMEOUT_SECONDS
+from rotator.infisical.transport import RenewedTransport
+>>>>>>> sim
 from tests.simulation.edges import Sqs
 from tests.simulation.ledger import TELEMETRY
 from tests.simulation.program import MINIMUM_INTERVAL, AwsClock, Parts
@@ -80,8 +90,8 @@ def test_two_messages_of_one_rotation_at_the_same_time_take_the_previous_key_awa
     assert breaks(Parts(exclusive_groups=False), Rule.PREVIOUS)
 
 
-def test_a_visibility_time_out_shorter_than_the_servers_longest_rotation_rotates_twice() -> None:
-    assert breaks(Parts(visibility_seconds=60), Rule.ONCE)
+def test_a_visibility_time_out_shorter_than_the_servers_longest_rotation_deletes_published_keys() -> None:
+    assert breaks(Parts(visibility_seconds=60), Rule.PUBLISHED, {Kind.GUARDED})
 
 
 def test_an_expired_token_that_is_final_lets_triggers_fail_without_a_cause() -> None:
@@ -148,34 +158,32 @@ def test_an_outage_of_iam_that_is_final_ends_requests_without_a_cause() -> None:
     assert breaks(Parts(decide=refusing_instead_of_waiting), Rule.CAUSE, {Kind.GUARDED})
 
 
-class Careless:
-    """SQS, but messages return after the visibility time-out however long they were to be invisible."""
+class Hasty:
+    """SQS, but a message that was to be invisible for `seconds` returns after `instead`."""
 
-    def __init__(self, sqs: Sqs, longest_seconds: int, but: int = 0) -> None:
+    def __init__(self, sqs: Sqs, seconds: float, instead: int) -> None:
         self._sqs = sqs
-        self._longest_seconds = longest_seconds
-        self._but = but
+        self._seconds = seconds
+        self._instead = instead
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else SQS does
         return getattr(self._sqs, name)
 
-    def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> None:  # noqa: N803 - as boto3 has it
-        seconds = VisibilityTimeout if VisibilityTimeout == self._but else min(VisibilityTimeout, self._longest_seconds)
-        self._sqs.change_message_visibility(
-            QueueUrl=QueueUrl, ReceiptHandle=ReceiptHandle, VisibilityTimeout=max(1, seconds)
-        )
+    def change_message_visibility(self, *, VisibilityTimeout: int, **which: str) -> None:  # noqa: N803 - as boto3 has it
+        seconds = self._instead if VisibilityTimeout == self._seconds else VisibilityTimeout
+        self._sqs.change_message_visibility(VisibilityTimeout=seconds, **which)
 
 
 def test_without_key_guard_a_request_whose_process_was_killed_is_attempted_again_if_it_returns_early() -> None:
-    forgets_claims = partial(Careless, longest_seconds=1080)
+    unclaimed = partial(Hasty, seconds=CLAIM_SECONDS, instead=VISIBILITY_TIMEOUT_SECONDS)
 
-    assert breaks(Parts(sqs=forgets_claims), Rule.ATTEMPT)
+    assert breaks(Parts(sqs=unclaimed), Rule.ATTEMPT)
 
 
 def test_without_key_guard_a_request_that_follows_a_rotation_at_once_rotates_again_while_a_replica_is_behind() -> None:
-    does_not_wait_for_replicas = partial(Careless, longest_seconds=1, but=CLAIM_SECONDS)
+    at_once = partial(Hasty, seconds=REPLICA_LAG.total_seconds(), instead=1)
 
-    assert breaks(Parts(sqs=does_not_wait_for_replicas), Rule.ONCE, {Kind.UNGUARDED})
+    assert breaks(Parts(sqs=at_once), Rule.ONCE, {Kind.UNGUARDED})
 
 
 @dataclass(frozen=True)
@@ -209,14 +217,14 @@ def test_a_connection_that_has_died_meanwhile_and_is_not_replaced_keeps_requests
 
 @dataclass(frozen=True)
 class Ahead(AwsClock):
-    """Whoever believes senders that are three minutes ahead may as well be so itself."""
+    """A function that is ahead itself believes a sender that is five minutes ahead."""
 
     def time(self) -> float:
         return super().time() + 180
 
 
-def test_a_sender_ahead_who_is_believed_rotates_twice() -> None:
-    assert breaks(Parts(clock=lambda clock: Ahead(clock.turns, clock.process)), Rule.ONCE)
+def test_a_sender_ahead_who_is_believed_is_told_that_it_is_done_before_its_time() -> None:
+    assert breaks(Parts(clock=lambda clock: Ahead(clock.turns, clock.process)), Rule.DONE, {Kind.GUARDED})
 
 
 def test_a_proxys_page_that_is_taken_for_infisicals_word_ends_requests_without_a_cause() -> None:

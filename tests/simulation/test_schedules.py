@@ -22,7 +22,7 @@ def test_the_promise_holds_whatever_goes_wrong(first: int) -> None:
         assert totals.violations == 0, f"make simulate SCHEDULES=1 SEED={seed}\n{result.trace}"
 
     # Where little happens, nothing is proven.
-    assert len(totals.faults) > 50
+    assert len(totals.faults) > 80
     assert totals.ends[Kind.GUARDED, "rotated"] > 50
     assert totals.ends[Kind.GUARDED, "refused"] > 0
 
@@ -31,6 +31,15 @@ def test_without_the_key_guard_published_keys_are_deleted() -> None:
     """The figure that the guard brings down to nothing. Were it nothing without a guard, nothing would be tested."""
     assert any(
         violation.kind is Kind.UNGUARDED and violation.rule is Rule.PUBLISHED
+        for seed in range(SCHEDULES)
+        for violation in run(seed).violations
+    )
+
+
+def test_two_rotations_of_one_user_destroy_each_others_keys() -> None:
+    """No promise can hold there, so preflight and audit report it. That it shows here proves that it is tried."""
+    assert any(
+        violation.kind is Kind.SHARED and violation.rule is Rule.PUBLISHED
         for seed in range(SCHEDULES)
         for violation in run(seed).violations
     )
