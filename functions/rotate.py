@@ -3,7 +3,7 @@
 import os
 import time
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rotator.aws import GUARD_CONFIG, REPORT_CONFIG, ClientOnDemand, client, settled
@@ -11,12 +11,13 @@ from rotator.clock import Deadline
 from rotator.dry_run.access import preview_access
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
-from rotator.rotation.attempt import ensure_rotated
+from rotator.rotation.attempt import Claim, Outcome, ensure_rotated
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.delivery import Delivery
 from rotator.rotation.key_guard import IamClients, KeyGuard
 from rotator.rotation.policy import Decide
 from rotator.rotation.queues import FailedQueue, RequestQueue
+from rotator.rotation.request import RotationRequest
 from rotator.settings import RotateSettings
 from rotator.telemetry import Telemetry
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from rotator.clock import Clock
+
+# How long a request with key guard may take: if its attempt stays ambiguous, another one is safe. Without key guard it
+# may take as long as Lambda gives (900 s): by then every replica shows what an attempt has committed, and the next
+# request of its rotation is not decided on an older state. 110 s for the attempt + 600 s of replica lag fit.
+GUARDED_SECONDS = 180.0
 
 # Left for reporting when all waiting has ended: one call of SQS that hangs (REPORT_CONFIG: 10 s and pauses).
 FINISH_SECONDS = 14.0
@@ -47,8 +53,13 @@ class Rotate:
         if report := preview_access(event, self.infisical):
             return report
         self.telemetry.logger.append_keys(function_request_id=request_id)
-        deadline = Deadline(self.clock.monotonic() + remaining_seconds - FINISH_SECONDS, self.clock)
-        ensure = partial(ensure_rotated, self.infisical, self.decide, deadline=deadline)
+        started = self.clock.monotonic()
+
+        def ensure(request: RotationRequest, claim: Claim) -> Outcome:
+            seconds = min(remaining_seconds, GUARDED_SECONDS) if request.rotation.guarded else remaining_seconds
+            deadline = Deadline(started + seconds - FINISH_SECONDS, self.clock)
+            return ensure_rotated(self.infisical, self.decide, request, claim, deadline)
+
         returned = self.batch.process(map(Delivery.of, event["Records"]), ensure)
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in returned]}
 

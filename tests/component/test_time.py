@@ -17,7 +17,7 @@ from tests.sandbox.standin.faults import Dies, Point, Slow
 from tests.sandbox.standin.transport import StandInTransport
 from tests.unit.fakes import FakeSqs, Observed
 
-FUNCTION_SECONDS = 180.0  # of template.yaml
+FUNCTION_SECONDS = 900.0  # of template.yaml
 
 
 def longest_seconds(config: Config) -> float:

@@ -10,24 +10,14 @@ from typing import Any
 
 import httpx
 
-<<<<<<< HEAD
 from rotator.infisical.login import MachineIdentity
 from rotator.infisical.transport import RenewedTransport
 from rotator.model import RotationState
 from rotator.rotation import policy
-from rotator.rotation.policy import Decide, Decision, Verdict
-from rotator.rotation.queues import CLAIM_SECONDS
-from rotator.rotation.request import RotationRequest
-from rotator.timestamps import format_instant, instant_at
-=======
-from rotator import policy
-from rotator.infisical.login import MachineIdentity
-from rotator.timestamps import format_instant, instant_at
-from rotator.model import RotationRequest, RotationState
 from rotator.rotation.policy import REPLICA_LAG, Decide, Decision, Verdict
 from rotator.rotation.queues import CLAIM_SECONDS, VISIBILITY_TIMEOUT_SECONDS
-from rotator.infisical.transport import RenewedTransport
->>>>>>> sim
+from rotator.rotation.request import RotationRequest
+from rotator.timestamps import format_instant, instant_at
 from tests.simulation.edges import Sqs
 from tests.simulation.ledger import TELEMETRY
 from tests.simulation.program import MINIMUM_INTERVAL, AwsClock, Parts

@@ -22,6 +22,8 @@ MOMENTS = ("scheduledTime", "time", "occurredAt")
 # T is read from another clock than lastRotatedAt, and IAM tells whole seconds.
 CLOCKS_DIFFER_SECONDS = 121.0
 CLOCK_MARGIN_SECONDS = 300.0
+SECRET = "arn:aws:secretsmanager:"
+MIRROR_MARGIN_SECONDS = 720.0  # 600 of replica lag + 120 of clock skew
 
 # Between the date of a published key and its commit, by two clocks; and between two commits whose keys both fit.
 LONGEST_DATED_SECONDS = 212.0
@@ -143,8 +145,11 @@ class History:
 
 
 def margin_seconds(history: History, request: RotationRequest) -> float:
-    """How long after the last rotation T has to be."""
-    return CLOCK_MARGIN_SECONDS if request.forced else max(CLOCK_MARGIN_SECONDS, history.interval_seconds)
+    """How long after the last rotation T has to be. A secret's rotation may be retried with what was read before."""
+    if request.forced:
+        return CLOCK_MARGIN_SECONDS
+    least = MIRROR_MARGIN_SECONDS if request.trigger.startswith(SECRET) else CLOCK_MARGIN_SECONDS
+    return max(least, history.interval_seconds)
 
 
 class Keys(MemoryKeys):

@@ -29,7 +29,7 @@ from tests.simulation.truth import Keys, Kind, Server, Truth
 from tests.simulation.turns import Turns
 
 DAY = 86_400.0
-DISPATCH_SECONDS, ROTATE_SECONDS, HOOK_SECONDS = 60, 180, 300
+DISPATCH_SECONDS, ROTATE_SECONDS, HOOK_SECONDS = 60, 900, 300
 
 WEEKLY, HOURLY = "weekly", "hourly"
 PROJECT = "d17eeab6-9bb7-4255-9168-ccac2028bfd4"

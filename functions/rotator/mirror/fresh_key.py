@@ -3,7 +3,7 @@
 Only `rotate` ever rotates. Whoever asks again for the same occurrence asks for the same rotation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from aws_lambda_powertools import Logger
@@ -51,7 +51,7 @@ class FreshKeys:
         """
         before = self.infisical.state(rotation, READ_TIMEOUT_SECONDS)
         now = instant_at(deadline.clock.time())
-        request = RotationRequest(rotation, secret_arn, now, correlation_id=token)
+        request = RotationRequest(self._spaced(rotation), secret_arn, now, correlation_id=token)
         self._raise_unless_due(before, request)
         self.requests.send([request])
         while deadline.remaining_seconds() > WATCH_SECONDS:
@@ -77,6 +77,11 @@ class FreshKeys:
         if state.failed_after(before):
             raise MirrorError(f"the rotation failed. Infisical said: {state.last_message or 'nothing'}")
         return None
+
+    def _spaced(self, rotation: MappedRotation) -> MappedRotation:
+        """Keep a retry from being due again: it may read what was published before the rotation that it asked for."""
+        interval = max(rotation.minimum_interval or self.minimum_interval, SETTLED_AFTER)
+        return replace(rotation, minimum_interval=interval)
 
     def _raise_unless_due(self, state: RotationState, request: RotationRequest) -> None:
         decision = self.decide(state, request)

@@ -29,8 +29,8 @@ HASTY_DELIVERIES = 100
 SLOW_RETURN_SECONDS = 60.0
 
 # A message that was claimed and returns by itself, because its function was cut off, is at least CLAIM_SECONDS old
-# (41,800 s). So a request this old may have been attempted, and without key guard it is not attempted again.
-LATEST_CLAIM_SECONDS = 41_400
+# (41,200 s). So a request this old may have been attempted, and without key guard it is not attempted again.
+LATEST_CLAIM_SECONDS = 40_900
 
 Ensure = Callable[[RotationRequest, Claim], Outcome]
 
@@ -99,7 +99,7 @@ class BatchProcessor:
         return outcome if outcome.next is Next.RETURN_LATER_ONES else deferred("ReportNotKept", outcome.explanation)
 
     def _ended(self, ensure: Ensure, request: RotationRequest, delivery: Delivery) -> Outcome:
-        claims: list[bool] = []
+        claims: list[bool] = []  # also one that failed may have made the message invisible: its answer was lost
 
         def claim() -> Outcome | None:
             unclaimed = self._claim(delivery)
@@ -113,7 +113,7 @@ class BatchProcessor:
             if any(claims):
                 return Outcome(Result.UNCONFIRMED, "UnexpectedError", type(error).__name__, next=Next.RETURN_LATER_ONES)
             return deferred("UnexpectedError", type(error).__name__)
-        if any(claims) and outcome.next is Next.RETURN and outcome.return_seconds is None:
+        if claims and outcome.next is Next.RETURN and outcome.return_seconds is None:
             return replace(outcome, return_seconds=VISIBILITY_TIMEOUT_SECONDS)
         return outcome
 

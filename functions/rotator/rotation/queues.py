@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 MESSAGES_A_CALL = 10
 CONCURRENT_CALLS = 10  # as many as an AWS client has connections
 
-# As template.yaml sets it: 6 x the time-out of `rotate`.
+# As template.yaml sets it: 6 x the 180 s that a request with key guard may take, and above the function's 900 s.
 VISIBILITY_TIMEOUT_SECONDS = 1080
 
 
 # How long a claimed request stays invisible. SQS allows 12 h from when a message was received; that was at most one
-# visibility time-out and one run of `rotate` before: 43,200 - 1,080 - 180 s = 41,940 s, rounded down.
-CLAIM_SECONDS = 41_800
+# visibility time-out and one run of `rotate` before: 43,200 - 1,080 - 900 s = 41,220 s, rounded down.
+CLAIM_SECONDS = 41_200
 
 
 class UndeliveredRequestsError(Exception):
