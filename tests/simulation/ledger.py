@@ -23,7 +23,7 @@ from tests.simulation.truth import CLOCKS_DIFFER_SECONDS, History, Kind, Rule, T
 from tests.simulation.turns import Task, Turns
 
 GIVEN_UP_SECONDS = 12 * 3600
-UNGUARDED_GIVEN_UP_SECONDS = 11.5 * 3600  # so that an attempt that was cut off is never taken for one that was not
+UNGUARDED_GIVEN_UP_SECONDS = 40_900  # so that an attempt that was cut off is never taken for one that was not
 DRAINED_SECONDS = 13 * 3600
 
 # Whoever gives up was kept from its work until lately: no fault makes a request wait for longer.
