@@ -18,6 +18,7 @@ from tests.sandbox.standin.faults import CommittedThenDropped, Fails, Point, Slo
 from tests.sandbox.standin.rotations import Rotation
 
 EVENTS = sorted((ROOT / "events").glob("*.json"))
+IGNORED = sorted((ROOT / "events" / "ignored").glob("*.json"))
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda path: path.stem)
@@ -32,6 +33,20 @@ def test_every_sample_event_rotates_its_mapped_rotation_once(
     assert deployed.valid_keys(rotation.name) == {old, deployed.published_key(rotation)}
     assert deployed.published_key(rotation) != old
     assert posts_for(deployed, rotation) == 1
+
+
+@pytest.mark.parametrize("event", IGNORED, ids=lambda path: path.stem)
+def test_an_event_that_leaves_the_current_value_as_it_was_rotates_nothing(
+    deployed: Sandbox, rotation: Rotation, event: Path
+) -> None:
+    before = deployed.stack.metrics()
+
+    answer = deployed.stack.invoke(json.loads(event.read_text()))
+
+    assert answer["requests"] == 0
+    assert answer["ignored"]
+    assert posts_for(deployed, rotation) == 0
+    assert deployed.stack.metrics() == before, "no alarm hears of it"
 
 
 def test_the_deployed_schedule_fires_and_rotates(deployed: Sandbox, rotation: Rotation) -> None:

@@ -137,6 +137,7 @@ SHARED = {
     "an undelivered audit": Call("sqs", "send_message", QueueUrl="{undelivered_audits}", **SEND),
     "a trigger": Call("lambda", "invoke", FunctionName="{dispatch}", InvocationType="DryRun"),
     "an audit": Call("lambda", "invoke", FunctionName="{audit}", InvocationType="DryRun"),
+    "a look at a mirror": Call("lambda", "invoke", FunctionName="{hook}", InvocationType="DryRun"),
 }
 MAY = {
     "DispatchRole": {
@@ -169,7 +170,7 @@ MAY = {
         "another value of a mirror",
         "a request",
     },
-    "AuditRole": {"the map", "the certificates", "the machine identity"},
+    "AuditRole": {"the map", "the certificates", "the machine identity", "a look at a mirror"},
     "DispatchFunctionScheduleRole": {"a trigger", "an undelivered trigger"},
     "AuditFunctionScheduleRole": {"an audit", "an undelivered audit"},
 }
@@ -212,6 +213,7 @@ def calls(deployed: Sandbox, stage: Sandbox) -> RoleCalls:
             "dispatch": functions["DispatchFunction"],
             "rotate": functions["RotateFunction"],
             "audit": functions["AuditFunction"],
+            "hook": functions["HookFunction"],
             "schedule": stage.stack.outputs["ScheduleName"],
             "log_group": stage.stack.outputs["RotateLogGroupName"],
             "deployer": deployer.name,

@@ -18,7 +18,7 @@ from tests.sandbox.widest import GUARDED_USERS
 
 PROJECT = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00aa"
 UNKNOWN = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00fe"
-MIRRORS = 12  # each is used once
+USES_OF_THE_HOOK = 14  # each has mirrors of its own
 
 
 class Uses:
@@ -34,15 +34,13 @@ class Uses:
         self._elsewhere = self._rotation_elsewhere_with_an_orphan()
         self._guard_role = stage.add_guard_role(f"{GUARD_ROLE}-uses")
         self._fresh = self._rotation(last_rotated_at=datetime.now(UTC), project_id=PROJECT)
-        mirrors = dict(self._mirror() for _ in range(MIRRORS))
-        self._mirrors = iter(mirrors)
+        pairs = [(self._mirror(), self._mirror_elsewhere()) for _ in range(USES_OF_THE_HOOK)]
+        self._mirrors = iter([[arn for arn, _ in pair] for pair in pairs])
         guarded_elsewhere = {"id": self._elsewhere.id, "keyGuard": {"role": self._guard_role}}
-        stage.stack.put_map(
-            {
-                "triggers": {"keys": [self._in_use.id, guarded_elsewhere], "weekly": {"project": PROJECT}},
-                "mirrors": mirrors,
-            }
-        )
+        triggers = {"keys": [self._in_use.id, guarded_elsewhere], "weekly": {"project": PROJECT}}
+        self._map = {"triggers": triggers, "mirrors": dict(mirror for pair in pairs for mirror in pair)}
+        self._map_in_step = {"triggers": triggers, "mirrors": dict([self._mirror_in_step()])}
+        stage.stack.put_map(self._map)
 
     def of(self, role: str) -> str:
         """Use the function of a role, by its logical id; return what is to be looked through."""
@@ -75,13 +73,20 @@ class Uses:
         return self._invoked("RotateFunction", {"Records": records}, self._stage.stack.rotate_logs)
 
     def _hook(self) -> str:
-        """A secret without a key adopts the published one; in step, it gets another one."""
-        secret = next(self._mirrors)
-        adopted = self._stage.hook.rotations.rotate(secret).error
-        return adopted or self._stage.hook.rotations.rotate(secret).error or ""
+        """A secret without a key adopts the published one; in step, it asks the key guard, and gets another one."""
+        rotate = self._stage.hook.rotations.rotate
+        for secret in next(self._mirrors):
+            if error := rotate(secret).error or rotate(secret).error:
+                return error
+        return ""
 
     def _audit(self) -> str:
-        return self._invoked("AuditFunction", {}, self._stage.stack.audit_logs)
+        """One mirror is enough, and in step: at those that lag the audit looks again a minute later."""
+        self._stage.stack.put_map(self._map_in_step)
+        self._stage.stack.restart("AuditFunction")
+        said = self._invoked("AuditFunction", {}, self._stage.stack.audit_logs)
+        self._stage.stack.put_map(self._map)
+        return said
 
     def _invoked(self, function: str, event: object, lines: Callable[[], list[dict[str, Any]]]) -> str:
         """What a function, by its logical id, answers and logs."""
@@ -112,6 +117,18 @@ class Uses:
         self._stage.settle(rotation.name, orphan)
         return rotation
 
-    def _mirror(self) -> tuple[str, str]:
+    def _mirror(self) -> tuple[str, object]:
         rotation = self._rotation()
+        previous = self._stage.iam.create_access_key(UserName=rotation.name)["AccessKey"]["AccessKeyId"]
+        self._stage.iam_front.date(previous, LONG_AGO - timedelta(days=7))
         return self._stage.hook.add_secret(rotation.name, {}), rotation.id
+
+    def _mirror_in_step(self) -> tuple[str, object]:
+        rotation = self._rotation()
+        held = {name: rotation.published[name] for name in ("accessKeyId", "secretAccessKey")}
+        return self._stage.hook.add_secret(rotation.name, held), rotation.id
+
+    def _mirror_elsewhere(self) -> tuple[str, object]:
+        rotation = self._rotation(account=OTHER_ACCOUNT)
+        entry = {"id": rotation.id, "keyGuard": {"role": self._guard_role}}
+        return self._stage.hook.add_secret(rotation.name, {}), entry
