@@ -4,23 +4,24 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import ClientOnDemand, parameter_reader, settled
+from rotator.aws import ClientOnDemand, parameter_reader
 from rotator.dry_run.access import preview_access
+from rotator.dry_run.findings import Finding, examine, summarize
 from rotator.dry_run.mirror import MirrorState
-from rotator.findings import Finding, examine, summarize
+from rotator.dry_run.mirror_watch import MirrorLook, MirrorWatch
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.infisical.errors import InfisicalError, reason_of
-from rotator.mirror.watch import MirrorLook, MirrorWatch
+from rotator.lambda_init import finish
 from rotator.model import MappedRotation, RotationState
 from rotator.settings import MAP_SOURCE, AuditSettings
 from rotator.telemetry import Telemetry
 from rotator.timestamps import format_instant, instant_at
 from rotator.triggers.rotation_map import Entry, RotationMap, parse_rotation_map
-from rotator.triggers.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, Selected, ShortSelectionError, select
+from rotator.triggers.selection import EmptySelectionError, Selected, ShortSelectionError, select
 from rotator.triggers.states import read_states
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Audit:
 
     def _watched(self, rotation_map: RotationMap) -> tuple[list[Selected], int]:
         """Each rotation once, with the strictest of its limits; and how many entries stand for nothing readable."""
-        list_rotations = cache(partial(self.infisical.rotations, timeout_seconds=LIST_TIMEOUT_SECONDS))
+        list_rotations = cache(self.infisical.rotations)
         watched: dict[str, Selected] = {}
         unreadable: dict[Entry | str, Exception] = {}
         for entries in rotation_map.groups():
@@ -127,7 +128,7 @@ class Audit:
 
 
 @cache
-def _audit() -> Audit:
+def compose() -> Audit:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = AuditSettings.read(os.environ)
     mapped, common = settings.mapped, settings.mapped.common
@@ -144,9 +145,7 @@ def _audit() -> Audit:
 
 def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     """Answer one invocation."""
-    return _audit()(event, context.aws_request_id)
+    return compose()(event, context.aws_request_id)
 
 
-if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # Lambda's init phase: what can be ready before the first event, is
-    _audit()
-    settled()
+finish(compose)

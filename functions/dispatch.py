@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import ClientOnDemand, client, parameter_reader, settled
+from rotator.aws import ClientOnDemand, client, parameter_reader
 from rotator.dry_run.rotations import Preview
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.infisical.errors import reason_of
+from rotator.lambda_init import finish
 from rotator.rotation.key_guard import IamClients, KeyGuard
 from rotator.rotation.queues import RequestQueue
 from rotator.rotation.request import RotationRequest
@@ -22,7 +23,7 @@ from rotator.timestamps import format_instant, instant_at
 from rotator.triggers.events import Trigger, read_trigger
 from rotator.triggers.rotation_map import UnmappedTriggerError, parse_rotation_map
 from rotator.triggers.secret_events import why_ignored
-from rotator.triggers.selection import LIST_TIMEOUT_SECONDS, Selected, Selection, only, select
+from rotator.triggers.selection import Selected, Selection, only, select
 from rotator.triggers.states import CONCURRENT_READS, read_states
 
 if TYPE_CHECKING:
@@ -91,8 +92,7 @@ class Dispatch:
         if trigger.dry_run and (mirror := rotation_map.mirrors.get(trigger.name)):  # whose rotation the hook asks for
             return only(trigger.only, Selection((Selected(mirror.rotation),)))
         entries = rotation_map.entries_of(trigger.name, trigger.alias)
-        list_rotations = partial(self.infisical.rotations, timeout_seconds=LIST_TIMEOUT_SECONDS)
-        return only(trigger.only, select(entries, list_rotations, rotation_map.mirrored_ids))
+        return only(trigger.only, select(entries, self.infisical.rotations, rotation_map.mirrored_ids))
 
     def _refuse(self, error: Exception, correlation_id: str) -> None:
         reason = reason_of(error)
@@ -104,7 +104,7 @@ class Dispatch:
 
 
 @cache
-def _dispatch() -> Dispatch:
+def compose() -> Dispatch:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = DispatchSettings.read(os.environ)
     common, grace_period = settings.mapped.common, settings.grace_period
@@ -122,9 +122,7 @@ def _dispatch() -> Dispatch:
 
 def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     """Answer one invocation."""
-    return _dispatch()(event, context.aws_request_id)
+    return compose()(event, context.aws_request_id)
 
 
-if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # Lambda's init phase: what can be ready before the first event, is
-    _dispatch()
-    settled()
+finish(compose)

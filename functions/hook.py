@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import GUARD_CONFIG, ClientOnDemand, client, parameter_reader, settled
+from rotator.aws import GUARD_CONFIG, ClientOnDemand, client, parameter_reader
 from rotator.clock import Deadline
 from rotator.dry_run.mirror import preview_mirror
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.infisical.errors import reason_of
+from rotator.lambda_init import finish
 from rotator.mirror.fresh_key import FreshKeys
 from rotator.mirror.value import MirrorError, key_in, with_key
 from rotator.mirror.verification import caller_arn, is_accepted, prove
 from rotator.mirror.versions import StagedSecret, Version
 from rotator.model import AccessKey, Mirror
-from rotator.rotation.attempt import READ_TIMEOUT_SECONDS
 from rotator.rotation.key_guard import IamClients, KeyGuard
 from rotator.rotation.key_policy import SETTLED_AFTER
 from rotator.rotation.queues import RequestQueue
@@ -102,7 +102,7 @@ class Hook:
             return
         version = secret.current()
         current = key_in(version.value, mirror)
-        credentials = self.infisical.credentials(mirror.rotation, READ_TIMEOUT_SECONDS)
+        credentials = self.infisical.credentials(mirror.rotation)
         published = credentials.published
         if published == current:
             published = self.fresh_keys.after(published, mirror.rotation, secret.arn, secret.token, deadline)
@@ -133,7 +133,7 @@ class Hook:
     def _set(self, secret: StagedSecret, mirror: Mirror) -> None:
         """Infisical has set it already; make sure that the pending key is not revoked by now."""
         pending = self._pending(secret, mirror)
-        valid = self.infisical.credentials(mirror.rotation, READ_TIMEOUT_SECONDS).valid_ids
+        valid = self.infisical.credentials(mirror.rotation).valid_ids
         if pending.id not in valid:
             if self._is_young(secret.pending()):
                 raise self._stale("pending", pending, "it was published only minutes ago")
@@ -147,7 +147,7 @@ class Hook:
 
     def _test(self, secret: StagedSecret, mirror: Mirror, deadline: Deadline) -> None:
         """Read only: Secrets Manager may call this step alone."""
-        state = self.infisical.state(mirror.rotation, READ_TIMEOUT_SECONDS)
+        state = self.infisical.state(mirror.rotation)
         if state.user_name is None:
             raise MirrorError(f"the rotation {state.id} says no IAM user")
         prove(self._pending(secret, mirror), state.user_name, self.ask, deadline)
@@ -189,7 +189,7 @@ def _parse(event: object) -> tuple[str, str, str]:
 
 
 @cache
-def _hook() -> Hook:
+def compose() -> Hook:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = HookSettings.read(os.environ)
     common = settings.mapped.common
@@ -211,9 +211,7 @@ def _hook() -> Hook:
 
 def handler(event: object, context: "LambdaContext") -> dict[str, Any] | None:
     """Answer one invocation."""
-    return _hook()(event, context.get_remaining_time_in_millis() / 1000)
+    return compose()(event, context.get_remaining_time_in_millis() / 1000)
 
 
-if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # Lambda's init phase: what can be ready before the first event, is
-    _hook()
-    settled()
+finish(compose)

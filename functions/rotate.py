@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import GUARD_CONFIG, REPORT_CONFIG, ClientOnDemand, client, settled
+from rotator.aws import GUARD_CONFIG, REPORT_CONFIG, ClientOnDemand, client
 from rotator.clock import Deadline
 from rotator.dry_run.access import preview_access
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
+from rotator.lambda_init import finish
 from rotator.rotation.attempt import Claim, Outcome, ensure_rotated
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.delivery import Delivery
@@ -65,7 +66,7 @@ class Rotate:
 
 
 @cache
-def _rotate() -> Rotate:
+def compose() -> Rotate:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = RotateSettings.read(os.environ)
     # For what returns or fails. Without it a cold start is a twentieth shorter.
@@ -88,9 +89,7 @@ def _rotate() -> Rotate:
 
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Answer one invocation."""
-    return _rotate()(event, context.aws_request_id, context.get_remaining_time_in_millis() / 1000)
+    return compose()(event, context.aws_request_id, context.get_remaining_time_in_millis() / 1000)
 
 
-if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # Lambda's init phase: what can be ready before the first event, is
-    _rotate()
-    settled()
+finish(compose)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from rotator.dry_run.mirror import MirrorState
-from rotator.mirror.watch import as_an_object
+from rotator.dry_run.mirror_watch import as_an_object
 from tools.dry_runs import TIMED_OUT, Failure, Report
 
 # An interval this near to the schedule's period lets occurrences be skipped: rotations are made some time after them.

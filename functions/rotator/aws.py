@@ -1,6 +1,5 @@
 """How this application talks to AWS itself: one session of botocore, which starts sooner than boto3 on top of it."""
 
-import gc
 import threading
 from collections.abc import Callable
 from functools import cache, partial
@@ -46,12 +45,6 @@ class ClientOnDemand:
 
     def __getattr__(self, method: str) -> Any:  # noqa: ANN401 - whichever it is
         return getattr(self._made(), method)
-
-
-def settled() -> None:
-    """Tell the garbage collector that the init phase is over: what there is now stays, what comes is looked at."""
-    gc.freeze()
-    gc.enable()
 
 
 def parameter_reader(name: str, source: str) -> Callable[[], str]:

@@ -42,7 +42,7 @@ def ours(asked: dict[str, Any]) -> Rotate:
     from rotator.rotation.attempt import ensure_rotated  # noqa: PLC0415
     from rotator.rotation.request import RotationRequest  # noqa: PLC0415
 
-    program = function._rotate()  # noqa: SLF001 - as its handler has it
+    program = function.compose()
     guard = GuardOptions() if asked["guarded"] else None
     now = datetime.now(UTC)
     expected = "skipped" if asked["again"] else "rotated"

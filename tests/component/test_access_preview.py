@@ -10,7 +10,7 @@ import pytest
 
 from audit import Audit
 from rotate import Rotate
-from rotator.mirror.watch import MirrorWatch
+from rotator.dry_run.mirror_watch import MirrorWatch
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.queues import FailedQueue, RequestQueue
 from rotator.telemetry import Telemetry

@@ -12,9 +12,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from audit import Audit
-from rotator.findings import examine
+from rotator.dry_run.findings import examine
+from rotator.dry_run.mirror_watch import MirrorWatch, as_an_object
 from rotator.infisical.client import Infisical
-from rotator.mirror.watch import MirrorWatch, as_an_object
 from rotator.model import RotationState
 from rotator.telemetry import Metric, Telemetry
 from rotator.triggers.rotation_map import RotationMapError

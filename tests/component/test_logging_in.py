@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from rotator.infisical.client import USER_AGENT
 from rotator.infisical.errors import UnreachableError
 from rotator.infisical.login import FAILURE_MEMORY_SECONDS, LOCK_MEMORY_SECONDS, REFUSAL_MEMORY_SECONDS, Login
 from rotator.infisical.universal_auth import universal_auth
@@ -252,3 +253,18 @@ def test_credentials_and_tokens_have_no_readable_form(world: World) -> None:
     texts = repr(world.login()) + repr(world.auth) + repr(vars(world.auth))
 
     assert [secret for secret in world.server.secrets if secret in texts] == []
+
+
+def test_every_request_says_who_sends_it(world: World) -> None:
+    agents = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        agents.append(request.headers["user-agent"])
+        return server.handle_request(request)
+
+    server = StandInTransport(world.server)
+    world.use_transport(httpx.MockTransport(answer))
+    world.ensure()
+
+    assert len(agents) == 3  # the login, the read, the rotation
+    assert set(agents) == {USER_AGENT}

@@ -8,7 +8,8 @@ from botocore.config import Config
 
 from rotate import FINISH_SECONDS, Rotate
 from rotator.aws import GUARD_CONFIG, REPORT_CONFIG
-from rotator.rotation.attempt import ATTEMPT_SECONDS, READ_TIMEOUT_SECONDS, Result
+from rotator.infisical.client import READ_TIMEOUT_SECONDS
+from rotator.rotation.attempt import ATTEMPT_SECONDS, Result
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.queues import FailedQueue, RequestQueue
 from tests.component.world import START, World

@@ -21,7 +21,7 @@ from rotator.rotation.queues import RequestQueue, UndeliveredRequestsError
 from rotator.rotation.request import RotationRequest
 from rotator.triggers.events import UnsupportedEventError
 from rotator.triggers.rotation_map import RotationMapError, UnmappedTriggerError
-from rotator.triggers.selection import LIST_TIMEOUT_SECONDS, EmptySelectionError, UnmappedRotationError
+from rotator.triggers.selection import EmptySelectionError, UnmappedRotationError
 from tests.unit.fakes import FakeInfisical, FakeSqs, Observed, VirtualClock, described, rotation_id
 
 HOUR = timedelta(hours=1)
@@ -245,7 +245,7 @@ def test_a_selector_costs_one_call_which_may_take_its_time() -> None:
     stage.dispatch(SCHEDULED, "correlation")
 
     assert infisical.asked == [f"GET {DEFAULT_TYPE}?projectId=payments"]
-    assert infisical.requests[0].extensions["timeout"].get("read") == LIST_TIMEOUT_SECONDS == 45
+    assert infisical.requests[0].extensions["timeout"].get("read") == 45
     assert len(stage.requested) == 25
 
 

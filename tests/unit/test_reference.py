@@ -8,6 +8,7 @@ from typing import Any
 
 from samcli.yamlhelper import yaml_parse
 
+from rotator.infisical.client import USER_AGENT
 from rotator.telemetry import Metric
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +64,12 @@ def test_every_metric_is_there() -> None:
     assert named == set(Metric)
 
 
-def test_the_changelog_begins_with_the_version_that_is_released() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 
-    assert re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[0] == version
+
+def test_requests_to_infisical_carry_the_name_and_version_of_this_application() -> None:
+    assert f"infisical-rotation-triggers/{VERSION}" == USER_AGENT
+
+
+def test_the_changelog_begins_with_the_version_that_is_released() -> None:
+    assert re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)[0] == VERSION

@@ -6,7 +6,6 @@ from rotator.fields import parse_rotation_id, parse_type
 from rotator.infisical.client import Infisical
 from rotator.infisical.errors import InfisicalError
 from rotator.model import MappedRotation
-from rotator.rotation.attempt import READ_TIMEOUT_SECONDS
 
 
 def preview_access(event: object, infisical: Infisical) -> dict[str, Any] | None:
@@ -21,7 +20,7 @@ def preview_access(event: object, infisical: Infisical) -> dict[str, Any] | None
     rotation = MappedRotation(parse_rotation_id(event["rotationId"], "rotationId"), parse_type(event))
     report = {"dry_run": True, "rotation_id": rotation.id}
     try:
-        infisical.state(rotation, READ_TIMEOUT_SECONDS)
+        infisical.state(rotation)
     except InfisicalError as error:
         return report | {"readable": False, "reason": error.reason, "explanation": str(error)}
     return report | {"readable": True}

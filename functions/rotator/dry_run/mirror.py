@@ -10,7 +10,6 @@ from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH, InfisicalError, reason
 from rotator.mirror.value import MirrorError, key_in
 from rotator.mirror.versions import CURRENT
 from rotator.model import AccessKey, Mirror
-from rotator.rotation.attempt import READ_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -35,7 +34,7 @@ def preview_mirror(
     report: dict[str, Any] = {"secret": secret_arn, "rotation_id": mirror.rotation.id, "dry_run": True}
     published: AccessKey | None = None
     try:
-        published = infisical.credentials(mirror.rotation, READ_TIMEOUT_SECONDS).published
+        published = infisical.credentials(mirror.rotation).published
     except InfisicalError as error:
         unreadable.append({"what": "credentials", "reason": error.reason, "explanation": str(error)})
     state = MirrorState.UNKNOWN

@@ -1,0 +1,1 @@
+"""Everything about talking to Infisical: the client, its answers and errors, logging in, and the connection."""

@@ -21,6 +21,18 @@ from rotator.infisical.transport import MAXIMUM_ANSWER_BYTES, MAXIMUM_LIST_BYTES
 from rotator.model import GeneratedCredentials, ListedRotation, MappedRotation, RotationState
 from rotator.timestamps import format_instant, instant_at
 
+# As pyproject.toml has them; a test holds it.
+USER_AGENT = "infisical-rotation-triggers/2.0.0"
+
+READ_TIMEOUT_SECONDS = 10.0
+
+# Infisical closes the connection after 30 s (90 s on some deployments) while the rotation goes on. A client that waits
+# longer than the 30 s mostly learns what the server has to say.
+ROTATE_TIMEOUT_SECONDS = 35.0
+
+# One answer holds all rotations of a project: tens of megabytes for tens of thousands.
+LIST_TIMEOUT_SECONDS = 45.0
+
 # More than a day ahead cannot be clock skew.
 _MAXIMUM_AHEAD = timedelta(days=1)
 
@@ -43,7 +55,7 @@ class Infisical:
             base_url=base_url,
             auth=auth,
             transport=transport,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": USER_AGENT},
             follow_redirects=False,
             trust_env=False,
         )
@@ -52,7 +64,7 @@ class Infisical:
         self._newest: dict[str, RotationState] = {}
         self._newest_lock = threading.Lock()
 
-    def state(self, rotation: MappedRotation, timeout_seconds: float) -> RotationState:
+    def state(self, rotation: MappedRotation, timeout_seconds: float = READ_TIMEOUT_SECONDS) -> RotationState:
         """Read a rotation.
 
         Raises InfisicalError. Whichever it is, nothing was changed.
@@ -60,7 +72,7 @@ class Infisical:
         answer = self._call("GET", f"{_PREFIX}/{rotation.type}/{rotation.id}", timeout_seconds)
         return self._newest_of(self._possible(parse_state(answer, rotation.id)))
 
-    def rotate(self, rotation: MappedRotation, timeout_seconds: float) -> RotationState:
+    def rotate(self, rotation: MappedRotation, timeout_seconds: float = ROTATE_TIMEOUT_SECONDS) -> RotationState:
         """Rotate, and return the state that was committed.
 
         Sends no body and no Content-Type: with a JSON one, the server answers 500 to an empty body.
@@ -69,7 +81,9 @@ class Infisical:
         answer = self._call("POST", f"{_PREFIX}/{rotation.type}/{rotation.id}/rotate-secrets", timeout_seconds)
         return self._newest_of(self._possible(parse_state(answer, rotation.id)))
 
-    def credentials(self, rotation: MappedRotation, timeout_seconds: float) -> GeneratedCredentials:
+    def credentials(
+        self, rotation: MappedRotation, timeout_seconds: float = READ_TIMEOUT_SECONDS
+    ) -> GeneratedCredentials:
         """Read the keys of a rotation of an IAM user, which needs a permission that `rotate` has not.
 
         Raises InfisicalError.
@@ -78,7 +92,7 @@ class Infisical:
         return parse_credentials(self._call("GET", path, timeout_seconds), rotation.id)
 
     def rotations(
-        self, project: str, rotation_type: str, timeout_seconds: float
+        self, project: str, rotation_type: str, timeout_seconds: float = LIST_TIMEOUT_SECONDS
     ) -> list[ListedRotation | InvalidAnswerError]:
         """Read all rotations of a type in a project that the machine identity may see. The answer is not paged.
 

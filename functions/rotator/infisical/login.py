@@ -151,7 +151,9 @@ class MachineIdentity(httpx.Auth):
         """A login takes its time from the call that needs it."""
         timeouts: CallTimeouts = request.extensions["timeout"]
         extensions = {"timeout": timeouts.within(LOGIN_TIMEOUT_SECONDS), "repeatable": True}
-        return httpx.Request("POST", self._base_url + login.path, json=login.body, extensions=extensions)
+        headers = {"User-Agent": request.headers["User-Agent"]}
+        url = self._base_url + login.path
+        return httpx.Request("POST", url, json=login.body, headers=headers, extensions=extensions)
 
     def _remembered(self, error: InfisicalError, credentials: Hashable | None, seconds: float) -> InfisicalError:
         self._failure = _Failure(error, credentials, self._now() + seconds)

@@ -9,11 +9,10 @@ from datetime import timedelta
 from aws_lambda_powertools import Logger
 
 from rotator.clock import Deadline
-from rotator.infisical.client import Infisical
+from rotator.infisical.client import READ_TIMEOUT_SECONDS, Infisical
 from rotator.infisical.errors import InfisicalError
 from rotator.mirror.value import MirrorError
 from rotator.model import AccessKey, MappedRotation, RotationState
-from rotator.rotation.attempt import READ_TIMEOUT_SECONDS
 from rotator.rotation.key_policy import SETTLED_AFTER
 from rotator.rotation.policy import Decide, Verdict, allowed_from
 from rotator.rotation.queues import RequestQueue
@@ -49,7 +48,7 @@ class FreshKeys:
         Returns the key that is published instead of `current`. Raises MirrorError where it may not, does not, or has
         not yet been rotated, and InfisicalError where its state could not be read before.
         """
-        before = self.infisical.state(rotation, READ_TIMEOUT_SECONDS)
+        before = self.infisical.state(rotation)
         now = instant_at(deadline.clock.time())
         request = RotationRequest(self._spaced(rotation), secret_arn, now, correlation_id=token)
         self._raise_unless_due(before, request)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import Enum, StrEnum, auto
 
 from rotator.clock import Deadline
-from rotator.infisical.client import Infisical
+from rotator.infisical.client import READ_TIMEOUT_SECONDS, Infisical
 from rotator.infisical.errors import (
     InfisicalError,
     InvalidAnswerError,
@@ -20,12 +20,6 @@ from rotator.model import RotationState
 from rotator.rotation import policy
 from rotator.rotation.policy import REPLICA_LAG, Decide, Decision, Verdict
 from rotator.rotation.request import RotationRequest
-
-READ_TIMEOUT_SECONDS = 10.0
-
-# Infisical closes the connection after 30 s (90 s on some deployments) while the rotation goes on. A client that waits
-# longer than the 30 s mostly learns what the server has to say.
-ROTATE_TIMEOUT_SECONDS = 35.0
 
 # No rotate-secrets is sent with less time left, so that nearly every attempt is watched to its end. Infisical sets no
 # limit to a rotation: 90 s are assumed, and 20 s for the reads around it. Where one takes longer it is unconfirmed.
@@ -155,7 +149,7 @@ def _without_asking(state: RotationState, request: RotationRequest) -> Decision:
 
 def _rotate(infisical: Infisical, request: RotationRequest, before: RotationState, deadline: Deadline) -> Outcome:
     try:
-        after = infisical.rotate(request.rotation, ROTATE_TIMEOUT_SECONDS)
+        after = infisical.rotate(request.rotation)
     except RejectedError as error:
         return Outcome(Result.FAILED, error.reason, str(error), before.name)
     except UnreachableError as error:

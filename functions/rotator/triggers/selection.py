@@ -7,9 +7,6 @@ from itertools import chain
 from rotator.infisical.errors import InvalidAnswerError
 from rotator.model import ListedRotation, MappedRotation, RotationState, Selector
 
-# One answer holds all rotations of a project: tens of megabytes for tens of thousands.
-LIST_TIMEOUT_SECONDS = 45
-
 ListRotations = Callable[[str, str], list[ListedRotation | InvalidAnswerError]]
 
 

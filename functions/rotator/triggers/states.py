@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from rotator.infisical.client import Infisical
 from rotator.infisical.errors import InfisicalError
 from rotator.model import RotationState
-from rotator.rotation.attempt import READ_TIMEOUT_SECONDS
 from rotator.triggers.selection import Selected
 
 CONCURRENT_READS = 10
@@ -17,7 +16,7 @@ def read_states(infisical: Infisical, selected: Sequence[Selected]) -> list[Rota
 
     def read(each: Selected) -> RotationState | InfisicalError:
         try:
-            return each.state or infisical.state(each.rotation, READ_TIMEOUT_SECONDS)
+            return each.state or infisical.state(each.rotation)
         except InfisicalError as error:
             return error
 
