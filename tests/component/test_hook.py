@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from hook import Hook
-from rotator.infisical.client import Infisical
+from rotator.infisical.client import READ_TIMEOUT_SECONDS, Infisical
 from rotator.infisical.errors import InfisicalError
 from rotator.mirror.fresh_key import FreshKeys
 from rotator.mirror.value import MirrorError
@@ -423,10 +423,12 @@ class Lagging:
         self._old = old
         self.reads = reads
 
-    def state(self, rotation: MappedRotation, timeout_seconds: float) -> RotationState:
+    def state(self, rotation: MappedRotation, timeout_seconds: float = READ_TIMEOUT_SECONDS) -> RotationState:
         return self._infisical.state(rotation, timeout_seconds)
 
-    def credentials(self, rotation: MappedRotation, timeout_seconds: float) -> GeneratedCredentials:
+    def credentials(
+        self, rotation: MappedRotation, timeout_seconds: float = READ_TIMEOUT_SECONDS
+    ) -> GeneratedCredentials:
         self.reads -= 1
         return self._old if self.reads >= 0 else self._infisical.credentials(rotation, timeout_seconds)
 

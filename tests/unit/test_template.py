@@ -6,6 +6,10 @@ import pytest
 from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.transform import transform
 
+from rotate import FINISH_SECONDS, GUARDED_SECONDS
+from rotator.rotation.attempt import ATTEMPT_SECONDS
+from rotator.rotation.delivery import FRESH_SECONDS
+from rotator.rotation.policy import REPLICA_LAG
 from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS
 from tests.sandbox.embedded_aws import ROOT
 
@@ -44,11 +48,23 @@ def test_every_function_is_placed_in_the_vpc_if_there_is_one(resources: dict[str
         assert otherwise == {"Ref": "AWS::NoValue"}
 
 
-def test_the_visibility_time_out_is_six_times_the_functions(resources: dict[str, Any]) -> None:
+def test_the_visibility_time_out_is_six_times_what_a_guarded_request_may_take_and_outlasts_the_function(
+    resources: dict[str, Any],
+) -> None:
     function = resources["RotateFunction"]["Properties"]
     queue = resources["RotationRequests"]["Properties"]
 
-    assert queue["VisibilityTimeout"] == 6 * function["Timeout"] == VISIBILITY_TIMEOUT_SECONDS
+    assert queue["VisibilityTimeout"] == 6 * GUARDED_SECONDS == VISIBILITY_TIMEOUT_SECONDS
+    # A message counts as just received for a minute, and is then not made invisible anew.
+    assert function["Timeout"] + FRESH_SECONDS < VISIBILITY_TIMEOUT_SECONDS
+
+
+def test_an_ambiguous_attempt_without_key_guard_is_watched_until_every_replica_must_show_it(
+    resources: dict[str, Any],
+) -> None:
+    seconds = resources["RotateFunction"]["Properties"]["Timeout"] - FINISH_SECONDS
+
+    assert seconds > ATTEMPT_SECONDS + REPLICA_LAG.total_seconds()
 
 
 def test_only_who_decides_about_a_rotation_may_look_at_keys_and_no_function_may_do_more_in_iam(
