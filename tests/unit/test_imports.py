@@ -1,6 +1,7 @@
 """The folder listing is the architecture: imports run downwards, and only `rotate` loads the code that rotates."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,15 @@ def loaded_by(handler: str) -> set[str]:
 )
 def test_only_rotate_loads_the_code_that_rotates(handler: str, rotates: bool) -> None:  # noqa: FBT001 - a parameter
     assert ("rotator.rotation.attempt" in loaded_by(handler)) is rotates
+
+
+def test_the_picture_of_the_packages_shows_every_import_between_them() -> None:
+    architecture = (FUNCTIONS.parent / "docs" / "architecture.md").read_text("utf-8")
+    drawn = {(one, other) for one, other in re.findall(r"^    (\w+) --> (\w+)$", architecture, re.MULTILINE)}
+
+    imported = {
+        (module if module in HANDLERS else package_of(module), package_of(each))
+        for module, path in MODULES.items()
+        for each in imports_of(path)
+    }
+    assert drawn == {(one, other) for one, other in imported if one and other and one != other}
