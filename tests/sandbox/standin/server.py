@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -36,9 +37,9 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop as uvicorn does, and cut off whoever is connected all the same."""
         await super().shutdown(sockets)
-        for connection in self.server_state.connections:
-            if isinstance(connection, Connection):
-                connection.transport.abort()
+        loop: Any = asyncio.get_running_loop()
+        for transport in list(loop._transports.values()):  # noqa: SLF001 - nothing else knows them all
+            transport.abort()
         await asyncio.sleep(0)  # each transport closes its socket then
 
 
