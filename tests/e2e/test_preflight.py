@@ -38,15 +38,16 @@ def published(rotation: Rotation) -> dict[str, str]:
 def test_where_all_is_well_it_says_so_and_changes_nothing(deployed: Sandbox, new_rotation: NewRotation) -> None:
     due = new_rotation(is_auto_rotation_enabled=False)
     fresh = new_rotation(is_auto_rotation_enabled=False, last_rotated_at=datetime.now(UTC))
-    secret = deployed.hook.add_secret(due.name, published(due))
-    rotation_map = {"triggers": {"weekly": [due.id, fresh.id], "by/hand": fresh.id}, "mirrors": {secret: due.id}}
+    mirrored = new_rotation(is_auto_rotation_enabled=False)
+    secret = deployed.hook.add_secret(mirrored.name, published(mirrored))
+    rotation_map = {"triggers": {"weekly": [due.id, fresh.id], "by/hand": fresh.id}, "mirrors": {secret: mirrored.id}}
     deployed.stack.put_map(rotation_map)
     labels, value, metrics = (
         deployed.hook.rotations.labels(secret),
         deployed.hook.value(secret),
         deployed.stack.metrics(),
     )
-    keys = deployed.valid_keys(due.name)
+    keys = [deployed.valid_keys(each.name) for each in (due, mirrored)]
 
     run = preflight(deployed)
 
@@ -56,16 +57,16 @@ def test_where_all_is_well_it_says_so_and_changes_nothing(deployed: Sandbox, new
     moment = ["2026-01-05", "05:00"]
     assert rows[0] == ["✓", due.name, *moment, "rotate", "in", "order", "off"]
     assert [row[:2] + row[4:6] for row in rows[1:3]] == [["✓", fresh.name, "skip:", "TooSoon"]] * 2
-    assert rows[3][:2] == ["✓", due.name]
+    assert rows[3][:2] == ["✓", mirrored.name]
     assert [line.split() for line in run.lines if "mirror:" in line] == [
-        [f"mirror/{due.name}", "mirror:", "in", "step"]
+        [f"mirror/{mirrored.name}", "mirror:", "in", "step"]
     ]
     assert "✓ Nothing stands in the way." in run.lines
     assert any("ScheduleState=ENABLED" in line for line in run.lines)
 
-    assert {posts_for(deployed, each) for each in (due, fresh)} == {0}
+    assert {posts_for(deployed, each) for each in (due, fresh, mirrored)} == {0}
     assert (deployed.hook.rotations.labels(secret), deployed.hook.value(secret)) == (labels, value)
-    assert deployed.valid_keys(due.name) == keys
+    assert [deployed.valid_keys(each.name) for each in (due, mirrored)] == keys
     assert deployed.stack.depth("RotationRequestsUrl") == 0
     after = deployed.stack.metrics()
     assert [metric for metric in Metric if delta(metrics, after, metric)] == []
@@ -103,6 +104,7 @@ class Wrong(NamedTuple):
 def wrong(deployed: Sandbox) -> Wrong:
     fields: dict[str, dict[str, Any]] = {
         "fine": {},
+        "mirrored": {},
         "itself": {"is_auto_rotation_enabled": True},
         "orphan": {},
         "orphan-soon": {"last_rotated_at": datetime.now(UTC) - timedelta(minutes=20)},
@@ -127,15 +129,15 @@ def wrong(deployed: Sandbox) -> Wrong:
     deployed.iam_front.date(previous, LONG_AGO - timedelta(days=7))
     deployed.use_key(previous, datetime.now(UTC) - timedelta(hours=1), service="dynamodb")
 
-    fine, hook = published(rotations["fine"]), deployed.hook
+    held, hook = published(rotations["mirrored"]), deployed.hook
     secrets: dict[str, str] = {
-        "lagging": hook.add_secret("preflight-lagging", {**fine, "accessKeyId": "AKIAOLD"}),
+        "lagging": hook.add_secret("preflight-lagging", {**held, "accessKeyId": "AKIAOLD"}),
         "empty": hook.add_secret("preflight-empty"),
-        "detached": hook.secrets.create_secret(Name="mirror/preflight-detached", SecretString=json.dumps(fine))["ARN"],
+        "detached": hook.secrets.create_secret(Name="mirror/preflight-detached", SecretString=json.dumps(held))["ARN"],
         "plain": hook.secrets.create_secret(Name="mirror/preflight-plain", SecretString="as it was")["ARN"],
-        "off": hook.add_secret("preflight-off", fine),
-        "foreign": hook.secrets.create_secret(Name="elsewhere/preflight", SecretString=json.dumps(fine))["ARN"],
-        "in-step": hook.add_secret("preflight-in-step", fine),
+        "off": hook.add_secret("preflight-off", held),
+        "foreign": hook.secrets.create_secret(Name="elsewhere/preflight", SecretString=json.dumps(held))["ARN"],
+        "in-step": hook.add_secret("preflight-in-step", held),
     }
     hook.rotations.attach(secrets["plain"], hook.function_name)
     hook.rotations.cancel(secrets["off"])
@@ -156,7 +158,7 @@ def wrong(deployed: Sandbox) -> Wrong:
                 ],
                 "by/hand": {"id": ids["unlimited"], "minimumInterval": "8 days", "maximumAge": "1 day"},
             },
-            "mirrors": dict.fromkeys(secrets.values(), ids["fine"]),
+            "mirrors": dict.fromkeys(secrets.values(), ids["mirrored"]),
         }
     )
     return Wrong(preflight(deployed), rotations, secrets)
@@ -195,7 +197,7 @@ def test_what_stands_in_a_rotations_way_is_told_with_the_next_step(
     ("rotation_id", "told", "step"),
     [
         ("database", "it cannot be read (BadRequest): ", "correct the type"),
-        ("slug", "it cannot be read (Rejected): ", "correct the type"),
+        ("slug", "it cannot be read (UnknownRoute): ", "docs/runbook.md#rotationfailed"),
         (UNKNOWN, "it cannot be read (NotFound): ", "correct the id"),
     ],
 )
@@ -282,9 +284,9 @@ def _restart(deployed: Sandbox) -> None:
 def test_functions_that_infisical_does_not_let_in_are_told_with_the_role_to_allow(
     deployed: Sandbox, new_rotation: NewRotation
 ) -> None:
-    rotations = [new_rotation(is_auto_rotation_enabled=False) for _ in range(3)]
-    ids, secret = [each.id for each in rotations], deployed.hook.add_secret(rotations[0].name, published(rotations[0]))
-    deployed.stack.put_map({"triggers": {"weekly": ids}, "mirrors": {secret: ids[0]}})
+    mirrored, *rotations = (new_rotation(is_auto_rotation_enabled=False) for _ in range(4))
+    ids, secret = [each.id for each in rotations], deployed.hook.add_secret(mirrored.name, published(mirrored))
+    deployed.stack.put_map({"triggers": {"weekly": ids}, "mirrors": {secret: mirrored.id}})
 
     roles = [deployed.stack.outputs[f"{function}RoleArn"] for function in ("Dispatch", "Rotate", "Hook", "Audit")]
 

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from rotator.telemetry import Metric
-from tests.e2e.looks import delta, outcomes_of, posts_for, scheduled
+from tests.e2e.looks import delta, outcomes_of, posts_for
 from tests.sandbox.deployment import wait_until
 from tests.sandbox.embedded_aws import ROOT
 from tests.sandbox.sandbox import Sandbox
@@ -54,8 +54,7 @@ def mirror(deployed: Sandbox, new_rotation: NewRotation) -> Callable[..., Mirror
         rotation = new_rotation(**fields)
         held = {**published(rotation), "region": "eu-west-1"} if value is None else value
         arn = deployed.hook.add_secret(rotation.name, held)
-        deployed.stack.put_map({"triggers": {"weekly": rotation.id}, "mirrors": {arn: rotation.id}})
-        deployed.stack.restart("HookFunction")
+        deployed.stack.put_map({"triggers": {}, "mirrors": {arn: rotation.id}})
         deployed.hook.calls.take()
         return Mirrored(deployed, rotation, arn)
 
@@ -184,19 +183,16 @@ def test_a_rotation_that_fails_is_told_in_infisicals_words(deployed: Sandbox, mi
     deployed.stack.sqs.purge_queue(QueueUrl=deployed.stack.outputs["RotationRequestsUrl"])
 
 
-def test_two_secrets_and_a_schedule_at_the_same_moment_are_one_rotation(
+def test_two_secrets_that_mirror_one_rotation_at_the_same_moment_are_one_rotation(
     deployed: Sandbox, mirror: Callable[..., Mirrored]
 ) -> None:
     it = mirror()
     second = deployed.hook.add_secret(f"{it.rotation.name}-second", published(it.rotation))
     mirrors = {it.arn: it.rotation.id, second: it.rotation.id}
-    deployed.stack.put_map({"triggers": {"weekly": it.rotation.id}, "mirrors": mirrors})
-    deployed.stack.restart("HookFunction")
+    deployed.stack.put_map({"triggers": {}, "mirrors": mirrors})
 
     with ThreadPoolExecutor(2) as pool:
-        rotating = [pool.submit(deployed.hook.rotations.rotate, arn) for arn in mirrors]
-        deployed.stack.send(scheduled())
-        results = [each.result() for each in rotating]
+        results = list(pool.map(deployed.hook.rotations.rotate, mirrors))
 
     # whoever came after the rotation adopts at the next try, as Secrets Manager makes it
     for arn, result in zip(mirrors, results, strict=True):
@@ -209,7 +205,7 @@ def test_two_secrets_and_a_schedule_at_the_same_moment_are_one_rotation(
     assert deployed.valid_keys(it.rotation.name) == {it.old, it.value["accessKeyId"]}
 
 
-def test_a_schedule_that_rotates_between_create_and_set_leaves_the_pending_key_valid(
+def test_a_person_who_rotates_between_create_and_set_leaves_the_pending_key_valid(
     deployed: Sandbox, mirror: Callable[..., Mirrored]
 ) -> None:
     it = mirror()
@@ -259,7 +255,6 @@ def test_the_hook_writes_no_secret_beyond_its_pattern(deployed: Sandbox, new_rot
     foreign = deployed.stack.aws.client("secretsmanager").create_secret(Name="elsewhere", SecretString="{}")["ARN"]
     deployed.hook.rotations.attach(foreign, deployed.hook.function_name)
     deployed.stack.put_map({"triggers": {}, "mirrors": {foreign: rotation.id}})
-    deployed.stack.restart("HookFunction")
 
     result = deployed.hook.rotations.rotate(foreign)
 
