@@ -102,7 +102,7 @@ def test_two_triggers_for_one_rotation_in_one_batch_rotate_once_and_skip_once(
 ) -> None:
     # given a worker that is busy with another rotation, so that both requests wait and arrive together
     busy = new_rotation()
-    deployed.infisical.faults.add(busy.id, Slow(3))
+    deployed.infisical.faults.add(busy.id, Slow(8))
     deployed.stack.put_map({"triggers": {"busy": busy.id, "weekly": rotation.id, "monthly": rotation.id}})
     deployed.stack.send(scheduled("busy"))
     wait_until("the busy worker", lambda: posts_for(deployed, busy))

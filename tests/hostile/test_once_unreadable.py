@@ -37,7 +37,7 @@ def test_a_map_that_the_parser_gives_up_on_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["[" * 4000, '{"rotationId": ' + "1" * 5000 + "}"], ids=["deep", "long number"])
 def test_a_message_that_the_parser_gives_up_on_is_no_request(text: str) -> None:
-    with pytest.raises(ValueError, match="no JSON"):
+    with pytest.raises(ValueError, match="not valid JSON"):
         RotationRequest.from_message(text)
 
 
