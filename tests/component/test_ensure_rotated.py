@@ -105,6 +105,12 @@ def test_a_recorded_failure_is_reported_with_infisicals_words_and_repeated_only_
     assert world.posts == 1
 
 
+def test_a_failure_that_infisical_does_not_explain_is_still_reported(world: World) -> None:
+    world.server.faults.add(world.rotation.id, Fails(Point.BEFORE, message=""))
+
+    assert world.ensure().explanation.endswith("The rotation's state says: nothing")
+
+
 @pytest.mark.parametrize("point", [Point.BEFORE, Point.AFTER_DELETE, Point.AFTER_CREATE])
 def test_after_a_failure_without_key_guard_another_trigger_waits_for_a_person(unguarded: World, point: Point) -> None:
     unguarded.server.faults.add(unguarded.rotation.id, Fails(point, message="no such luck"))
@@ -378,12 +384,13 @@ def test_a_rotation_whose_answer_a_proxy_replaces_is_confirmed_from_the_state(wo
     assert world.posts == 1
 
 
-def test_a_proxys_401_on_the_answer_never_sends_rotate_secrets_again(world: World) -> None:
+@pytest.mark.parametrize("body", ["<html>Sign in</html>", '{"message": "Unauthorized"}', '{"statusCode": 200}'])
+def test_a_proxys_401_on_the_answer_never_sends_rotate_secrets_again(world: World, body: str) -> None:
     class Proxy(httpx.BaseTransport):
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             response = server.handle_request(request)
             is_rotation = request.url.path.endswith("/rotate-secrets")
-            return httpx.Response(401, text="<html>Sign in</html>", request=request) if is_rotation else response
+            return httpx.Response(401, text=body, request=request) if is_rotation else response
 
     server = StandInTransport(world.server)
     world.use_transport(Proxy())

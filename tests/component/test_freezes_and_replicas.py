@@ -190,6 +190,12 @@ def test_whatever_is_slow_after_an_uncertain_attempt_the_watch_ends_with_the_dea
     assert world.clock.time() - START.timestamp() <= 166 + 1
 
 
+def test_a_state_some_hours_ahead_is_a_clock_that_is_wrong_and_no_reason_to_fail(unguarded: World) -> None:
+    unguarded.rotation.last_rotated_at = unguarded.clock.time() + 23 * 3600
+
+    assert unguarded.ensure().reason == "AlreadyRotated"
+
+
 def test_a_state_two_days_ahead_is_impossible(unguarded: World) -> None:
     ahead = {**unguarded.rotation.to_json(), "lastRotatedAt": "2026-11-18T05:00:00.001Z"}
     assert unguarded.clock.time() == START.timestamp()

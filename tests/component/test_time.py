@@ -14,7 +14,7 @@ from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.queues import FailedQueue, RequestQueue
 from tests.component.world import START, World
 from tests.sandbox.sqs_record import sqs_record
-from tests.sandbox.standin.faults import Dies, Point, Slow
+from tests.sandbox.standin.faults import CommittedThenDropped, Dies, Point, Slow
 from tests.sandbox.standin.transport import StandInTransport
 from tests.unit.fakes import FakeSqs, Observed
 
@@ -45,6 +45,16 @@ def test_the_first_read_ends_with_the_deadline(seconds: float) -> None:
 
     assert world.ensure(seconds=seconds).result is Result.DEFERRED
     assert world.clock.time() == START.timestamp() + seconds
+
+
+def test_a_read_that_hangs_while_an_attempt_is_confirmed_is_followed_by_another_one() -> None:
+    world = World()
+    world.server.faults.add(world.rotation.id, CommittedThenDropped())
+    first_read = Slow(0)
+    world.server.faults.add_read(world.rotation.id, first_read, Slow(120))
+
+    assert world.ensure().reason == "Confirmed"
+    assert world.clock.time() < START.timestamp() + READ_TIMEOUT_SECONDS + 5
 
 
 def test_an_answer_to_rotate_secrets_after_33_seconds_is_waited_for() -> None:
