@@ -11,6 +11,7 @@ from rotator.triggers.events import Trigger, read_trigger
 from tests.component.iam import refused
 from tests.component.world import World
 from tests.sandbox.standin.answers import Refusal
+from tests.sandbox.standin.faults import Fails, Point
 
 SECRET = "arn:aws:secretsmanager:{region}:123456789012:secret:payments/deployer-AbCdEf"
 
@@ -109,3 +110,15 @@ def test_a_client_secret_that_has_ended_is_tried_once_and_shown_in_infisicals_wo
     assert {(outcome.result, outcome.reason) for outcome in outcomes} == {(Result.FAILED, "LoginRefused")}
     assert all(message in outcome.explanation for outcome in outcomes)
     assert len(world.server.logins) == 1
+
+
+def test_a_quota_of_access_keys_that_is_used_up_is_called_a_probable_orphan() -> None:
+    world = World()
+    world.server.faults.add(
+        world.rotation.id, Fails(Point.BEFORE, message="Cannot exceed quota for AccessKeysPerUser: 2")
+    )
+
+    outcome = world.ensure()
+
+    assert outcome.reason == "AttemptFailed"
+    assert "probably left a key that Infisical does not know: look at the user's keys" in outcome.explanation
