@@ -19,7 +19,7 @@ ANCHORS = {
 REASONS = {
     *re.findall(r'(?:Outcome\(\s*Result|Verdict)\.\w+,\s*"(\w+)"', CODE),
     *re.findall(r"^class (\w+)Error\(", CODE, re.MULTILINE),
-    *re.findall(r'return "(\w+)"', CODE),
+    *re.findall(r'return "(\w+)"$', CODE, re.MULTILINE),
     *re.findall(r'deferred\("(\w+)"', CODE),
     *re.findall(r'Verdict\.\w+, "(\w+)"', CODE),
     "PermissionDenied",

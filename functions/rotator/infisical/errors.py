@@ -114,8 +114,8 @@ class UnknownRouteError(RejectedError):
 
     def __str__(self) -> str:
         return (
-            f"{super().__str__()}. Correct InfisicalUrl (it is the base URL alone), or"
-            " update a self-hosted Infisical to a release that has secret rotations"
+            f"{super().__str__()}. Correct InfisicalUrl (it is the base URL alone) or"
+            " the entry's type, or update a self-hosted Infisical to a release that has this type of rotation"
         )
 
     @property
