@@ -271,6 +271,8 @@ class Ledger:
                 found = history.kind is Kind.UNGUARDED and (
                     self._disturbances.met("rotate-secrets", but=CLEAR_NO)
                     or self._truth.was_sent(history, line["correlation_id"])
+                    # A request that was once received with the one that was cut off is as old when both return.
+                    or (reason == "AttemptLost" and bool(history.attempts))
                     # A claim whose answer was lost looks later like one whose process was killed.
                     or self._disturbances.lately("sqs change_message_visibility", "", DRAINED_SECONDS) > 0
                 )
