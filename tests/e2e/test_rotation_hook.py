@@ -138,6 +138,18 @@ def test_testing_alone_rotates_nothing(deployed: Sandbox, mirror: Callable[..., 
     assert it.value["accessKeyId"] == it.old
 
 
+def test_testing_a_new_mirror_alone_says_that_it_has_to_be_rotated_once(
+    deployed: Sandbox, mirror: Callable[..., Mirrored]
+) -> None:
+    it = mirror({})
+
+    error = deployed.hook.rotations.test_only(it.arn).error
+
+    assert error is not None
+    assert "holds no key yet; rotate it once" in error
+    assert it.posts == 0
+
+
 def test_the_guard(deployed: Sandbox, mirror: Callable[..., Mirrored]) -> None:
     it = mirror()
     rotations = deployed.hook.rotations
