@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 from rotator.text import shown
 
-# The clocks of senders, AWS, IAM and Infisical are assumed to differ by no more. An occurrence further ahead is
-# refused: it would count as not yet rotated for as long.
-MAXIMUM_AHEAD = timedelta(minutes=2)
+# The clocks of senders, AWS, IAM and Infisical are assumed to differ by no more.
+CLOCK_SKEW = timedelta(minutes=2)
+
+# An occurrence further ahead is refused: it would count as not yet rotated for as long.
+MAXIMUM_AHEAD = CLOCK_SKEW
 
 
 def parse_instant(value: object, field: str) -> datetime:

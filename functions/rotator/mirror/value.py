@@ -25,7 +25,7 @@ class MirrorError(Exception):
 def key_in(value: str | None, mirror: Mirror) -> AccessKey | None:
     """Read the key that a secret's value holds; None where it holds none yet.
 
-    Raises MirrorError where the value is no JSON object.
+    Raises MirrorError where the value is not a JSON object.
     """
     fields = _fields(value)
     return AccessKey.parse(fields.get(mirror.access_key_id_field), fields.get(mirror.secret_access_key_field))
@@ -35,7 +35,7 @@ def with_key(value: str | None, mirror: Mirror, key: AccessKey) -> str:
     """Write a secret's value with another key. The text of everything else stays as it is, byte for byte.
 
     Written anew, a number such as 1E400 or 1.10 and every escape would change.
-    Raises MirrorError where the value is no JSON object, or spells the names of its fields in another way.
+    Raises MirrorError where the value is not a JSON object, or spells the names of its fields in another way.
     """
     text = "{}" if value is None else value.removeprefix(BYTE_ORDER_MARK)
     _refuse_other_spellings(_fields(text), mirror)

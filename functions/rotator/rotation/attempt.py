@@ -117,7 +117,7 @@ def _act(  # noqa: PLR0913, PLR0917 - what it acts with, on, and for how long
     deadline: Deadline,
 ) -> Outcome:
     """Do what is decided. Raises no InfisicalError but RateLimitedError."""
-    if deadline.remaining_seconds() < ATTEMPT_SECONDS:  # nobody waits for IAM in vain
+    if deadline.remaining_seconds() < ATTEMPT_SECONDS:  # too late for an attempt: do not ask IAM
         decide = _without_asking
     decision = decide(before, request)
     if decision.verdict is Verdict.WAIT:

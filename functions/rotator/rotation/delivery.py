@@ -13,7 +13,7 @@ FRESH_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One record of an SQS event. `first_received_at` is in epoch seconds; SQS tells of no later moment."""
+    """One record of an SQS event. `first_received_at` is in epoch seconds; SQS reports no later moment."""
 
     message_id: str
     receipt_handle: str

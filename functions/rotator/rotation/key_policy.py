@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rotator.model import RotationState
-from rotator.rotation.policy import CLOCK_SKEW, REPLICA_LAG, Decision, Verdict
+from rotator.rotation.policy import REPLICA_LAG, Decision, Verdict
 from rotator.rotation.request import RotationRequest
-from rotator.timestamps import format_instant
+from rotator.timestamps import CLOCK_SKEW, format_instant
 
 # The window around lastRotatedAt in which the published key was created. IAM dates keys in whole seconds, and a key is
 # created before its rotation is committed. Infisical sets no limit to that time; 90 s are assumed, the longest for
@@ -47,7 +47,7 @@ class UserKeys:
 
     @property
     def oldest(self) -> UserKey:
-        """What a rotation deletes where there are two, whoever made it."""
+        """What a rotation deletes where there are two, no matter who created it."""
         return min(self.keys, key=lambda key: key.created_at)
 
 

@@ -14,9 +14,7 @@ from rotator.model import RotationState
 from rotator.rotation.request import RotationRequest
 from rotator.timestamps import format_instant
 
-# The clocks of AWS, Infisical and IAM are assumed to differ by two minutes at most, and a read of Infisical to be ten
-# minutes old at most: it may come from a database replica that lags.
-CLOCK_SKEW = timedelta(minutes=2)
+# A read of Infisical is assumed to be ten minutes old at most: it may come from a database replica that lags.
 REPLICA_LAG = timedelta(minutes=10)
 
 # T was read from one clock and lastRotatedAt from another. A sender's T is clipped to its arrival, so 120 s of clock
