@@ -37,9 +37,9 @@ from tests.sandbox.standin.core import StandIn
 from tests.sandbox.standin.keys import AccessKey, MemoryKeys
 from tests.sandbox.standin.limits import WINDOW_SECONDS, RateLimits
 from tests.sandbox.standin.transport import StandInTransport
-from tests.simulation.edges import FAILED_URL, REQUESTS_URL, Sqs
 from tests.simulation.fifo import Fifo, Message
-from tests.simulation.turns import Process, Turns
+from tests.simulation.ports import FAILED_URL, REQUESTS_URL, Sqs
+from tests.simulation.scheduler import Process, Scheduler
 
 ROTATIONS = 300
 # Infisical Cloud's documented limits for the smallest plan, a minute and an address.
@@ -61,43 +61,43 @@ AT_MOST_VS_IDEAL = 1.15
 class Clock:
     """Everybody's. `slept` is told how long the program itself waits inside a function."""
 
-    turns: Turns
+    scheduler: Scheduler
     slept: Callable[[float], object] = lambda _: None
 
     def time(self) -> float:
-        return self.turns.now
+        return self.scheduler.now
 
     def monotonic(self) -> float:
-        return self.turns.now
+        return self.scheduler.now
 
     def sleep(self, seconds: float, /) -> None:
         self.slept(seconds)
-        self.turns.sleep(seconds)
+        self.scheduler.sleep(seconds)
 
 
 class Network(httpx.BaseTransport):
     """The way to Infisical."""
 
-    def __init__(self, turns: Turns, server: StandIn) -> None:
-        self._turns = turns
+    def __init__(self, scheduler: Scheduler, server: StandIn) -> None:
+        self._scheduler = scheduler
         self._inner = StandInTransport(server)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         # Whoever logs in holds a lock that the process's other threads would wait for, each with its turn.
-        with self._turns.alone() if request.url.path.endswith("/login") else nullcontext():
-            self._turns.sleep(NETWORK_SECONDS)
+        with self._scheduler.alone() if request.url.path.endswith("/login") else nullcontext():
+            self._scheduler.sleep(NETWORK_SECONDS)
             return self._inner.handle_request(request)
 
 
 class Iam(FakeIam):
     """The key guard's IAM, a network away."""
 
-    def __init__(self, turns: Turns, keys_of: Callable[[str], list[AccessKey]]) -> None:
+    def __init__(self, scheduler: Scheduler, keys_of: Callable[[str], list[AccessKey]]) -> None:
         super().__init__(keys_of)
-        self._turns = turns
+        self._scheduler = scheduler
 
     def _call(self, name: str, about: str) -> None:
-        self._turns.sleep(NETWORK_SECONDS)
+        self._scheduler.sleep(NETWORK_SECONDS)
         super()._call(name, about)
 
 
@@ -105,7 +105,7 @@ class Iam(FakeIam):
 class Lambda:
     """RotationRequests.fifo as the event source of rotate: polled while fewer than `concurrency` batches are worked."""
 
-    turns: Turns
+    scheduler: Scheduler
     queue: Fifo
     cold_start: Callable[[], Rotate]
     concurrency: int
@@ -121,10 +121,10 @@ class Lambda:
         due_at = self.queue.due_at()
         if due_at is None or self._running == self.concurrency:
             return
-        polls_at = max(self.turns.now, due_at) + POLL_SECONDS
+        polls_at = max(self.scheduler.now, due_at) + POLL_SECONDS
         if polls_at < self._polls_at:
             self._polls_at = polls_at
-            self.turns.later(polls_at - self.turns.now, partial(self._poll, polls_at))
+            self.scheduler.later(polls_at - self.scheduler.now, partial(self._poll, polls_at))
 
     def _poll(self, planned_at: float) -> None:
         if planned_at != self._polls_at:  # since then, it was planned for an earlier moment
@@ -139,7 +139,7 @@ class Lambda:
     def _invoke(self, batch: list[Message]) -> None:
         self._running += 1
         process, rotate = self._idle.pop() if self._idle else (Process("rotate"), self.cold_start())
-        began, returned, open_ = self.turns.now, set[str](), {message.id for message in batch}
+        began, returned, open_ = self.scheduler.now, set[str](), {message.id for message in batch}
 
         def work(message: Message) -> None:
             answer = rotate({"Records": [message.record()]}, "invocation", self.timeout_seconds)
@@ -149,7 +149,7 @@ class Lambda:
                 ended()
 
         def ended() -> None:
-            self.durations.append(self.turns.now - began)
+            self.durations.append(self.scheduler.now - began)
             self._running -= 1
             self._idle.append((process, rotate))
             for each in batch:
@@ -158,7 +158,7 @@ class Lambda:
             self.plan()
 
         for each in batch:
-            self.turns.start(process, partial(work, each))
+            self.scheduler.start(process, partial(work, each))
 
 
 @dataclass(frozen=True)
@@ -177,13 +177,13 @@ class Run:
 
 def run(built: Built, rotations: int = ROTATIONS) -> Run:
     """Send all requests at once, and let virtual time pass until the queue is empty."""
-    turns, slept = Turns(START), [0.0]
-    keys = MemoryKeys(Clock(turns))
+    scheduler, slept = Scheduler(START), [0.0]
+    keys = MemoryKeys(Clock(scheduler))
     limits = RateLimits(READS, WRITES)
-    server = StandIn(Clock(turns), keys, rate_limits=limits, pace=Pace(provider_seconds=ROTATION_SECONDS))
+    server = StandIn(Clock(scheduler), keys, rate_limits=limits, pace=Pace(provider_seconds=ROTATION_SECONDS))
     identity = server.add_identity()
     secret = json.dumps({"clientId": identity.client_id, "clientSecret": identity.client_secret})
-    clock = Clock(turns, lambda seconds: slept.__setitem__(0, slept[0] + seconds))
+    clock = Clock(scheduler, lambda seconds: slept.__setitem__(0, slept[0] + seconds))
     of_requests = built.queue("RotationRequests")
     requests = Fifo(
         clock.time,
@@ -194,11 +194,11 @@ def run(built: Built, rotations: int = ROTATIONS) -> Run:
     requests.dead_letters = lambda message: dead.append(message.id)
     sqs = cast("Any", Sqs({REQUESTS_URL: requests, FAILED_URL: failed}))
     telemetry = Telemetry("benchmarks", "INFO", io.StringIO())
-    iam = Iam(turns, keys.list_access_keys)
+    iam = Iam(scheduler, keys.list_access_keys)
 
     def cold_start() -> Rotate:
         auth = MachineIdentity(BASE_URL, lambda: universal_auth(secret), clock.time)
-        transport = BoundedTransport(Network(turns, server), clock)
+        transport = BoundedTransport(Network(scheduler, server), clock)
         return Rotate(
             batch=BatchProcessor(
                 requests=RequestQueue(sqs, REQUESTS_URL),
@@ -213,7 +213,7 @@ def run(built: Built, rotations: int = ROTATIONS) -> Run:
         )
 
     timeout = built.functions["RotateFunction"].timeout_seconds
-    workers = Lambda(turns, requests, cold_start, built.maximum_concurrency, built.batch_size, timeout)
+    workers = Lambda(scheduler, requests, cold_start, built.maximum_concurrency, built.batch_size, timeout)
     requests.changed = workers.plan
     commits: dict[str, list[float]] = {}
     for number in range(rotations):
@@ -224,9 +224,9 @@ def run(built: Built, rotations: int = ROTATIONS) -> Run:
         message = RotationRequest(MappedRotation(rotation.id), "weekly", instant_at(START), "benchmark").to_message()
         requests.send(rotation.id, rotation.id, message)
     try:
-        turns.run(START + 12 * 3600)
+        scheduler.run(START + 12 * 3600)
     finally:
-        turns.close()
+        scheduler.close()
     return Run(
         delays=[moments[0] - START for moments in commits.values() if moments],
         rotated=[len(moments) for moments in commits.values()],

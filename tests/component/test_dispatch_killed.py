@@ -15,8 +15,8 @@ from rotator.dry_run.rotations import Preview
 from rotator.rotation.queues import MESSAGES_A_CALL, RequestQueue
 from rotator.telemetry import Telemetry
 from tests.component.world import GRACE_PERIOD, MINIMUM_INTERVAL, World
-from tests.simulation.edges import REQUESTS_URL, Sqs
 from tests.simulation.fifo import Fifo
+from tests.simulation.ports import REQUESTS_URL, Sqs
 
 PROJECT = "d17eeab6-9bb7-4255-9168-ccac2028bfd4"
 ROTATIONS = 95

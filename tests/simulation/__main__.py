@@ -1,4 +1,7 @@
-"""Run random schedules, and tell what held: `python -m tests.simulation --schedules 2000 --seed 0`."""
+"""Run random schedules and report what held: `python -m tests.simulation --schedules 2000 --seed 0`.
+
+This is deterministic simulation testing: seeds, virtual time, an oracle, planted bugs.
+"""
 
 import argparse
 import os
@@ -9,8 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 
+from tests.simulation.oracle import FIGURES, Invariant, Kind
 from tests.simulation.schedule import Result, run
-from tests.simulation.truth import FIGURES, Kind, Rule
 
 ENDS = ("rotated", "skipped", "refused", "failed", "unconfirmed")
 SCHEDULES_A_TASK = 20
@@ -23,7 +26,7 @@ class Totals:
     rotations: Counter[Kind] = field(default_factory=Counter)
     ends: Counter[tuple[Kind, str]] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
-    figures: Counter[tuple[Kind, Rule]] = field(default_factory=Counter)
+    figures: Counter[tuple[Kind, Invariant]] = field(default_factory=Counter)
     violations: int = 0
 
     def add(self, result: Result) -> None:
@@ -32,7 +35,7 @@ class Totals:
         self.rotations += result.rotations
         self.ends += result.ends
         self.faults += result.faults
-        self.figures.update((each.kind, each.rule) for each in result.violations if not each.counts)
+        self.figures.update((each.kind, each.invariant) for each in result.violations if not each.counts)
         self.violations += sum(each.counts for each in result.violations)
 
     def __str__(self) -> str:
@@ -42,7 +45,7 @@ class Totals:
             ends = "".join(f"{self.ends[kind, end]:>13,}" for end in ENDS)
             lines.append(f"{kind:<{width}}{self.rotations[kind]:>9,}{ends}")
         lines += ["", "Not promised, and so no violations:"]
-        lines += [f"  {self.figures[kind, rule]:>6,}  not: {rule}, {kind}" for kind in Kind for rule in FIGURES[kind]]
+        lines += [f"  {self.figures[kind, each]:>6,}  not: {each}, {kind}" for kind in Kind for each in FIGURES[kind]]
         lines += [f"  {self.indistinct:>6,}  refused without need, because rotations were close and clocks differ", ""]
         lines += [f"Faults, of {len(self.faults)} kinds:"]
         lines += [f"  {count:>6,}  {kind}" for kind, count in self.faults.most_common()]
@@ -50,7 +53,7 @@ class Totals:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="tests.simulation", description=__doc__)
+    parser = argparse.ArgumentParser(prog="tests.simulation", description="Run random schedules and report what held.")
     parser.add_argument("--schedules", type=int, default=2000, help="how many; one alone is shown step by step")
     parser.add_argument("--seed", type=int, default=0, help="of the first; the next ones count up")
     options = parser.parse_args(arguments)
@@ -72,7 +75,7 @@ def results(seeds: Sequence[int]) -> Iterator[Result]:
 
 
 def show(result: Result, totals: Totals, *, in_full: bool) -> None:
-    """Count a result, and tell of its violations; the trace of the first one, too."""
+    """Count a result and print its violations, with the trace of the first one."""
     violations = [each for each in result.violations if each.counts]
     if in_full or (violations and not totals.violations):
         print(f"\n{result.trace}\n")

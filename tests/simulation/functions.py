@@ -11,13 +11,13 @@ from dispatch import Dispatch
 from hook import Hook
 from rotate import Rotate
 from tests.component.secrets_manager import ARN, STEPS, FakeSecretsManager
-from tests.simulation.disturbances import Disturbances, Trace
-from tests.simulation.edges import KILLED_WEIGHT
+from tests.simulation.fault_injection import FaultInjector, Trace
 from tests.simulation.fifo import Fifo, NotInFlightError
-from tests.simulation.ledger import Ledger
+from tests.simulation.oracle import Occurrence, Oracle
+from tests.simulation.ports import KILLED_WEIGHT
 from tests.simulation.program import Parts
-from tests.simulation.truth import Occurrence, Truth
-from tests.simulation.turns import Killed, Process, Turns
+from tests.simulation.report_checker import ReportChecker
+from tests.simulation.scheduler import Killed, Process, Scheduler
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -57,13 +57,13 @@ class Function(Generic[P]):
         timeout_seconds: float,
         cold_start: Callable[[Process], P],
         *,
-        turns: Turns,
-        disturbances: Disturbances,
+        scheduler: Scheduler,
+        injector: FaultInjector,
         trace: Trace,
         freezing: Freezing,
     ) -> None:
-        self._turns = turns
-        self._disturbances = disturbances
+        self._scheduler = scheduler
+        self._injector = injector
         self._trace = trace
         self._freezing = freezing
         self._name = name
@@ -78,7 +78,7 @@ class Function(Generic[P]):
         `done` hears what they return, or None as soon as the process is killed, or where one of them raised.
         """
         instance = self._thaw() or self._start()
-        process, ends_at = instance.process, self._turns.now + self._timeout_seconds
+        process, ends_at = instance.process, self._scheduler.now + self._timeout_seconds
         process.dies_at = ends_at
         ended: list[R | Exception] = []
 
@@ -86,8 +86,8 @@ class Function(Generic[P]):
             try:
                 ended.append(work(instance.program, self._timeout_seconds))
             except Killed:
-                if not process.mourned:
-                    process.mourned = True
+                if not process.reaped:
+                    process.reaped = True
                     self._trace.add("is killed")
                     done(None)
                 raise
@@ -97,40 +97,40 @@ class Function(Generic[P]):
                 answers = [each for each in ended if not isinstance(each, Exception)]
                 done(answers if len(answers) == len(works) and not self._is_killed_at_last(process) else None)
                 if process.dies_at == ends_at:
-                    process.frozen_at = self._turns.now
+                    process.frozen_at = self._scheduler.now
                     self._idle.append(instance)
 
         self._trace.add(f"{process.name} is invoked")
         for work in works:
-            self._turns.start(process, partial(do, work))
+            self._scheduler.start(process, partial(do, work))
 
     def _is_killed_at_last(self, process: Process) -> bool:
         """Whether it has done all its work, and Lambda never hears of it."""
-        if not self._disturbances.strikes(KILLED_WEIGHT):
+        if not self._injector.should_inject(KILLED_WEIGHT):
             return False
-        self._disturbances.note(self._name, "killed before its answer")
-        process.dies_at = self._turns.now
+        self._injector.record_fault(self._name, "killed before its answer")
+        process.dies_at = self._scheduler.now
         return True
 
     def _start(self) -> _Instance[P]:
         self._processes += 1
-        process = Process(f"{self._name} {self._processes}", booted_at=self._turns.now)
+        process = Process(f"{self._name} {self._processes}", booted_at=self._scheduler.now)
         return _Instance(process, self._cold_start(process))
 
     def _thaw(self) -> _Instance[P] | None:
-        random = self._disturbances.random
+        random = self._injector.random
         if not self._idle:
             return None
         instance = self._idle.pop()
         if random.random() < self._freezing.is_ended:
             return None
         process = instance.process
-        seconds = self._turns.now - process.frozen_at
+        seconds = self._scheduler.now - process.frozen_at
         if random.random() < self._freezing.stands_still:
             process.lost_seconds += seconds
             if seconds > LONG_FROZEN_SECONDS:
-                self._disturbances.count("process", "its monotonic clock stood still")
-        process.thaws.append(random.choice(HOW_CONNECTIONS_DIE) if self._disturbances.strikes() else None)
+                self._injector.count("process", "its monotonic clock stood still")
+        process.thaws.append(random.choice(HOW_CONNECTIONS_DIE) if self._injector.should_inject() else None)
         return instance
 
 
@@ -143,19 +143,19 @@ class Requests:
 
     def __init__(
         self,
-        turns: Turns,
+        scheduler: Scheduler,
         queue: Fifo,
         rotate: Function[Rotate],
-        disturbances: Disturbances,
+        injector: FaultInjector,
         *,
-        ledger: Ledger,
+        checker: ReportChecker,
         parts: Parts,
     ) -> None:
-        self._turns = turns
+        self._scheduler = scheduler
         self._queue = queue
         self._rotate = rotate
-        self._disturbances = disturbances
-        self._ledger = ledger
+        self._injector = injector
+        self._checker = checker
         self._parts = parts
         self._invocations = 0
         self._polls_at = float("inf")
@@ -166,26 +166,26 @@ class Requests:
         due_at = self._queue.due_at()
         if due_at is None:
             return
-        polls_at = max(self._turns.now, due_at) + self._disturbances.random.uniform(0.01, 0.2)
+        polls_at = max(self._scheduler.now, due_at) + self._injector.random.uniform(0.01, 0.2)
         if polls_at < self._polls_at:
             self._polls_at = polls_at
-            self._turns.later(polls_at - self._turns.now, partial(self._poll, polls_at))
+            self._scheduler.later(polls_at - self._scheduler.now, partial(self._poll, polls_at))
 
     def _poll(self, planned_at: float) -> None:
         if planned_at != self._polls_at:  # since then, it was planned for an earlier moment
             return
         self._polls_at = float("inf")
-        random = self._disturbances.random
+        random = self._injector.random
         groups = list(self._queue.available().values())
         random.shuffle(groups)
         batch = [each for group in groups[: random.randint(1, 3)] for each in group[: random.choice((1, 2, 10, 10))]]
         received = self._queue.receive(batch[:MESSAGES_A_BATCH])
         if received:
             seconds = random.uniform(0.01, 0.3)
-            if self._disturbances.strikes():
+            if self._injector.should_inject():
                 seconds = random.choice(LATE_SECONDS)
-                self._disturbances.note("rotate", "invoked late")
-            self._turns.later(seconds, partial(self._invoke, [each.record() for each in received]))
+                self._injector.record_fault("rotate", "invoked late")
+            self._scheduler.later(seconds, partial(self._invoke, [each.record() for each in received]))
         self._plan()
 
     def _invoke(self, records: list[dict[str, Any]]) -> None:
@@ -197,11 +197,11 @@ class Requests:
             groups.setdefault(record["attributes"]["MessageGroupId"] + alone, []).append(record)
 
         def work(group: list[dict[str, Any]], rotate: Rotate, remaining_seconds: float) -> dict[str, Any]:
-            records = [self._parts.delivered(record, self._turns.now) for record in group]
-            self._ledger.begins(records)
+            records = [self._parts.delivered(record, self._scheduler.now) for record in group]
+            self._checker.begins(records)
             answer = rotate({"Records": records}, request_id, remaining_seconds)
             for record in records:
-                self._ledger.worked(record)
+                self._checker.worked(record)
             return self._parts.answered(answer)
 
         self._rotate.invoke([partial(work, group) for group in groups.values()], partial(self._answered, records))
@@ -214,11 +214,11 @@ class Requests:
         for record in records:
             if record["messageId"] in returned:
                 continue
-            if self._disturbances.strikes(0.5):
-                self._disturbances.note("rotate", "acknowledgement lost")
+            if self._injector.should_inject(0.5):
+                self._injector.record_fault("rotate", "acknowledgement lost")
                 continue
             with suppress(NotInFlightError):  # too late: it is or will be delivered again
-                self._ledger.acknowledged(self._queue.delete(record["receiptHandle"]))
+                self._checker.acknowledged(self._queue.delete(record["receiptHandle"]))
 
 
 class Triggers:
@@ -226,13 +226,13 @@ class Triggers:
 
     def __init__(
         self,
-        turns: Turns,
-        truth: Truth,
+        scheduler: Scheduler,
+        oracle: Oracle,
         dispatch: Function[Dispatch],
         accepted: Callable[[dict[str, Any], dict[str, Any]], None],
     ) -> None:
-        self._turns = turns
-        self._truth = truth
+        self._scheduler = scheduler
+        self._oracle = oracle
         self._dispatch = dispatch
         self._accepted = accepted
         self._deliveries = 0
@@ -248,7 +248,7 @@ class Triggers:
     def _attempt(self, event: dict[str, Any], request_id: str, retries: Sequence[float]) -> None:
         def done(summary: dict[str, Any] | None) -> None:
             if summary is None and retries:
-                self._turns.later(retries[0], partial(self._attempt, event, request_id, retries[1:]))
+                self._scheduler.later(retries[0], partial(self._attempt, event, request_id, retries[1:]))
                 return
             self.pending -= 1
             if summary is None:
@@ -259,7 +259,7 @@ class Triggers:
     def invoke(self, event: dict[str, Any], request_id: str, done: Callable[[dict[str, Any] | None], None]) -> None:
         """Invoke dispatch once, and hear what it answers, or None where it failed."""
 
-        self._truth.occurs(request_id, Occurrence.of_event(event, request_id))
+        self._oracle.remember_occurrence(request_id, Occurrence.of_event(event, request_id))
 
         def answered(summaries: list[dict[str, Any]] | None) -> None:
             if summaries is not None:
@@ -274,17 +274,17 @@ class SecretRotation:
 
     def __init__(
         self,
-        turns: Turns,
-        truth: Truth,
+        scheduler: Scheduler,
+        oracle: Oracle,
         secrets: FakeSecretsManager,
         hook: Function[Hook],
         retries: Sequence[float],
         *,
-        ledger: Ledger,
+        checker: ReportChecker,
     ) -> None:
-        self._turns = turns
-        self._truth = truth
-        self._ledger = ledger
+        self._scheduler = scheduler
+        self._oracle = oracle
+        self._checker = checker
         self._secrets = secrets
         self._hook = hook
         self._retries = retries
@@ -300,7 +300,7 @@ class SecretRotation:
         if self._pending is None:
             self._tokens += 1
             self._pending = str(UUID(int=self._tokens))
-            self._truth.occurs(self._pending, Occurrence(ARN, self._pending))
+            self._oracle.remember_occurrence(self._pending, Occurrence(ARN, self._pending))
             self._secrets.begin(self._pending)
             self._before = self._secrets.current
         self._running = True
@@ -308,7 +308,7 @@ class SecretRotation:
 
     def _step(self, token: str, number: int, retries: Sequence[float]) -> None:
         if number == len(STEPS):
-            self._ledger.check_mirror(self._before, self._secrets.current)
+            self._checker.check_mirror(self._before, self._secrets.current)
             self._pending, self._running = None, False
             return
         event = {"Step": STEPS[number], "SecretId": ARN, "ClientRequestToken": token}
@@ -317,7 +317,7 @@ class SecretRotation:
             if answers is not None:
                 self._step(token, number + 1, retries)
             elif retries:
-                self._turns.later(retries[0], partial(self._step, token, 0, retries[1:]))
+                self._scheduler.later(retries[0], partial(self._step, token, 0, retries[1:]))
             else:
                 self._running = False
 

@@ -24,9 +24,9 @@ from tests.sandbox.standin.faults import (
 )
 from tests.sandbox.standin.limits import rate_limited
 from tests.sandbox.standin.transport import StandInTransport
-from tests.simulation.disturbances import Veiled
-from tests.simulation.edges import Edge
-from tests.simulation.turns import Process
+from tests.simulation.fault_injection import ReplacedAnswer
+from tests.simulation.ports import Port
+from tests.simulation.scheduler import Process
 
 CONNECT_TIMEOUT_SECONDS = 5
 
@@ -35,7 +35,7 @@ KEEP_ALIVE_SECONDS = 5.0
 DEAD = "dead connection"
 DEAD_SHARE = 0.7  # of the connections that a process has kept while it was frozen, where any has died
 
-# How long a rotation takes, whoever waits; Infisical sets no limit, and its lock ends after 60 s. The promise assumes
+# How long a rotation takes; Infisical sets no limit, and its lock ends after 60 s. The promise assumes
 # that a commit follows its key within 90 s. The key is created after two thirds: 140 s / 3 = 47 s before the commit.
 SLOW_SECONDS = (8.0, 28.0, 33.0, 58.0, 64.0, 88.0, 140.0)
 
@@ -66,7 +66,7 @@ ROTATE: tuple[object, ...] = (
     *LIMITED,
     *("in progress", "plan", Dropped()),
     *PAGES,
-    *map(Veiled, PAGES),
+    *map(ReplacedAnswer, PAGES),
     *HOW_ATTEMPTS_END * 2,
     *[Slow(seconds) for seconds in SLOW_SECONDS] * 3,
     *(Slow(seconds, end) for seconds in SLOW_SECONDS for end in HOW_ATTEMPTS_END),
@@ -95,9 +95,9 @@ class Network(httpx.BaseTransport):
     """
 
     def __init__(
-        self, edge: Edge, server: StandIn, names: Mapping[str, str], with_rivals: Collection[str], process: Process
+        self, port: Port, server: StandIn, names: Mapping[str, str], with_rivals: Collection[str], process: Process
     ) -> None:
-        self._edge = edge
+        self._port = port
         self._server = server
         self._names = names
         self._with_rivals = with_rivals
@@ -108,8 +108,8 @@ class Network(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         match = ROTATIONS.fullmatch(request.url.path)
         if match is None:
-            # Whoever logs in holds the identity's lock, which another thread of the process would wait for.
-            with self._edge.turns.alone():
+            # The thread that logs in holds the identity's lock; another thread of the process would wait for it.
+            with self._port.scheduler.alone():
                 return self._call("login", LOGIN, request, partial(self._login, request))
         rotation_id, verb = match["id"], (match["verb"] or "state").removeprefix("generated-")
         if rotation_id is None:
@@ -134,29 +134,29 @@ class Network(httpx.BaseTransport):
             match fault:
                 case Answer():
                     response = _page(fault, request)
-                case Veiled(page=page):
+                case ReplacedAnswer(page=page):
                     act(None)
                     response = _page(page, request)
                 case _:
                     response = act(fault)
-            self._idle.append(_Connection(self._edge.turns.monotonic(self._process), len(self._process.thaws)))
+            self._idle.append(_Connection(self._port.scheduler.monotonic(self._process), len(self._process.thaws)))
             return response
 
-        return self._edge.call(name, faults, through, weight)
+        return self._port.call(name, faults, through, weight)
 
     def _take_connection(self, name: str, request: httpx.Request) -> None:
         """Use the oldest idle connection, or a new one. Raises what httpx does on a dead one."""
-        now, process = self._edge.turns.monotonic(self._process), self._process
+        now, process = self._port.scheduler.monotonic(self._process), self._process
         self._idle = [each for each in self._idle if now - each.used_at < KEEP_ALIVE_SECONDS]
         if not self._idle:
             return
         connection = self._idle.pop(0)
         deaths = [death for death in process.thaws[connection.thaws :] if death]
-        if not deaths or self._edge.disturbances.random.random() > DEAD_SHARE:
+        if not deaths or self._port.injector.random.random() > DEAD_SHARE:
             return
-        self._edge.disturbances.note(name, f"{DEAD}, {deaths[-1]}")
+        self._port.injector.record_fault(name, f"{DEAD}, {deaths[-1]}")
         if deaths[-1] == "silent":
-            self._edge.turns.sleep(request.extensions["timeout"].get("read"))
+            self._port.scheduler.sleep(request.extensions["timeout"].get("read"))
             raise httpx.ReadTimeout("The read operation timed out", request=request)
         if deaths[-1] == "reset":
             raise httpx.ReadError("[Errno 104] Connection reset by peer", request=request)
@@ -204,17 +204,17 @@ class Network(httpx.BaseTransport):
             faults.next_rotate(rotation_id)  # as above
 
     def _limit(self, fault: object) -> int:
-        return self._edge.disturbances.random.choice((2, 60, 900)) if fault == "limited" else 1
+        return self._port.injector.random.choice((2, 60, 900)) if fault == "limited" else 1
 
     def _send(self, request: httpx.Request, fault: object) -> httpx.Response:
         match fault:
             case "no connection":
                 raise httpx.ConnectError("Connection refused", request=request)
             case "connecting takes too long":
-                self._edge.turns.sleep(CONNECT_TIMEOUT_SECONDS)
+                self._port.scheduler.sleep(CONNECT_TIMEOUT_SECONDS)
                 raise httpx.ConnectTimeout("timed out", request=request)
             case "request lost":
-                self._edge.turns.sleep(request.extensions["timeout"].get("read"))
+                self._port.scheduler.sleep(request.extensions["timeout"].get("read"))
                 raise httpx.ReadTimeout("The read operation timed out", request=request)
             case "answer lost":
                 self._inner.handle_request(request)

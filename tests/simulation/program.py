@@ -1,4 +1,4 @@
-"""The functions as they are deployed, put together as their handlers do it, on edges that fail."""
+"""The functions as they are deployed, put together as their handlers do it, on ports that fail."""
 
 import json
 from collections.abc import Callable, Collection, Mapping
@@ -29,11 +29,11 @@ from rotator.timestamps import instant_at
 from tests.component.iam import FakeIam
 from tests.component.secrets_manager import FakeSecretsManager
 from tests.sandbox.standin.identities import Identity
-from tests.simulation.edges import AWS, FAILED_URL, IAM, REQUESTS_URL, Aws, Edge, Sqs, call_aws
-from tests.simulation.ledger import GRACE_PERIOD, TELEMETRY
 from tests.simulation.network import Network
-from tests.simulation.truth import Keys, Server, Truth
-from tests.simulation.turns import Process, Turns
+from tests.simulation.oracle import Oracle, WatchedKeys, WatchedServer
+from tests.simulation.ports import AWS_FAULTS, FAILED_URL, IAM_FAULTS, REQUESTS_URL, AwsClient, Port, Sqs, call_aws
+from tests.simulation.report_checker import GRACE_PERIOD, TELEMETRY
+from tests.simulation.scheduler import Process, Scheduler
 
 if TYPE_CHECKING:
     from rotator.clock import Clock
@@ -64,32 +64,32 @@ class Parts:
 class AwsClock:
     """The clocks of a process. Its wall clock is the one that the model counts in."""
 
-    turns: Turns
+    scheduler: Scheduler
     process: Process
 
     def time(self) -> float:
-        return self.turns.now
+        return self.scheduler.now
 
     def monotonic(self) -> float:
-        return self.turns.monotonic(self.process)
+        return self.scheduler.monotonic(self.process)
 
     def sleep(self, seconds: float, /) -> None:
-        self.turns.sleep(seconds)
+        self.scheduler.sleep(seconds)
 
 
 @dataclass(frozen=True)
-class Outside:
+class Environment:
     """All that the functions reach out to."""
 
-    edge: Edge
-    server: Server
-    keys: Keys
+    port: Port
+    server: WatchedServer
+    keys: WatchedKeys
     identity: Identity
     reader: Identity
     sqs: Sqs
     iam: FakeIam
     secrets: FakeSecretsManager
-    truth: Truth
+    oracle: Oracle
     names: Mapping[str, str]
     with_rivals: Collection[str]
     rotation_map: str
@@ -99,15 +99,15 @@ class Outside:
 class Program:
     """Each call is a cold start: the memory of a new process."""
 
-    def __init__(self, parts: Parts, outside: Outside) -> None:
+    def __init__(self, parts: Parts, environment: Environment) -> None:
         self._parts = parts
-        self._outside = outside
+        self._environment = environment
 
     def dispatch(self, process: Process) -> Dispatch:
         clock = self._clock(process)
         return Dispatch(
-            read_map=lambda: self._parts.dispatch_map(self._outside.rotation_map),
-            infisical=self._infisical(process, self._outside.identity),
+            read_map=lambda: self._parts.dispatch_map(self._environment.rotation_map),
+            infisical=self._infisical(process, self._environment.identity),
             preview=Preview(self._decide(clock), MINIMUM_INTERVAL, GRACE_PERIOD),
             requests=self._requests(),
             telemetry=TELEMETRY,
@@ -119,21 +119,21 @@ class Program:
         return Rotate(
             batch=BatchProcessor(
                 requests=self._requests(),
-                failed=FailedQueue(self._aws("sqs", self._outside.sqs), FAILED_URL),
+                failed=FailedQueue(self._aws("sqs", self._environment.sqs), FAILED_URL),
                 telemetry=TELEMETRY,
                 clock=clock,
             ),
-            infisical=self._infisical(process, self._outside.identity),
+            infisical=self._infisical(process, self._environment.identity),
             decide=self._decide(clock),
             telemetry=TELEMETRY,
             clock=clock,
         )
 
     def hook(self, process: Process) -> Hook:
-        infisical = self._infisical(process, self._outside.reader)
+        infisical = self._infisical(process, self._environment.reader)
         return Hook(
-            read_map=lambda: self._outside.rotation_map,
-            secrets=self._aws("secretsmanager", self._outside.secrets),
+            read_map=lambda: self._environment.rotation_map,
+            secrets=self._aws("secretsmanager", self._environment.secrets),
             infisical=infisical,
             fresh_keys=FreshKeys(
                 infisical, self._requests(), self._decide(self._clock(process)), MINIMUM_INTERVAL, TELEMETRY.logger
@@ -144,52 +144,54 @@ class Program:
         )
 
     def _clock(self, process: Process) -> "Clock":
-        return self._parts.clock(AwsClock(self._outside.edge.turns, process))
+        return self._parts.clock(AwsClock(self._environment.port.scheduler, process))
 
     def _infisical(self, process: Process, identity: Identity) -> Infisical:
         secret = json.dumps({"clientId": identity.client_id, "clientSecret": identity.client_secret})
-        outside, clock = self._outside, self._clock(process)
+        environment, clock = self._environment, self._clock(process)
         auth = self._parts.identity(BASE_URL, lambda: universal_auth(secret), clock.time)
-        connect = partial(Network, outside.edge, outside.server, outside.names, outside.with_rivals, process)
+        connect = partial(
+            Network, environment.port, environment.server, environment.names, environment.with_rivals, process
+        )
         transport = self._parts.transport(self._parts.connections(connect, clock))
         return Infisical(BASE_URL, auth, BoundedTransport(transport, clock), clock)
 
     def _requests(self) -> RequestQueue:
-        return RequestQueue(self._aws("sqs", self._parts.sqs(self._outside.sqs)), REQUESTS_URL)
+        return RequestQueue(self._aws("sqs", self._parts.sqs(self._environment.sqs)), REQUESTS_URL)
 
     def _aws(self, service: str, target: object) -> Any:  # noqa: ANN401 - a client, as boto3 makes them
-        return Aws(self._outside.edge, service, target)
+        return AwsClient(self._environment.port, service, target)
 
     def _decide(self, clock: "Clock") -> Decide:
-        iam, truth, edge = self._aws("iam", self._outside.iam), self._outside.truth, self._outside.edge
+        iam, oracle, port = self._aws("iam", self._environment.iam), self._environment.oracle, self._environment.port
 
         def open_iam(role: str | None, _: str | None = None) -> Any:  # noqa: ANN401 - a client, as boto3 makes them
             if role is None:
                 return iam
-            assume = partial(call_aws, edge.turns, "sts", "AssumeRole", lambda: iam)
-            return edge.call("sts assume_role", IAM, assume)
+            assume = partial(call_aws, port.scheduler, "sts", "AssumeRole", lambda: iam)
+            return port.call("sts assume_role", IAM_FAULTS, assume)
 
         guard = KeyGuard(open_iam, MINIMUM_INTERVAL, GRACE_PERIOD, clock)
         decide = self._parts.decide(guard.decide)
 
-        def told(state: RotationState, request: RotationRequest) -> Decision:
-            truth.asked(request)
+        def observed(state: RotationState, request: RotationRequest) -> Decision:
+            oracle.remember_request(request)
             return decide(state, request)
 
-        return told
+        return observed
 
     def _ask(self, key: AccessKey) -> str:
         """STS, which does not know a new key at once."""
-        outside = self._outside
+        environment = self._environment
 
         def ask() -> str:
-            outside.server.settle()
-            works_from = instant_at(outside.server.clock.time() - outside.new_keys_work_after_seconds)
-            for user in outside.names.values():
-                for each in outside.keys.list_access_keys(user):
+            environment.server.settle()
+            works_from = instant_at(environment.server.clock.time() - environment.new_keys_work_after_seconds)
+            for user in environment.names.values():
+                for each in environment.keys.list_access_keys(user):
                     if each.id == key.id and each.created_at <= works_from:
                         return f"arn:aws:iam::123456789012:user/teams/{user}"
             raise KeyNotAcceptedError("InvalidClientTokenId")
 
-        act = partial(call_aws, outside.edge.turns, "sts", "GetCallerIdentity", ask)
-        return outside.edge.call("sts get_caller_identity", AWS, act)
+        act = partial(call_aws, environment.port.scheduler, "sts", "GetCallerIdentity", ask)
+        return environment.port.call("sts get_caller_identity", AWS_FAULTS, act)

@@ -1,6 +1,6 @@
-"""One random schedule: what happens to how many rotations, what goes wrong meanwhile, and whether the promise held.
+"""One random schedule: what happens to how many rotations, which faults are injected, and whether the invariants held.
 
-It is the same each time for the same seed. Days of it cost milliseconds.
+The same seed gives the same schedule. Days of it cost milliseconds.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from rotator.timestamps import format_instant, instant_at
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.faults import Dies, Fails, Point
-from tests.simulation.disturbances import Spell, Veiled
+from tests.simulation.fault_injection import Outage, ReplacedAnswer
 from tests.simulation.functions import Freezing
 from tests.simulation.network import (
     BAD_GATEWAY,
@@ -27,15 +27,15 @@ from tests.simulation.network import (
     NOT_ALLOWED,
     NOT_ROUTED,
 )
-from tests.simulation.people import HOURS_UNTIL_A_REDRIVE
+from tests.simulation.operators import HOURS_UNTIL_A_REDRIVE
+from tests.simulation.oracle import History, Kind, Violation
 from tests.simulation.program import Parts
-from tests.simulation.truth import History, Kind, Violation
 from tests.simulation.world import DAY, HOURLY, INTERVALS, WEEKLY, Setting, World
 
 START = datetime(2026, 11, 16, 5, tzinfo=UTC).timestamp()
 MINUTE, HOUR = 60.0, 3600.0
 
-# Long enough for people to look, for what they do then, and for the queue to drain.
+# Long enough for the operator to look, for what is done then, and for the queue to drain.
 AFTERMATH = 5 * DAY
 
 KINDS = (*[Kind.GUARDED] * 12, *[Kind.UNGUARDED] * 6, *[Kind.FOREIGN] * 2, Kind.SHARED)
@@ -62,7 +62,7 @@ OUTAGES: tuple[tuple[tuple[str, ...], object], ...] = (
     (("login",), BLOCKED),
     (("state",), BAD_GATEWAY),
     (("state", "credentials"), NOT_ALLOWED),
-    (("rotate-secrets",), Veiled(MISDIRECTED)),
+    (("rotate-secrets",), ReplacedAnswer(MISDIRECTED)),
     (("rotate-secrets",), Fails(Point.BEFORE)),
     (("rotate-secrets",), Dies(Point.BEFORE)),
     (("rotate-secrets",), "limited"),
@@ -109,14 +109,14 @@ class Schedule:
     def run(self) -> Result:
         world = self._world
         self._draw_events()
-        world.run(world.disturbances.calm_at + AFTERMATH)
+        world.run(world.injector.calm_at + AFTERMATH)
         return Result(
             seed=self._seed,
-            faults=world.disturbances.struck,
-            violations=world.truth.violations,
-            rotations=Counter(history.kind for history in world.truth.histories.values()),
-            ends=world.ledger.ends,
-            indistinct=world.ledger.indistinct,
+            faults=world.injector.injected,
+            violations=world.oracle.violations,
+            rotations=Counter(history.kind for history in world.oracle.histories.values()),
+            ends=world.checker.ends,
+            indistinct=world.checker.indistinct,
             trace=str(world.trace),
         )
 
@@ -146,9 +146,9 @@ class Schedule:
         )
 
     def _draw_events(self) -> None:
-        random, disturbances = self._random, self._world.disturbances
-        disturbances.rate = random.choice((0.01, 0.03, 0.1, 0.3))
-        disturbances.budget = random.choice((1, 2, 3, 6, 12, 25))
+        random, injector = self._random, self._world.injector
+        injector.rate = random.choice((0.01, 0.03, 0.1, 0.3))
+        injector.budget = random.choice((1, 2, 3, 6, 12, 25))
         at = START
         for _ in range(random.choice((1, 2, 2, 3, 4))):
             self._draw_occurrence(at)
@@ -160,13 +160,13 @@ class Schedule:
             self._draw_short_limits(at)
         if random.random() < 0.01:
             self._draw_end_of_all_rotations(at)
-        disturbances.calm_at = self._last + random.uniform(0, HOUR)
+        injector.calm_at = self._last + random.uniform(0, HOUR)
         for _ in range(2):
-            self._at(disturbances.calm_at + random.uniform(*HOURS_UNTIL_A_REDRIVE) * HOUR, self._world.person.redrive)
+            self._at(injector.calm_at + random.uniform(*HOURS_UNTIL_A_REDRIVE) * HOUR, self._world.operator.redrive)
 
     def _draw_gap(self) -> float:
         """To the next occurrence: the same moment, or too soon, or just not too soon any more, or long enough."""
-        random, interval = self._random, self._world.truth.first.interval_seconds
+        random, interval = self._random, self._world.oracle.first.interval_seconds
         around = interval + random.uniform(-3 * MINUTE, 5 * MINUTE)
         return random.choice((0.0, random.uniform(0, 10 * MINUTE), around, random.uniform(HOUR, 12 * HOUR), DAY))
 
@@ -175,7 +175,7 @@ class Schedule:
         random = self._random
         ahead = random.choice(SENDERS_AHEAD) if random.random() < 0.15 else 0.0
         if ahead:
-            self._world.disturbances.count("event", "the sender's clock is ahead")
+            self._world.injector.count("event", "the sender's clock is ahead")
         event = self._draw_event(format_instant(instant_at(at + ahead)))
         soon = random.uniform(0, 0.2)
         first = at + random.choice((soon, soon, random.uniform(0, 20 * MINUTE), 4 * HOUR))
@@ -190,7 +190,7 @@ class Schedule:
         def deliver() -> None:
             world.trace.add(f"occurs: {json.dumps(event)}")
             if is_fault:
-                world.disturbances.note("event", "late or again")
+                world.injector.record_fault("event", "late or again")
             world.triggers.deliver(event)
 
         self._last = max(self._last, at)
@@ -214,11 +214,11 @@ class Schedule:
     def _draw_company(self, at: float) -> None:
         """What else happens around an occurrence: the secret is rotated, a key is used, others rotate."""
         random = self._random
-        if self._world.truth.mirrored and random.random() < 0.3:
+        if self._world.oracle.mirrored and random.random() < 0.3:
             self._at(at + random.uniform(-MINUTE, HOUR), self._world.secret_rotation.rotate)
         if random.random() < 0.05:
             self._at(at + random.uniform(0, HOUR), self._use_old_keys)
-        for history in self._world.truth.histories.values():
+        for history in self._world.oracle.histories.values():
             if history.kind is Kind.FOREIGN and random.random() < 0.3:
                 self._at(at + random.uniform(-MINUTE, MINUTE), partial(self._rotate_by_others, history))
 
@@ -227,30 +227,30 @@ class Schedule:
         calls, fault = random.choice(OUTAGES)
         begins = random.uniform(START - 5 * MINUTE, last)
         ends = begins + random.choice((5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR))
-        self._world.disturbances.spells.append(Spell(calls, fault, begins, ends))
+        self._world.injector.outages.append(Outage(calls, fault, begins, ends))
         self._last = max(self._last, ends)
 
     def _draw_short_limits(self, last: float) -> None:
         """For half an hour, Infisical says that a second would be enough."""
         begins = self._random.uniform(START, last)
-        limits = Spell(("rotate-secrets", "state"), "limited for a second", begins, begins + 30 * MINUTE)
-        self._world.disturbances.spells.append(limits)
+        limits = Outage(("rotate-secrets", "state"), "limited for a second", begins, begins + 30 * MINUTE)
+        self._world.injector.outages.append(limits)
         self._last = max(self._last, limits.ends)
 
     def _draw_end_of_all_rotations(self, last: float) -> None:
         """What nobody cures, or not before everything has ended."""
         begins = self._random.uniform(START - 5 * MINUTE, last)
         calls, fault = self._random.choice(OUTAGES_FOR_GOOD)
-        self._world.disturbances.spells.append(Spell(calls, fault, begins, math.inf))
-        self._world.person.looks_left = 0
+        self._world.injector.outages.append(Outage(calls, fault, begins, math.inf))
+        self._world.operator.responses_left = 0
 
     def _at(self, moment: float, action: Callable[[], None]) -> None:
-        self._world.turns.later(max(0.0, moment - START), action)
+        self._world.scheduler.later(max(0.0, moment - START), action)
 
     def _use_old_keys(self) -> None:
         world = self._world
         world.server.settle()
-        for history in world.truth.histories.values():
+        for history in world.oracle.histories.values():
             for key in world.keys.list_access_keys(history.user):
                 if key.id != history.published:
                     world.trace.add(f"a consumer uses an old key of {history.user}")

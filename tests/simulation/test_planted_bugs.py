@@ -1,4 +1,4 @@
-"""Bugs, planted where the program is put together: the schedules find each of them, by the rule that it breaks."""
+"""Bugs, planted where the program is put together: the schedules find each of them, by the invariant that it breaks."""
 
 import json
 import re
@@ -18,19 +18,19 @@ from rotator.rotation.policy import REPLICA_LAG, Decide, Decision, Verdict
 from rotator.rotation.queues import CLAIM_SECONDS, VISIBILITY_TIMEOUT_SECONDS
 from rotator.rotation.request import RotationRequest
 from rotator.timestamps import format_instant, instant_at
-from tests.simulation.edges import Sqs
-from tests.simulation.ledger import TELEMETRY
+from tests.simulation.oracle import Invariant, Kind
+from tests.simulation.ports import Sqs
 from tests.simulation.program import MINIMUM_INTERVAL, AwsClock, Parts
+from tests.simulation.report_checker import TELEMETRY
 from tests.simulation.schedule import run
-from tests.simulation.truth import Kind, Rule
 
 MOST_SCHEDULES = 1500
 
 
-def breaks(parts: Parts, rule: Rule, kinds: set[Kind] | None = None) -> bool:
-    """Run schedules until one breaks the rule, of a rotation of these kinds."""
+def breaks(parts: Parts, invariant: Invariant, kinds: set[Kind] | None = None) -> bool:
+    """Run schedules until one breaks the invariant, of a rotation of these kinds."""
     return any(
-        violation.rule is rule and violation.counts and violation.kind in (kinds or Kind)
+        violation.invariant is invariant and violation.counts and violation.kind in (kinds or Kind)
         for seed in range(MOST_SCHEDULES)
         for violation in run(seed, parts).violations
     )
@@ -45,7 +45,7 @@ def test_a_retry_on_500_rotates_twice() -> None:
             response = self._inner.handle_request(request)
             return self._inner.handle_request(request) if response.is_server_error else response
 
-    assert breaks(Parts(transport=Retrying), Rule.ONCE)
+    assert breaks(Parts(transport=Retrying), Invariant.ONCE)
 
 
 def test_forgetting_t_when_a_request_is_delivered_again_rotates_twice() -> None:
@@ -55,7 +55,7 @@ def test_forgetting_t_when_a_request_is_delivered_again_rotates_twice() -> None:
         body = json.loads(record["body"]) | {"occurredAt": format_instant(instant_at(now))}
         return record | {"body": json.dumps(body)}
 
-    assert breaks(Parts(delivered=delivered_now), Rule.ONCE)
+    assert breaks(Parts(delivered=delivered_now), Invariant.ONCE)
 
 
 def without_margin(decide: Decide) -> Decide:
@@ -69,19 +69,19 @@ def without_margin(decide: Decide) -> Decide:
 
 
 def test_without_the_margin_a_repeated_delivery_rotates_again() -> None:
-    assert breaks(Parts(decide=without_margin), Rule.ONCE)
+    assert breaks(Parts(decide=without_margin), Invariant.ONCE)
 
 
 def test_without_the_margin_the_previous_key_goes_too_soon() -> None:
-    assert breaks(Parts(decide=without_margin), Rule.PREVIOUS)
+    assert breaks(Parts(decide=without_margin), Invariant.PREVIOUS)
 
 
 def test_two_messages_of_one_rotation_at_the_same_time_take_the_previous_key_away() -> None:
-    assert breaks(Parts(exclusive_groups=False), Rule.PREVIOUS)
+    assert breaks(Parts(exclusive_groups=False), Invariant.PREVIOUS)
 
 
 def test_a_visibility_time_out_shorter_than_the_servers_longest_rotation_deletes_published_keys() -> None:
-    assert breaks(Parts(visibility_seconds=60), Rule.PUBLISHED, {Kind.GUARDED})
+    assert breaks(Parts(visibility_seconds=60), Invariant.PUBLISHED, {Kind.GUARDED})
 
 
 def test_an_expired_token_that_is_final_lets_triggers_fail_without_a_cause() -> None:
@@ -93,27 +93,27 @@ def test_an_expired_token_that_is_final_lets_triggers_fail_without_a_cause() -> 
                 outgoing = flow.send((yield outgoing))
             yield request
 
-    assert breaks(Parts(identity=NoSecondLogin), Rule.CAUSE, {Kind.GUARDED})
+    assert breaks(Parts(identity=NoSecondLogin), Invariant.CAUSE, {Kind.GUARDED})
 
 
 def test_trying_failed_attempts_again_without_the_key_guard_deletes_published_keys() -> None:
     unguarded = partial(policy.decide, minimum_interval=MINIMUM_INTERVAL)
 
-    assert breaks(Parts(decide=lambda _: unguarded), Rule.PUBLISHED, {Kind.GUARDED})
+    assert breaks(Parts(decide=lambda _: unguarded), Invariant.PUBLISHED, {Kind.GUARDED})
 
 
 def test_what_is_acknowledged_without_an_end_has_vanished() -> None:
-    assert breaks(Parts(answered=lambda _: {"batchItemFailures": []}), Rule.TOLD)
+    assert breaks(Parts(answered=lambda _: {"batchItemFailures": []}), Invariant.REPORTED)
 
 
 def test_what_is_said_to_be_rotated_already_and_is_not_is_found() -> None:
     always = Decision(Verdict.SKIP, "AlreadyRotated")
 
-    assert breaks(Parts(decide=lambda _: lambda *_: always), Rule.DONE)
+    assert breaks(Parts(decide=lambda _: lambda *_: always), Invariant.DONE)
 
 
 def test_a_request_that_returns_too_late_blocks_its_group() -> None:
-    assert breaks(Parts(visibility_seconds=14 * 3600), Rule.DRAINED)
+    assert breaks(Parts(visibility_seconds=14 * 3600), Invariant.DRAINED)
 
 
 def test_a_token_in_a_log_is_found() -> None:
@@ -125,7 +125,7 @@ def test_a_token_in_a_log_is_found() -> None:
             TELEMETRY.logger.info("request", headers=dict(request.headers))
             return self._inner.handle_request(request)
 
-    assert breaks(Parts(transport=Talkative), Rule.SECRET)
+    assert breaks(Parts(transport=Talkative), Invariant.SECRET)
 
 
 def refusing_instead_of_waiting(decide: Decide) -> Decide:
@@ -141,11 +141,11 @@ def refusing_instead_of_waiting(decide: Decide) -> Decide:
 
 
 def test_a_young_key_that_is_refused_accuses_the_published_one_while_a_replica_is_behind() -> None:
-    assert breaks(Parts(decide=refusing_instead_of_waiting), Rule.ACCUSED, {Kind.GUARDED})
+    assert breaks(Parts(decide=refusing_instead_of_waiting), Invariant.ACCUSED, {Kind.GUARDED})
 
 
 def test_an_outage_of_iam_that_is_final_ends_requests_without_a_cause() -> None:
-    assert breaks(Parts(decide=refusing_instead_of_waiting), Rule.CAUSE, {Kind.GUARDED})
+    assert breaks(Parts(decide=refusing_instead_of_waiting), Invariant.CAUSE, {Kind.GUARDED})
 
 
 class Hasty:
@@ -167,13 +167,13 @@ class Hasty:
 def test_without_key_guard_a_request_whose_process_was_killed_is_attempted_again_if_it_returns_early() -> None:
     unclaimed = partial(Hasty, seconds=CLAIM_SECONDS, instead=VISIBILITY_TIMEOUT_SECONDS)
 
-    assert breaks(Parts(sqs=unclaimed), Rule.ATTEMPT)
+    assert breaks(Parts(sqs=unclaimed), Invariant.ATTEMPT)
 
 
 def test_without_key_guard_a_request_that_follows_a_rotation_at_once_rotates_again_while_a_replica_is_behind() -> None:
     at_once = partial(Hasty, seconds=REPLICA_LAG.total_seconds(), instead=1)
 
-    assert breaks(Parts(sqs=at_once), Rule.ONCE, {Kind.UNGUARDED})
+    assert breaks(Parts(sqs=at_once), Invariant.ONCE, {Kind.UNGUARDED})
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class OneClock:
 
 
 def test_a_clock_that_stands_still_between_invocations_keeps_requests_waiting_for_good() -> None:
-    assert breaks(Parts(clock=OneClock), Rule.DRAINED)
+    assert breaks(Parts(clock=OneClock), Invariant.DRAINED)
 
 
 def test_a_connection_that_has_died_meanwhile_and_is_not_replaced_keeps_requests_waiting() -> None:
@@ -202,7 +202,7 @@ def test_a_connection_that_has_died_meanwhile_and_is_not_replaced_keeps_requests
             request.extensions["repeatable"] = False
             return super().handle_request(request)
 
-    assert breaks(Parts(connections=Once), Rule.CAUSE, {Kind.GUARDED})
+    assert breaks(Parts(connections=Once), Invariant.CAUSE, {Kind.GUARDED})
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class Ahead(AwsClock):
 
 
 def test_a_sender_ahead_who_is_believed_is_told_that_it_is_done_before_its_time() -> None:
-    assert breaks(Parts(clock=lambda clock: Ahead(clock.turns, clock.process)), Rule.DONE, {Kind.GUARDED})
+    assert breaks(Parts(clock=lambda clock: Ahead(clock.scheduler, clock.process)), Invariant.DONE, {Kind.GUARDED})
 
 
 def test_a_proxys_page_that_is_taken_for_infisicals_word_ends_requests_without_a_cause() -> None:
@@ -229,15 +229,15 @@ def test_a_proxys_page_that_is_taken_for_infisicals_word_ends_requests_without_a
             answer = {"statusCode": response.status_code, "error": "NotFound", "message": "not found"}
             return httpx.Response(response.status_code, json=answer, request=request)
 
-    assert breaks(Parts(transport=Gullible), Rule.CAUSE, {Kind.GUARDED})
+    assert breaks(Parts(transport=Gullible), Invariant.CAUSE, {Kind.GUARDED})
 
 
 def test_a_mirrored_rotation_that_triggers_rotate_too_takes_the_key_of_the_mirrors_readers_away() -> None:
     def without_mirrors(rotation_map: str) -> str:
         return json.dumps(json.loads(rotation_map) | {"mirrors": {}})
 
-    assert breaks(Parts(dispatch_map=without_mirrors), Rule.MIRRORED, {Kind.GUARDED})
+    assert breaks(Parts(dispatch_map=without_mirrors), Invariant.MIRRORED, {Kind.GUARDED})
 
 
 def test_a_request_that_sqs_moves_away_by_its_receive_count_has_vanished() -> None:
-    assert breaks(Parts(maximum_receives=5), Rule.TOLD)
+    assert breaks(Parts(maximum_receives=5), Invariant.REPORTED)

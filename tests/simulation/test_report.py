@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 
 from tests.simulation.__main__ import Totals, main, show
+from tests.simulation.oracle import Invariant, Kind, Violation
 from tests.simulation.schedule import Result
-from tests.simulation.truth import Kind, Rule, Violation
 
 
 def test_the_last_line_sums_up(capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,16 +23,19 @@ def test_one_schedule_is_shown_step_by_step(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_violation_is_told_with_its_seed_and_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
-    held, broken = Violation(Rule.PUBLISHED, Kind.UNGUARDED, "a figure"), Violation(Rule.ONCE, Kind.UNGUARDED, "twice")
+    held, broken = (
+        Violation(Invariant.PUBLISHED, Kind.UNGUARDED, "a figure"),
+        Violation(Invariant.ONCE, Kind.UNGUARDED, "twice"),
+    )
     result = Result(42, Counter({"killed": 2}), [held, broken], Counter(), Counter(), 0, "step by step")
     totals = Totals()
 
     show(result, totals, in_full=False)
 
-    told = capsys.readouterr().out
-    assert "step by step" in told
-    assert "seed 42: one occurrence, one rotation. twice" in told
-    assert "make simulate SCHEDULES=1 SEED=42" in told
-    assert "a figure" not in told
+    output = capsys.readouterr().out
+    assert "step by step" in output
+    assert "seed 42: one occurrence, one rotation. twice" in output
+    assert "make simulate SCHEDULES=1 SEED=42" in output
+    assert "a figure" not in output
     assert (totals.violations, totals.faults.total()) == (1, 2)
-    assert totals.figures[Kind.UNGUARDED, Rule.PUBLISHED] == 1
+    assert totals.figures[Kind.UNGUARDED, Invariant.PUBLISHED] == 1

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from tests.simulation.__main__ import Totals
+from tests.simulation.oracle import Invariant, Kind
 from tests.simulation.schedule import run
-from tests.simulation.truth import Kind, Rule
 
 SCHEDULES, SCHEDULES_A_TEST = 2000, 100
 
@@ -30,7 +30,7 @@ def test_the_promise_holds_whatever_goes_wrong(first: int) -> None:
 def test_without_the_key_guard_published_keys_are_deleted() -> None:
     """The figure that the guard brings down to nothing. Were it nothing without a guard, nothing would be tested."""
     assert any(
-        violation.kind is Kind.UNGUARDED and violation.rule is Rule.PUBLISHED
+        violation.kind is Kind.UNGUARDED and violation.invariant is Invariant.PUBLISHED
         for seed in range(SCHEDULES)
         for violation in run(seed).violations
     )
@@ -39,7 +39,7 @@ def test_without_the_key_guard_published_keys_are_deleted() -> None:
 def test_two_rotations_of_one_user_destroy_each_others_keys() -> None:
     """No promise can hold there, so preflight and audit report it. That it shows here proves that it is tried."""
     assert any(
-        violation.kind is Kind.SHARED and violation.rule is Rule.PUBLISHED
+        violation.kind is Kind.SHARED and violation.invariant is Invariant.PUBLISHED
         for seed in range(SCHEDULES)
         for violation in run(seed).violations
     )

@@ -1,4 +1,4 @@
-"""The whole of it: Infisical and AWS in virtual time, the program deployed between them, and a person."""
+"""The whole of it: Infisical and AWS in virtual time, the program deployed between them, and an operator."""
 
 import json
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ from tests.component.secrets_manager import ARN, FakeSecretsManager
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.core import SERVERS
 from tests.sandbox.standin.keys import AccessKey
-from tests.simulation.disturbances import Disturbances, Trace
-from tests.simulation.edges import FAILED_URL, REQUESTS_URL, Edge, Sqs
+from tests.simulation.fault_injection import FaultInjector, Trace
 from tests.simulation.fifo import Fifo, Message
 from tests.simulation.functions import Freezing, Function, Requests, SecretRotation, Triggers
-from tests.simulation.ledger import Ledger
-from tests.simulation.people import Person
-from tests.simulation.program import Outside, Parts, Program
-from tests.simulation.truth import Keys, Kind, Server, Truth
-from tests.simulation.turns import Turns
+from tests.simulation.operators import Operator
+from tests.simulation.oracle import Kind, Oracle, WatchedKeys, WatchedServer
+from tests.simulation.ports import FAILED_URL, REQUESTS_URL, Port, Sqs
+from tests.simulation.program import Environment, Parts, Program
+from tests.simulation.report_checker import ReportChecker
+from tests.simulation.scheduler import Scheduler
 
 DAY = 86_400.0
 DISPATCH_SECONDS, ROTATE_SECONDS, HOOK_SECONDS = 60, 900, 300
@@ -64,55 +64,55 @@ class Setting:
 class ServerClock:
     """Infisical's own."""
 
-    turns: Turns
+    scheduler: Scheduler
     ahead: float
 
     def time(self) -> float:
-        return self.turns.now + self.ahead
+        return self.scheduler.now + self.ahead
 
     def sleep(self, seconds: float, /) -> None:
-        self.turns.sleep(seconds)
+        self.scheduler.sleep(seconds)
 
 
 class World:
     """`weekly` stands for all rotations, `hourly` for the first; the secret mirrors one that no trigger rotates."""
 
     def __init__(self, start: float, random: Random, setting: Setting, parts: Parts) -> None:
-        self.turns = Turns(start)
-        self.trace = Trace(self.turns)
-        self.disturbances = Disturbances(random, self.turns, self.trace)
+        self.scheduler = Scheduler(start)
+        self.trace = Trace(self.scheduler)
+        self.injector = FaultInjector(random, self.scheduler, self.trace)
         self._build_infisical(setting)
-        self.rotations_of = {WEEKLY: self.truth.triggered, HOURLY: [self.truth.first.rotation.id]}
+        self.rotations_of = {WEEKLY: self.oracle.triggered, HOURLY: [self.oracle.first.rotation.id]}
         self._deploy(setting, parts)
 
     def run(self, until: float) -> None:
         """Let everything happen that is due until then, and look whether all of it ended well."""
         try:
-            self.turns.run(until)
+            self.scheduler.run(until)
         finally:
-            self.turns.close()
+            self.scheduler.close()
             SERVERS.remove(self.server)  # its secrets are looked for here
         for message in self.requests.messages:
-            self.ledger.check_drained(message)
-        self.ledger.check_delivered(self.triggers.pending)
-        self.ledger.check_metrics()
+            self.checker.check_drained(message)
+        self.checker.check_delivered(self.triggers.pending)
+        self.checker.check_metrics()
         bodies = [message.body for queue in (self.requests, self.failed) for message in queue.accepted]
-        self.ledger.check_secrecy(self.server.secrets, bodies)
+        self.checker.check_secrecy(self.server.secrets, bodies)
 
     def _build_infisical(self, setting: Setting) -> None:
         self.trace.add(
             f"ahead of AWS's clock: Infisical {setting.infisical_ahead:.1f} s, IAM {setting.iam_ahead:.1f} s;"
             f" replicas behind: {setting.replicas_behind} s; {setting.freezing}"
         )
-        clock = ServerClock(self.turns, setting.infisical_ahead)
-        self.keys = Keys(clock)
-        self.server = Server(clock, self.keys, limit_seconds=setting.closes_after_seconds, pace=setting.pace)
+        clock = ServerClock(self.scheduler, setting.infisical_ahead)
+        self.keys = WatchedKeys(clock)
+        self.server = WatchedServer(clock, self.keys, limit_seconds=setting.closes_after_seconds, pace=setting.pace)
         self.iam = FakeIam(self._keys_now)
         iam_to_infisical = setting.iam_ahead - setting.infisical_ahead
         self.iam.ahead = timedelta(seconds=iam_to_infisical)
         clocks_differ = abs(setting.infisical_ahead) + abs(iam_to_infisical)
-        self.truth = Truth(self.turns, self.server, self.keys, self.trace, clocks_differ)
-        self.ledger = Ledger(self.turns, self.truth, self.disturbances, self.trace, self.iam)
+        self.oracle = Oracle(self.scheduler, self.server, self.keys, self.trace, clocks_differ)
+        self.checker = ReportChecker(self.scheduler, self.oracle, self.injector, self.trace, self.iam)
         self._lag(setting.replicas_behind)
         entries = [
             self._add_rotation(f"user-{number}", kind, interval, role=setting.role)
@@ -124,42 +124,42 @@ class World:
         mirrors = {}
         if setting.mirrored:
             mirrors[ARN] = self._add_rotation("mirrored", *setting.mirrored, role=setting.role)
-            self.truth.mirrored = self.truth.histories[mirrors[ARN]["id"]]
+            self.oracle.mirrored = self.oracle.histories[mirrors[ARN]["id"]]
         self.rotation_map = json.dumps({"triggers": triggers, "mirrors": mirrors})
 
     def _lag(self, replicas_behind: Sequence[float]) -> None:
         """Let each read come from any of the replicas."""
-        self.truth.lags = replicas_behind
-        self.server.replicas.lag = lambda: self.disturbances.random.choice(replicas_behind)
-        self.server.replicas.stale = lambda _, lag: self.disturbances.count("replica", f"behind by {_unit(lag)}")
+        self.oracle.lags = replicas_behind
+        self.server.replicas.lag = lambda: self.injector.random.choice(replicas_behind)
+        self.server.replicas.stale = lambda _, lag: self.injector.count("replica", f"behind by {_unit(lag)}")
 
     def _add_rotation(self, user: str, kind: Kind, interval: str, *, role: bool) -> dict[str, Any]:
         """Add a rotation, and return its entry of the rotation map."""
         rotation = self.server.add_rotation(
-            rotation_id=str(UUID(int=len(self.truth.histories) + 1)),
+            rotation_id=str(UUID(int=len(self.oracle.histories) + 1)),
             user_name=user,
             project_id=PROJECT,
             last_rotated_at=instant_at(self.server.clock.time() - 7 * DAY),
         )
-        self.truth.watch(rotation, user, kind, INTERVALS[interval])
+        self.oracle.watch(rotation, user, kind, INTERVALS[interval])
         self.trace.add(f"{user}: {kind}, minimum interval {interval}")
         guard = {"keyGuard": False} if kind is Kind.UNGUARDED else {"keyGuard": {"role": ROLE}} if role else {}
         return {"id": rotation.id, "minimumInterval": interval} | guard
 
     def _deploy(self, setting: Setting, parts: Parts) -> None:
-        turns = self.turns
+        scheduler = self.scheduler
         self.requests = Fifo(
-            lambda: turns.now,
+            lambda: scheduler.now,
             visibility_seconds=parts.visibility_seconds,
             maximum_receives=parts.maximum_receives,
             exclusive=parts.exclusive_groups,
         )
-        self.failed = Fifo(lambda: turns.now)
-        mirrored = self.truth.mirrored
+        self.failed = Fifo(lambda: scheduler.now)
+        mirrored = self.oracle.mirrored
         self.secrets = FakeSecretsManager(json.dumps(dict(mirrored.rotation.published)) if mirrored else None)
-        self.truth.key_in_mirror = lambda: json.loads(self.secrets.current or "{}").get("accessKeyId")
-        outside = Outside(
-            edge=Edge(turns, self.disturbances),
+        self.oracle.key_in_mirror = lambda: json.loads(self.secrets.current or "{}").get("accessKeyId")
+        environment = Environment(
+            port=Port(scheduler, self.injector),
             server=self.server,
             keys=self.keys,
             identity=self.server.add_identity({"read", "rotate-secrets"}),
@@ -167,36 +167,36 @@ class World:
             sqs=Sqs({REQUESTS_URL: self.requests, FAILED_URL: self.failed}),
             iam=self.iam,
             secrets=self.secrets,
-            truth=self.truth,
-            names={history.rotation.id: history.user for history in self.truth.histories.values()},
+            oracle=self.oracle,
+            names={history.rotation.id: history.user for history in self.oracle.histories.values()},
             with_rivals=[
-                history.rotation.id for history in self.truth.histories.values() if history.kind is Kind.FOREIGN
+                history.rotation.id for history in self.oracle.histories.values() if history.kind is Kind.FOREIGN
             ],
             rotation_map=self.rotation_map,
             new_keys_work_after_seconds=setting.new_keys_work_after_seconds,
         )
-        program = Program(parts, outside)
+        program = Program(parts, environment)
         deploy = partial(
-            Function, turns=turns, disturbances=self.disturbances, trace=self.trace, freezing=setting.freezing
+            Function, scheduler=scheduler, injector=self.injector, trace=self.trace, freezing=setting.freezing
         )
         rotate: Function[Rotate] = deploy("rotate", ROTATE_SECONDS, program.rotate)
         dispatch: Function[Dispatch] = deploy("dispatch", DISPATCH_SECONDS, program.dispatch)
         hook: Function[Hook] = deploy("hook", HOOK_SECONDS, program.hook)
-        self.source = Requests(turns, self.requests, rotate, self.disturbances, ledger=self.ledger, parts=parts)
-        self.triggers = Triggers(turns, self.truth, dispatch, self._accepted)
+        self.source = Requests(scheduler, self.requests, rotate, self.injector, checker=self.checker, parts=parts)
+        self.triggers = Triggers(scheduler, self.oracle, dispatch, self._accepted)
         self.secret_rotation = SecretRotation(
-            turns, self.truth, self.secrets, hook, setting.secret_is_retried_after, ledger=self.ledger
+            scheduler, self.oracle, self.secrets, hook, setting.secret_is_retried_after, checker=self.checker
         )
-        self.person = Person(
-            turns,
-            self.disturbances.random,
-            self.truth,
+        self.operator = Operator(
+            scheduler,
+            self.injector.random,
+            self.oracle,
             self.triggers,
             WEEKLY,
             rotate_secret=self.secret_rotation.rotate,
             rotate_in_infisical=lambda history: self.server.start_rotation(history.rotation.id),
         )
-        self.requests.dead_letters = self.ledger.dead
+        self.requests.dead_letters = self.checker.dead
         self.failed.arrived = self._reported
 
     def _keys_now(self, user: str) -> list[AccessKey]:
@@ -205,11 +205,11 @@ class World:
 
     def _accepted(self, event: dict[str, Any], summary: dict[str, Any]) -> None:
         expected = event.get("only") or self.rotations_of[summary["trigger"]]
-        self.ledger.accepted(summary, expected, self.requests.accepted)
+        self.checker.accepted(summary, expected, self.requests.accepted)
 
     def _reported(self, message: Message) -> None:
-        self.ledger.kept.add(message.deduplication_id)
-        self.person.hear(message)
+        self.checker.kept.add(message.deduplication_id)
+        self.operator.on_alarm(message)
 
 
 def _unit(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Everything that the functions reach out to. Each call takes time, may fail, and may be its process's last."""
+"""The ports: everything that the functions call. Each call takes time, may fail, and may be its process's last."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from tests.component.iam import refused
-from tests.simulation.disturbances import Disturbances
+from tests.simulation.fault_injection import FaultInjector
 from tests.simulation.fifo import Fifo, NotInFlightError, TooLongError
-from tests.simulation.turns import Turns
+from tests.simulation.scheduler import Scheduler
 
 R = TypeVar("R")
 
@@ -26,9 +26,9 @@ KILLED_WEIGHT = 0.4
 
 # After all of the client's own attempts. What is not answered may have been done.
 DENIED = "denied"
-AWS = ("throttled", "unavailable", "no connection", "request lost", "answer lost", "slow", "session expired")
-SEND_BATCH = (*AWS, "partly refused")
-IAM = (*AWS, *AWS, DENIED)
+AWS_FAULTS = ("throttled", "unavailable", "no connection", "request lost", "answer lost", "slow", "session expired")
+SEND_BATCH_FAULTS = (*AWS_FAULTS, "partly refused")
+IAM_FAULTS = (*AWS_FAULTS, *AWS_FAULTS, DENIED)
 READ_TIMEOUT_SECONDS = 40  # 4 attempts x 10 s
 
 ERRORS = {
@@ -39,49 +39,49 @@ ERRORS = {
 }
 
 
-class Edge:
+class Port:
     """Where a call leaves its process."""
 
-    def __init__(self, turns: Turns, disturbances: Disturbances) -> None:
-        self.turns = turns
-        self.disturbances = disturbances
+    def __init__(self, scheduler: Scheduler, injector: FaultInjector) -> None:
+        self.scheduler = scheduler
+        self.injector = injector
 
     def call(self, name: str, faults: Sequence[object], act: Callable[[object], R], weight: float = 1.0) -> R:
         """Go there, `act` in spite of what goes wrong (often None), and come back."""
-        process = self.turns.current.process
+        process = self.scheduler.current.process
         death = self._draw_death(name, weight)
         if isinstance(death, float):
-            process.dies_at = min(process.dies_at, self.turns.now + death)
-        fault = self.disturbances.draw(name, faults, weight)
+            process.dies_at = min(process.dies_at, self.scheduler.now + death)
+        fault = self.injector.draw(name, faults, weight)
         if death == BEFORE:
-            self.turns.die()
+            self.scheduler.die()
         self._travel()
         try:
             answer = act(fault)
         finally:
             if death == UNANSWERED:
-                self.turns.die()
+                self.scheduler.die()
         self._travel()
         if death == AFTER:
-            process.dies_at = min(process.dies_at, self.turns.now)
+            process.dies_at = min(process.dies_at, self.scheduler.now)
         return answer
 
     def _travel(self) -> None:
-        self.turns.sleep(self.disturbances.random.uniform(*LATENCY_SECONDS))
+        self.scheduler.sleep(self.injector.random.uniform(*LATENCY_SECONDS))
 
     def _draw_death(self, name: str, weight: float) -> object:
-        if not self.disturbances.strikes(KILLED_WEIGHT * max(1.0, weight / 3)):
+        if not self.injector.should_inject(KILLED_WEIGHT * max(1.0, weight / 3)):
             return None
-        death = self.disturbances.random.choice(DEATHS)
-        self.disturbances.note(name, "killed" if isinstance(death, float) else death)
+        death = self.injector.random.choice(DEATHS)
+        self.injector.record_fault(name, "killed" if isinstance(death, float) else death)
         return death
 
 
-class Aws:
+class AwsClient:
     """A boto3 client of `service`; `target` does what is called."""
 
-    def __init__(self, edge: Edge, service: str, target: Any) -> None:  # noqa: ANN401 - many are called
-        self._edge = edge
+    def __init__(self, port: Port, service: str, target: Any) -> None:  # noqa: ANN401 - many are called
+        self._port = port
         self._service = service
         self._target = target
 
@@ -89,21 +89,23 @@ class Aws:
         method = getattr(self._target, name)
         if not callable(method):
             return method
-        faults = SEND_BATCH if name == "send_message_batch" else IAM if self._service == "iam" else AWS
+        faults = (
+            SEND_BATCH_FAULTS if name == "send_message_batch" else IAM_FAULTS if self._service == "iam" else AWS_FAULTS
+        )
 
         def call(**arguments: Any) -> Any:  # noqa: ANN401 - as boto3 has it
             act = partial(self._act, name, partial(method, **arguments))
-            return self._edge.call(f"{self._service} {name}", faults, act)
+            return self._port.call(f"{self._service} {name}", faults, act)
 
         return call
 
     def _act(self, name: str, act: Callable[[], Any], fault: object) -> Any:  # noqa: ANN401 - whatever is called
         if fault == "partly refused":
             self._target.refuse_last = True
-        return call_aws(self._edge.turns, self._service, name, act, fault)
+        return call_aws(self._port.scheduler, self._service, name, act, fault)
 
 
-def call_aws(turns: Turns, service: str, operation: str, act: Callable[[], R], fault: object) -> R:
+def call_aws(scheduler: Scheduler, service: str, operation: str, act: Callable[[], R], fault: object) -> R:
     """What becomes of a call, where there is a fault, by way of botocore."""
     endpoint = f"https://{service}.amazonaws.com/"
     match fault:
@@ -112,10 +114,10 @@ def call_aws(turns: Turns, service: str, operation: str, act: Callable[[], R], f
         case "request lost" | "answer lost":
             if fault == "answer lost":
                 act()
-            turns.sleep(READ_TIMEOUT_SECONDS)
+            scheduler.sleep(READ_TIMEOUT_SECONDS)
             raise ReadTimeoutError(endpoint_url=endpoint)
         case "slow":
-            turns.sleep(30)
+            scheduler.sleep(30)
         case str() if fault in ERRORS:
             status, code, text = ERRORS[fault]
             answer: Any = {"Error": {"Code": code, "Message": text}, "ResponseMetadata": {"HTTPStatusCode": status}}

@@ -1,4 +1,4 @@
-"""What really happened to the keys, and at whose request: the server tells, not the program."""
+"""The oracle: what really happened to the keys, and for which request. It watches the server, not the program."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from tests.sandbox.standin.clock import Clock
 from tests.sandbox.standin.core import Call, StandIn
 from tests.sandbox.standin.keys import MemoryKeys
 from tests.sandbox.standin.rotations import Rotation
-from tests.simulation.disturbances import Trace
-from tests.simulation.turns import Task, Turns
+from tests.simulation.fault_injection import Trace
+from tests.simulation.scheduler import Scheduler, Task
 
 CLEAR_NO = (400, 401, 403, 429)
 
 MOMENTS = ("scheduledTime", "time", "occurredAt")
 
-# T is read from another clock than lastRotatedAt, and IAM tells whole seconds.
+# T is read from another clock than lastRotatedAt, and IAM reports whole seconds.
 CLOCKS_DIFFER_SECONDS = 121.0
 CLOCK_MARGIN_SECONDS = 300.0
 SECRET = "arn:aws:secretsmanager:"
@@ -39,8 +39,8 @@ class Kind(StrEnum):
     SHARED = "key guard on, two rotations of one IAM user"
 
 
-class Rule(StrEnum):
-    """What has to hold."""
+class Invariant(StrEnum):
+    """The invariants: what has to hold in every schedule."""
 
     ONCE = "one occurrence, one rotation"
     ATTEMPT = "without key guard, a request is attempted at most once"
@@ -48,7 +48,7 @@ class Rule(StrEnum):
     PREVIOUS = "the previous key stays valid for the minimum interval, and until another occurrence"
     MIRRORED = "the key that a mirror's readers hold is never deleted"
     ACCUSED = "no published key is named as the one to delete"
-    TOLD = "nothing vanishes: every trigger ends with a reason"
+    REPORTED = "nothing vanishes: every trigger ends with a reason"
     DONE = "what is said to be done is done"
     CAUSE = "every failure has a cause"
     DRAINED = "no group is blocked for good"
@@ -58,26 +58,33 @@ class Rule(StrEnum):
 # What only the key guard can promise, and only where nobody else rotates, is no violation elsewhere but a figure.
 # Others may rotate so often that the guard cannot tell their keys from one that an attempt has left behind. Two
 # rotations of one IAM user always destroy each other's keys.
-FIGURES: Mapping[Kind, tuple[Rule, ...]] = {
+FIGURES: Mapping[Kind, tuple[Invariant, ...]] = {
     Kind.GUARDED: (),
-    Kind.UNGUARDED: (Rule.PUBLISHED, Rule.MIRRORED),
-    Kind.FOREIGN: (Rule.PUBLISHED, Rule.MIRRORED, Rule.ACCUSED, Rule.CAUSE),
-    Kind.SHARED: (Rule.PUBLISHED, Rule.PREVIOUS, Rule.MIRRORED, Rule.ACCUSED, Rule.DONE, Rule.CAUSE),
+    Kind.UNGUARDED: (Invariant.PUBLISHED, Invariant.MIRRORED),
+    Kind.FOREIGN: (Invariant.PUBLISHED, Invariant.MIRRORED, Invariant.ACCUSED, Invariant.CAUSE),
+    Kind.SHARED: (
+        Invariant.PUBLISHED,
+        Invariant.PREVIOUS,
+        Invariant.MIRRORED,
+        Invariant.ACCUSED,
+        Invariant.DONE,
+        Invariant.CAUSE,
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Violation:
-    rule: Rule
+    invariant: Invariant
     kind: Kind
     text: str
 
     @property
     def counts(self) -> bool:
-        return self.rule not in FIGURES[self.kind]
+        return self.invariant not in FIGURES[self.kind]
 
     def __str__(self) -> str:
-        return f"{self.rule}. {self.text}"
+        return f"{self.invariant}. {self.text}"
 
 
 @dataclass(frozen=True)
@@ -152,8 +159,8 @@ def margin_seconds(history: History, request: RotationRequest) -> float:
     return max(least, history.interval_seconds)
 
 
-class Keys(MemoryKeys):
-    """Tells of every key that goes."""
+class WatchedKeys(MemoryKeys):
+    """Reports every deleted key."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
@@ -164,10 +171,10 @@ class Keys(MemoryKeys):
         self.gone(user, key_id)
 
 
-class Server(StandIn):
-    """Tells of every rotate-secrets that arrives."""
+class WatchedServer(StandIn):
+    """Reports every rotate-secrets that arrives."""
 
-    def __init__(self, clock: Clock, keys: Keys, *, limit_seconds: float, pace: Pace) -> None:
+    def __init__(self, clock: Clock, keys: WatchedKeys, *, limit_seconds: float, pace: Pace) -> None:
         super().__init__(clock, keys, limit_seconds=limit_seconds, pace=pace)
         self.arrived: Callable[[str, Call], None] = lambda *_: None
 
@@ -178,17 +185,19 @@ class Server(StandIn):
         return call
 
 
-class Truth:
-    """Watches the server and its keys, and says at once where something happens that must not."""
+class Oracle:
+    """Watches the server and its keys, and records each violation as it happens."""
 
-    def __init__(self, turns: Turns, server: Server, keys: Keys, trace: Trace, clocks_differ_seconds: float) -> None:
+    def __init__(
+        self, scheduler: Scheduler, server: WatchedServer, keys: WatchedKeys, trace: Trace, clocks_differ_seconds: float
+    ) -> None:
         self.histories: dict[str, History] = {}
         self.violations: list[Violation] = []
         self.mirrored: History | None = None
         self.key_in_mirror: Callable[[], object] = lambda: None
         self._occurrences: dict[str, Occurrence] = {}
         self._asking: dict[Task, RotationRequest] = {}
-        self._turns = turns
+        self._scheduler = scheduler
         self._server = server
         self._keys = keys
         self._trace = trace
@@ -212,13 +221,13 @@ class Truth:
         """The ids of the rotations that triggers rotate: all but the one that a secret mirrors."""
         return [each.rotation.id for each in self.histories.values() if each is not self.mirrored]
 
-    def occurs(self, correlation_id: str, occurrence: Occurrence) -> None:
+    def remember_occurrence(self, correlation_id: str, occurrence: Occurrence) -> None:
         """Remember what is really meant by everything that bears this id."""
         self._occurrences[correlation_id] = occurrence
 
-    def asked(self, request: RotationRequest) -> None:
+    def remember_request(self, request: RotationRequest) -> None:
         """Remember on whose behalf a task decides, and so sends what it sends next."""
-        self._asking[self._turns.current] = request
+        self._asking[self._scheduler.current] = request
 
     def untracked(self, history: History) -> list[str]:
         """The user's keys that Infisical does not know."""
@@ -227,7 +236,7 @@ class Truth:
         return [key.id for key in self._keys.list_access_keys(history.user) if key.id not in tracked]
 
     def newer_and_untracked(self, history: History) -> list[str]:
-        """What a person sees who compares IAM's list with what Infisical publishes."""
+        """What an operator sees who compares IAM's list with what Infisical publishes."""
         untracked = self.untracked(history)
         created = {key.id: key.created_at for key in self._keys.list_access_keys(history.user)}
         published_at = created.get(history.published)
@@ -264,19 +273,19 @@ class Truth:
         occurrence = self._occurrences[correlation_id]
         return any(attempt.occurrence == occurrence for attempt in history.attempts)
 
-    def blame(self, rule: Rule, history: History, text: str) -> None:
-        self._trace.add(f"VIOLATION {rule}: {text}")
-        self.violations.append(Violation(rule, history.kind, f"{history.user}: {text}"))
+    def add_violation(self, invariant: Invariant, history: History, text: str) -> None:
+        self._trace.add(f"VIOLATION {invariant}: {text}")
+        self.violations.append(Violation(invariant, history.kind, f"{history.user}: {text}"))
 
     def _arrived(self, rotation_id: str, call: Call) -> None:
-        history, request = self.histories[rotation_id], self._asking[self._turns.current]
+        history, request = self.histories[rotation_id], self._asking[self._scheduler.current]
         occurrence = self._occurrences[request.correlation_id]
         earlier = [each for each in history.attempts if each.request == request and each.may_have_rotated]
         attempt = Attempt(occurrence, request, margin_seconds(history, request), call)
         history.attempts.append(attempt)
         self._trace.add(f"= rotate-secrets of {history.user} arrives for {attempt.occurrence}")
         if earlier and history.kind is Kind.UNGUARDED:
-            self.blame(Rule.ATTEMPT, history, f"rotate-secrets was sent again for {occurrence}")
+            self.add_violation(Invariant.ATTEMPT, history, f"rotate-secrets was sent again for {occurrence}")
 
     def _committed(self, history: History, at: float) -> None:
         commit = Commit(at, history.executing, history.published)
@@ -287,7 +296,7 @@ class Truth:
             return
         earlier = [each for each in history.commits[:-1] if each.by and each.by.occurrence == commit.by.occurrence]
         if earlier:
-            self.blame(Rule.ONCE, history, f"rotated twice for {commit.by.occurrence}")
+            self.add_violation(Invariant.ONCE, history, f"rotated twice for {commit.by.occurrence}")
 
     def _gone(self, user: str, key_id: str) -> None:
         of_user = [each for each in self.histories.values() if each.user == user]
@@ -299,14 +308,20 @@ class Truth:
         if attempt is None:
             return
         if is_published:
-            self.blame(Rule.PUBLISHED, history, f"the published key was deleted for {attempt.occurrence}")
+            self.add_violation(Invariant.PUBLISHED, history, f"the published key was deleted for {attempt.occurrence}")
         if key_id == self.key_in_mirror():
-            self.blame(Rule.MIRRORED, history, f"the key in AWSCURRENT was deleted for {attempt.occurrence}")
+            self.add_violation(
+                Invariant.MIRRORED, history, f"the key in AWSCURRENT was deleted for {attempt.occurrence}"
+            )
         last = history.commits[-1] if history.commits else None
         if last is None or last.by is None or last.replaced != key_id:
             return
         seconds = attempt.call.entry.at - last.at
         if attempt.occurrence == last.by.occurrence:
-            self.blame(Rule.PREVIOUS, history, f"the same occurrence, {attempt.occurrence}, revoked the previous key")
+            self.add_violation(
+                Invariant.PREVIOUS, history, f"the same occurrence, {attempt.occurrence}, revoked the previous key"
+            )
         elif seconds < attempt.margin_seconds - CLOCKS_DIFFER_SECONDS:
-            self.blame(Rule.PREVIOUS, history, f"the previous key was revoked {seconds:.0f} s after the rotation")
+            self.add_violation(
+                Invariant.PREVIOUS, history, f"the previous key was revoked {seconds:.0f} s after the rotation"
+            )

@@ -1,6 +1,6 @@
-"""Virtual time for real threads that take turns: one runs until it waits for something, and all others stand still.
+"""The scheduler: virtual time for real threads. One runs until it waits for something; all others stand still.
 
-Whoever's moment comes first is next. So a run is the same each time, however many threads it has, and idle days cost
+The task that is due first runs next. So a run is the same each time, however many threads it has, and idle days cost
 nothing. A turn belongs to a task, not to a thread: where the program starts a thread and waits for it, as a pool of one
 does, that thread goes on with the same turn.
 """
@@ -19,7 +19,7 @@ class Killed(BaseException):
 
 
 class Process:
-    """Tasks that end together at `dies_at`, whatever they wait for. `mourned`: whoever waits for them knows of it.
+    """Tasks that end together at `dies_at`, whatever they wait for. `reaped`: their end was reported.
 
     Between invocations it is frozen. Each of its `thaws` is where one of its pooled connections may have died, and how
     that shows (None: it has not). Its monotonic clock starts at `booted_at` and has stood still for `lost_seconds`.
@@ -33,7 +33,7 @@ class Process:
         self.thaws: list[str | None] = []
         self.dies_at = math.inf
         self.dead = False
-        self.mourned = False
+        self.reaped = False
         self.alone: Task | None = None
         self.waiting: list[Task] = []
 
@@ -47,7 +47,7 @@ class Task:
         self.started = False
 
 
-class Turns:
+class Scheduler:
     def __init__(self, now: float) -> None:
         self.now = now
         self._due: list[tuple[float, int, Task | Callable[[], None]]] = []
@@ -127,7 +127,7 @@ class Turns:
         heapq.heappush(self._due, (moment, next(self._order), due))
 
     def _pass_on(self, task: Task | None) -> None:
-        """Let whoever is next have the turn, and wait until `task` has it again."""
+        """Let the next task have the turn, and wait until `task` has it again."""
         while True:
             moment, _, due = heapq.heappop(self._due)
             self.now = max(self.now, moment)
@@ -135,7 +135,7 @@ class Turns:
                 self.current = self._main
                 try:
                     due()
-                except Exception as error:  # noqa: BLE001 - it is `run` that raises it, not whoever waits here
+                except Exception as error:  # noqa: BLE001 - it is `run` that raises it, not the task that waits here
                     self.fail(error)
             elif due.process.alone not in (None, due):
                 due.process.waiting.append(due)
