@@ -4,19 +4,15 @@ This is deterministic simulation testing: seeds, virtual time, an oracle, plante
 """
 
 import argparse
-import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 
 from tests.simulation.oracle import FIGURES, Invariant, Kind
-from tests.simulation.schedule import Result, run
+from tests.simulation.schedule import Result
+from tests.simulation.workers import run_all
 
 ENDS = ("rotated", "skipped", "refused", "failed", "unconfirmed")
-SCHEDULES_A_TASK = 20
 
 
 @dataclass
@@ -58,20 +54,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the first; the next ones count up")
     options = parser.parse_args(arguments)
     totals = Totals()
-    for result in results(range(options.seed, options.seed + options.schedules)):
+    for result in run_all(range(options.seed, options.seed + options.schedules)):
         show(result, totals, in_full=options.schedules == 1)
     print(f"\n{totals}\n")
     print(f"schedules {totals.schedules}, faults {totals.faults.total()}, violations {totals.violations}")
     return 1 if totals.violations else 0
-
-
-def results(seeds: Sequence[int]) -> Iterator[Result]:
-    """Run them all, on every core if there are many."""
-    if len(seeds) <= SCHEDULES_A_TASK:
-        yield from map(run, seeds)
-        return
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        yield from pool.map(run, seeds, chunksize=SCHEDULES_A_TASK)
 
 
 def show(result: Result, totals: Totals, *, in_full: bool) -> None:

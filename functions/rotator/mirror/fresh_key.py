@@ -19,7 +19,9 @@ from rotator.rotation.queues import RequestQueue
 from rotator.rotation.request import RotationRequest
 from rotator.timestamps import format_instant, instant_at
 
-WATCH_SECONDS = 2.0
+# A rotation that goes well takes seconds; one that does not may take the whole wait. Reads are rate-limited.
+FIRST_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 15.0
 SHORTEST_READ_SECONDS = 1.0
 
 
@@ -53,8 +55,10 @@ class FreshKeys:
         request = RotationRequest(self._spaced(rotation), secret_arn, now, correlation_id=token)
         self._raise_unless_due(before, request)
         self.requests.send([request])
-        while deadline.remaining_seconds() > WATCH_SECONDS:
-            deadline.clock.sleep(WATCH_SECONDS)
+        pause = FIRST_PAUSE_SECONDS
+        while deadline.remaining_seconds() > pause:
+            deadline.clock.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
             published = self._look(rotation, before, deadline)
             if published is not None and published != current:
                 return published
