@@ -17,9 +17,16 @@ from tests.e2e.uses import Uses
 from tests.sandbox.accounts import GUARD_ROLE, OTHER_ACCOUNT
 from tests.sandbox.embedded_aws import ACCOUNT, REGION, ROOT
 from tests.sandbox.grants import Grant, denials, granted, roles, without
+from tests.sandbox.maximal_template import (
+    GUARDED_USERS,
+    HOOK_SECRET,
+    MACHINE_SECRET,
+    MAP_PARAMETER,
+    add_boundary,
+    maximal_template,
+)
 from tests.sandbox.role_calls import Call, RoleCalls
 from tests.sandbox.sandbox import Sandbox
-from tests.sandbox.widest import GUARDED_USERS, HOOK_SECRET, MACHINE_SECRET, MAP_PARAMETER, add_boundary, widest
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -189,7 +196,7 @@ EXPLAINED = {
 
 @pytest.fixture(scope="module")
 def stage(deployed: Sandbox) -> Iterator[Sandbox]:
-    with widest(deployed) as running:
+    with maximal_template(deployed) as running:
         yield running
 
 

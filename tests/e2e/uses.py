@@ -11,10 +11,10 @@ from rotator.rotation.request import RotationRequest
 from tests.e2e.looks import outcomes_of, scheduled
 from tests.sandbox.accounts import GUARD_ROLE, OTHER_ACCOUNT
 from tests.sandbox.grants import denials
+from tests.sandbox.maximal_template import GUARDED_USERS
 from tests.sandbox.sandbox import LONG_AGO, Sandbox
 from tests.sandbox.sqs_record import sqs_record
 from tests.sandbox.standin.rotations import Rotation
-from tests.sandbox.widest import GUARDED_USERS
 
 PROJECT = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00aa"
 UNKNOWN = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00fe"

@@ -20,25 +20,25 @@ from rotator.model import MappedRotation
 from rotator.rotation.attempt import Outcome, Result
 from rotator.rotation.key_guard import KeyGuard
 from tests.component.world import GRACE_PERIOD, MINIMUM_INTERVAL, START, World
-from tests.hostile.readable import readable, refused_readably
-from tests.hostile.spoiling import (
+from tests.hostile.mutations import (
     FUZZED,
-    HALF_A_CHARACTER,
+    LONE_SURROGATE,
     Json,
     Path,
     damaged_at,
-    disturbed,
+    dotted,
+    garbled,
+    mutated,
     nested,
     paths_of,
-    spoiled,
-    with_a_double,
+    with_duplicate_name,
     written,
-    written_out,
 )
+from tests.hostile.readable import readable, refused_readably
 from tests.sandbox.standin.rotations import Rotation
 from tests.sandbox.standin.transport import StandInTransport
 from tests.unit.fakes import FakeInfisical, VirtualClock, described, rotation_id
-from tests.unit.test_dispatch import Stage as DispatchStage
+from tests.unit.stages import DispatchStage
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
@@ -119,10 +119,14 @@ def rotation_json() -> Json:
 VALID = rotation_json()
 TEXT = json.dumps(VALID)
 STATES = (
-    spoiled(VALID).map(written)
-    | disturbed(TEXT).map(str.encode)
+    mutated(VALID).map(written)
+    | garbled(TEXT).map(str.encode)
     | st.builds(
-        with_a_double, st.just(TEXT), st.sampled_from(sorted(VALID["secretRotation"])), spoiled("x"), last=st.booleans()
+        with_duplicate_name,
+        st.just(TEXT),
+        st.sampled_from(sorted(VALID["secretRotation"])),
+        mutated("x"),
+        last=st.booleans(),
     ).map(str.encode)
 )
 ANY = STATES | st.binary(max_size=40)
@@ -166,7 +170,7 @@ def is_read(path: Path) -> bool:
     return not path or path[-1] in {"secretRotation", "lastRotationMessage", *read}
 
 
-@pytest.mark.parametrize("path", [path for path in paths_of(VALID) if is_read(path)], ids=written_out)
+@pytest.mark.parametrize("path", [path for path in paths_of(VALID) if is_read(path)], ids=dotted)
 def test_nothing_is_rotated_by_a_state_with_one_part_damaged_and_the_next_request_is_worked(path: Path) -> None:
     for damaged in damaged_at(VALID, path):
         rotates_only_what_is_due(written(damaged))
@@ -206,8 +210,8 @@ def test_no_spoiled_answer_to_a_rotation_hides_its_commit_or_repeats_it(content:
 STATUSES = st.integers(100, 999).filter(lambda status: status not in range(200, 300))
 REFUSAL = {"reqId": "req-1", "statusCode": 400, "error": "BadRequest", "message": "no such luck"}
 BODIES = (
-    spoiled(REFUSAL).map(written)
-    | disturbed(json.dumps(REFUSAL)).map(str.encode)
+    mutated(REFUSAL).map(written)
+    | garbled(json.dumps(REFUSAL)).map(str.encode)
     | st.sampled_from([b"", b"<html>Sign in</html>", b"{", written(nested(900))])
 )
 
@@ -245,7 +249,7 @@ def test_whatever_a_state_is_refused_with_nothing_is_rotated(status: int, body: 
 
 
 LOGIN = {"accessToken": "a-token-of-nobody", "expiresIn": 7200, "accessTokenMaxTTL": 7200, "tokenType": "Bearer"}
-LOGINS = spoiled(LOGIN).map(written) | disturbed(json.dumps(LOGIN)).map(str.encode)
+LOGINS = mutated(LOGIN).map(written) | garbled(json.dumps(LOGIN)).map(str.encode)
 
 
 def lets_nobody_in(content: bytes, status: int) -> None:
@@ -259,7 +263,7 @@ def lets_nobody_in(content: bytes, status: int) -> None:
     assert here.recover(REFUSAL_MEMORY_SECONDS).result is Result.ROTATED
 
 
-@pytest.mark.parametrize("path", paths_of(LOGIN), ids=written_out)
+@pytest.mark.parametrize("path", paths_of(LOGIN), ids=dotted)
 def test_nothing_is_rotated_by_a_login_with_one_part_damaged_and_the_next_one_lets_in(path: Path) -> None:
     for damaged in damaged_at(LOGIN, path):
         lets_nobody_in(written(damaged), 200)
@@ -383,7 +387,7 @@ def is_refused_or_makes_sense(content: bytes) -> None:
             assert UUID(each.id) == UUID(fields["id"])
             said = [fields["type"], fields["projectId"], fields["environment"]["slug"], fields["folder"]["path"]]
             read = [each.type, each.project, each.environment, each.path]
-            assert read == [text.replace(HALF_A_CHARACTER, "?") for text in said]
+            assert read == [text.replace(LONE_SURROGATE, "?") for text in said]
             if each.state is None:
                 continue
             assert UUID(each.state.id) == UUID(fields["id"])
@@ -399,7 +403,7 @@ def test_each_rotation_of_a_list_with_one_part_damaged_makes_sense_or_is_an_erro
 
 
 @FUZZED
-@given(spoiled(LISTED).map(written) | disturbed(json.dumps(LISTED)).map(str.encode))
+@given(mutated(LISTED).map(written) | garbled(json.dumps(LISTED)).map(str.encode))
 def test_each_rotation_of_a_spoiled_list_makes_sense_or_is_an_error(content: bytes) -> None:
     is_refused_or_makes_sense(content)
 
@@ -440,14 +444,14 @@ def are_refused_or_what_was_sent(content: bytes) -> None:
         assert f"{keys.published.id}{keys.published.secret}".isprintable()
 
 
-@pytest.mark.parametrize("path", paths_of(CREDENTIALS), ids=written_out)
+@pytest.mark.parametrize("path", paths_of(CREDENTIALS), ids=dotted)
 def test_keys_of_which_a_part_is_damaged_are_refused_without_showing_them_or_are_what_was_sent(path: Path) -> None:
     for damaged in damaged_at(CREDENTIALS, path):
         are_refused_or_what_was_sent(written(damaged))
 
 
 @FUZZED
-@given(spoiled(CREDENTIALS).map(written) | disturbed(json.dumps(CREDENTIALS)).map(str.encode))
+@given(mutated(CREDENTIALS).map(written) | garbled(json.dumps(CREDENTIALS)).map(str.encode))
 def test_spoiled_keys_are_refused_without_showing_them_or_are_what_was_sent(content: bytes) -> None:
     are_refused_or_what_was_sent(content)
 

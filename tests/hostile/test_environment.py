@@ -24,9 +24,9 @@ from rotator.settings import (
     RotateSettings,
     SettingsError,
 )
+from tests.hostile.mutations import FUZZED, HUGE, LONE_SURROGATE, garbled, mutated, nested
 from tests.hostile.readable import refused_readably
-from tests.hostile.spoiling import FUZZED, HALF_A_CHARACTER, HUGE, disturbed, nested, spoiled
-from tests.unit.test_settings import COMMON, DISPATCH, ROTATE, with_url
+from tests.unit.environments import COMMON, DISPATCH, ROTATE, with_url
 
 # What a process is given where a variable's bytes are no UTF-8.
 NO_UTF8 = b"\xff\xfe".decode("utf-8", "surrogateescape")
@@ -64,7 +64,7 @@ URLS = (
     "https:\\\\us.infisical.com",
     "HTTPS://US.INFISICAL.COM/%2e%2e",
 )
-TEXTS = ("", " ", "\x00", "\n", NO_UTF8, HALF_A_CHARACTER, HUGE[:4000], "${X}", "é", "null", "{}", "../..")
+TEXTS = ("", " ", "\x00", "\n", NO_UTF8, LONE_SURROGATE, HUGE[:4000], "${X}", "é", "null", "{}", "../..")
 FUNCTIONS: dict[str, tuple[Callable[[Mapping[str, str]], Any], dict[str, str]]] = {
     "dispatch": (DispatchSettings.read, DISPATCH),
     "rotate": (RotateSettings.read, ROTATE),
@@ -123,7 +123,7 @@ def test_an_environment_with_one_hostile_variable_is_refused_by_it_or_makes_sens
 def test_a_spoiled_environment_is_refused_by_its_variable_or_makes_sense(function: str, data: st.DataObject) -> None:
     variable = data.draw(st.sampled_from(sorted(FUNCTIONS[function][1])))
     right = FUNCTIONS[function][1][variable]
-    is_refused_or_makes_sense(function, variable, data.draw(disturbed(right) | st.text(max_size=9)))
+    is_refused_or_makes_sense(function, variable, data.draw(garbled(right) | st.text(max_size=9)))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ IDENTITY = {"clientId": "0fd5ae17-c5d1-4bf2-8ac8-25572406eee1", "clientSecret": 
 
 
 @FUZZED
-@given(spoiled(IDENTITY).map(json.dumps) | disturbed(json.dumps(IDENTITY)))
+@given(mutated(IDENTITY).map(json.dumps) | garbled(json.dumps(IDENTITY)))
 def test_a_spoiled_secret_is_refused_without_showing_it_or_can_log_in(secret: str) -> None:
     with refused_readably(ValueError) as refusal:
         login = universal_auth(secret)
@@ -174,7 +174,7 @@ def test_a_spoiled_secret_is_refused_without_showing_it_or_can_log_in(secret: st
 @pytest.mark.parametrize("name", ["clientId", "clientSecret"])
 def test_a_secret_with_half_a_character_is_refused_by_its_field(name: str) -> None:
     with pytest.raises(ValueError, match=rf"^the {name} in the machine identity's secret holds"):
-        universal_auth(json.dumps({**IDENTITY, name: f"x{HALF_A_CHARACTER}"}))
+        universal_auth(json.dumps({**IDENTITY, name: f"x{LONE_SURROGATE}"}))
 
 
 @pytest.mark.parametrize("secret", [json.dumps(nested(900)), json.dumps({**IDENTITY, "deep": nested(900)}), HUGE])
@@ -189,7 +189,7 @@ PEM = trustme.CA().cert_pem.bytes().decode()
 
 
 @settings(FUZZED, max_examples=20)  # each reads all public authorities
-@given(disturbed(PEM) | disturbed(PEM + PEM) | st.text(max_size=40))
+@given(garbled(PEM) | garbled(PEM + PEM) | st.text(max_size=40))
 def test_spoiled_certificates_are_refused_by_the_templates_parameter_or_trusted(authorities: str) -> None:
     with refused_readably() as refusal:
         assert trust(authorities).get_ca_certs()

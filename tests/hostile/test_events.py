@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from rotator.timestamps import parse_instant
 from rotator.triggers.events import Trigger, read_trigger
+from tests.hostile.mutations import FUZZED, LONE_SURROGATE, Json, damaged_at, mutated, paths_of
 from tests.hostile.readable import readable, refused_readably
-from tests.hostile.spoiling import FUZZED, HALF_A_CHARACTER, Json, damaged_at, paths_of, spoiled
 from tests.unit.fakes import NOW, FakeInfisical, described, rotation_id
-from tests.unit.test_dispatch import Stage
+from tests.unit.stages import DispatchStage
 
 A, B, C = (rotation_id(number) for number in (0xA, 0xB, 0xC))
 DIRECT = {
@@ -33,11 +33,11 @@ TRIGGERS: dict[str, Json] = {"weekly": [A, {"id": B, "minimumInterval": "2 hours
 GOOD = {"trigger": "weekly"}
 
 
-def stage() -> Stage:
-    return Stage(triggers=TRIGGERS, infisical=FakeInfisical(*(described(number) for number in (0xA, 0xB, 0xC))))
+def stage() -> DispatchStage:
+    return DispatchStage(triggers=TRIGGERS, infisical=FakeInfisical(*(described(number) for number in (0xA, 0xB, 0xC))))
 
 
-def dispatched(here: Stage, event: object) -> Json:
+def dispatched(here: DispatchStage, event: object) -> Json:
     """What Lambda writes of the answer, None where the event was refused readably."""
     with refused_readably() as refusal:
         answer = here.dispatch(event, "correlation")
@@ -47,7 +47,7 @@ def dispatched(here: Stage, event: object) -> Json:
 
 
 @FUZZED
-@given(st.sampled_from(sorted(SAMPLES)).flatmap(lambda name: spoiled(SAMPLES[name])))
+@given(st.sampled_from(sorted(SAMPLES)).flatmap(lambda name: mutated(SAMPLES[name])))
 def test_a_spoiled_event_is_refused_readably_or_brings_what_the_map_says_and_the_next_one_is_answered(
     event: Json,
 ) -> None:
@@ -91,17 +91,17 @@ def means_what_it_says(trigger: Trigger, event: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoiling",
-    [{"name": HALF_A_CHARACTER}, {"rotationStatus": "failed", "lastRotationMessage": HALF_A_CHARACTER}],
+    "mutations",
+    [{"name": LONE_SURROGATE}, {"rotationStatus": "failed", "lastRotationMessage": LONE_SURROGATE}],
     ids=["name", "message"],
 )
 def test_a_dry_run_is_an_answer_that_lambda_can_write_though_infisical_sends_half_a_character(
-    spoiling: dict[str, object],
+    mutations: dict[str, object],
 ) -> None:
     later = {"type": "mysql-credentials", "lastRotationAttemptedAt": "2026-11-20T05:00:00.000Z"}
-    told = json.dumps({"secretRotation": described(0xA, **later, **spoiling)}).encode()
+    told = json.dumps({"secretRotation": described(0xA, **later, **mutations)}).encode()
     infisical = FakeInfisical(disturb=lambda _: httpx.Response(200, content=told))
-    here = Stage(triggers={"weekly": {"id": A, "type": "mysql-credentials"}}, infisical=infisical)
+    here = DispatchStage(triggers={"weekly": {"id": A, "type": "mysql-credentials"}}, infisical=infisical)
 
     answer = here.dispatch({**GOOD, "dryRun": True}, "correlation")
 
@@ -110,8 +110,8 @@ def test_a_dry_run_is_an_answer_that_lambda_can_write_though_infisical_sends_hal
 
 @pytest.mark.parametrize("field", ["error", "message"])
 def test_a_refusal_is_one_that_lambda_can_write_though_infisical_sends_half_a_character(field: str) -> None:
-    answer = {"error": "Forbidden", "message": "no", field: HALF_A_CHARACTER}
+    answer = {"error": "Forbidden", "message": "no", field: LONE_SURROGATE}
     infisical = FakeInfisical(disturb=lambda _: httpx.Response(403, content=json.dumps(answer).encode()))
-    here = Stage(triggers={"weekly": {"project": "payments"}}, infisical=infisical)
+    here = DispatchStage(triggers={"weekly": {"project": "payments"}}, infisical=infisical)
 
     assert dispatched(here, GOOD) is None

@@ -11,24 +11,24 @@ from hypothesis import strategies as st
 from hook import Hook
 from rotator.mirror.value import MirrorError, key_in, with_key
 from rotator.model import AccessKey, MappedRotation, Mirror
+from tests.component.hook_stage import HOOK_SECONDS, Stage, in_step, stage
 from tests.component.secrets_manager import ARN, STEPS
-from tests.component.test_hook import HOOK_SECONDS, Stage, in_step, stage
 from tests.component.world import World
-from tests.hostile.readable import refused_readably
-from tests.hostile.spoiling import (
+from tests.hostile.mutations import (
     FUZZED,
-    HALF_A_CHARACTER,
     HUGE,
+    LONE_SURROGATE,
     Json,
     Path,
     damaged_at,
-    disturbed,
+    dotted,
+    garbled,
+    mutated,
     nested,
     paths_of,
-    spoiled,
     written,
-    written_out,
 )
+from tests.hostile.readable import refused_readably
 from tests.sandbox.standin.transport import StandInTransport
 from tests.unit.fakes import rotation_id
 
@@ -65,7 +65,7 @@ def is_refused_or_the_step_that_it_names(event: Json) -> None:
     assert (here.world.posts, here.mirrored["accessKeyId"]) == (1, here.world.published_key)
 
 
-@pytest.mark.parametrize("path", paths_of(EVENT), ids=written_out)
+@pytest.mark.parametrize("path", paths_of(EVENT), ids=dotted)
 def test_an_event_with_one_part_damaged_changes_nothing_or_is_the_step_that_it_names(path: Path) -> None:
     for event in damaged_at(EVENT, path):
         if not is_of_another_secret(event):
@@ -75,14 +75,14 @@ def test_an_event_with_one_part_damaged_changes_nothing_or_is_the_step_that_it_n
 @FUZZED
 @given(
     st.sampled_from(STEPS)
-    .flatmap(lambda step: spoiled({**EVENT, "Step": step}))
+    .flatmap(lambda step: mutated({**EVENT, "Step": step}))
     .filter(lambda event: not is_of_another_secret(event))
 )
 def test_a_spoiled_event_changes_nothing_or_is_the_step_that_it_names(event: Json) -> None:
     is_refused_or_the_step_that_it_names(event)
 
 
-@pytest.mark.parametrize("path", paths_of(DRY_RUN), ids=written_out)
+@pytest.mark.parametrize("path", paths_of(DRY_RUN), ids=dotted)
 def test_a_dry_run_with_one_part_damaged_is_refused_readably_or_answered_and_changes_nothing(path: Path) -> None:
     here = stage()
     before = here.secrets.current
@@ -95,7 +95,7 @@ def test_a_dry_run_with_one_part_damaged_is_refused_readably_or_answered_and_cha
 
 
 @FUZZED
-@given(spoiled(VALUE).map(json.dumps) | disturbed(json.dumps(VALUE)))
+@given(mutated(VALUE).map(json.dumps) | garbled(json.dumps(VALUE)))
 def test_a_dry_run_tells_nothing_of_a_spoiled_value(value: str) -> None:
     here = stage(lambda _: value)
 
@@ -116,14 +116,14 @@ def is_refused_or_kept_but_for_the_key(value: str) -> None:
         assert key is None or (key.id, key.secret) == (before["accessKeyId"], before["secretAccessKey"])
 
 
-@pytest.mark.parametrize("path", paths_of(VALUE), ids=written_out)
+@pytest.mark.parametrize("path", paths_of(VALUE), ids=dotted)
 def test_a_value_with_one_part_damaged_is_refused_without_showing_it_or_kept_but_for_the_key(path: Path) -> None:
     for damaged in damaged_at(VALUE, path):
         is_refused_or_kept_but_for_the_key(json.dumps(damaged))
 
 
 @FUZZED
-@given(spoiled(VALUE).map(json.dumps) | disturbed(json.dumps(VALUE)) | st.integers(900, 1100).map(lambda n: "[" * n))
+@given(mutated(VALUE).map(json.dumps) | garbled(json.dumps(VALUE)) | st.integers(900, 1100).map(lambda n: "[" * n))
 def test_a_spoiled_value_is_refused_without_showing_it_or_kept_but_for_the_key(value: str) -> None:
     is_refused_or_kept_but_for_the_key(value)
 
@@ -179,7 +179,7 @@ def keys_of(world: World) -> Json:
 @given(st.data())
 def test_a_spoiled_key_never_becomes_the_current_one_unless_aws_accepts_it(data: st.DataObject) -> None:
     here = stage(lambda _: "{}")
-    hostile = spoiled_keys(here, written(data.draw(spoiled(keys_of(here.world)))))
+    hostile = spoiled_keys(here, written(data.draw(mutated(keys_of(here.world)))))
     token = here.secrets.begin()
 
     with refused_readably() as refusal:
@@ -193,7 +193,7 @@ def test_a_spoiled_key_never_becomes_the_current_one_unless_aws_accepts_it(data:
 
 @pytest.mark.parametrize("part", ["accessKeyId", "secretAccessKey"])
 @pytest.mark.parametrize(
-    "hostile", [HALF_A_CHARACTER, "AKIA\r\nX-Injected: 1", "é", "\x00", " ", "", HUGE], ids=lambda text: ascii(text[:9])
+    "hostile", [LONE_SURROGATE, "AKIA\r\nX-Injected: 1", "é", "\x00", " ", "", HUGE], ids=lambda text: ascii(text[:9])
 )
 def test_what_no_request_can_be_signed_with_is_no_key(part: str, hostile: str) -> None:
     assert key_in(json.dumps({**VALUE, part: hostile}), MIRROR) is None
@@ -202,11 +202,11 @@ def test_what_no_request_can_be_signed_with_is_no_key(part: str, hostile: str) -
 def test_a_mirror_that_is_in_step_stays_so_whatever_else_it_holds() -> None:
     def value(world: World) -> str:
         fields: dict[str, Any] = json.loads(in_step(world))
-        return json.dumps({**fields, "deep": nested(300), HALF_A_CHARACTER: HALF_A_CHARACTER, "number": float("nan")})
+        return json.dumps({**fields, "deep": nested(300), LONE_SURROGATE: LONE_SURROGATE, "number": float("nan")})
 
     here = stage(value)
 
     here.rotate()
 
-    assert here.mirrored.keys() >= {"deep", HALF_A_CHARACTER, "number"}
+    assert here.mirrored.keys() >= {"deep", LONE_SURROGATE, "number"}
     assert here.mirrored["accessKeyId"] == here.world.published_key

@@ -12,23 +12,23 @@ from hypothesis import strategies as st
 from rotator.fields import parse_rotation_id
 from rotator.model import MAXIMUM_INTERVAL, GuardOptions, MappedRotation
 from rotator.triggers.rotation_map import Entry, RotationMapError, parse_rotation_map
-from tests.hostile.readable import readable, refused_readably
-from tests.hostile.spoiling import (
+from tests.hostile.mutations import (
     FUZZED,
-    HALF_A_CHARACTER,
     HUGE,
+    LONE_SURROGATE,
     Json,
     Path,
     damaged_at,
-    disturbed,
+    dotted,
+    garbled,
+    mutated,
     paths_of,
-    spoiled,
-    with_a_double,
+    with_duplicate_name,
     written,
-    written_out,
 )
+from tests.hostile.readable import readable, refused_readably
 from tests.unit.fakes import rotation_id
-from tests.unit.test_dispatch import Stage
+from tests.unit.stages import DispatchStage
 
 A, B, C, D, E, F = (rotation_id(number) for number in (0xA, 0xB, 0xC, 0xD, 0xE, 0xF))
 ROLE = "arn:aws:iam::210987654321:role/infisical-key-guard"
@@ -58,7 +58,7 @@ VALID: Json = {
     },
 }
 TEXT = json.dumps(VALID)
-SPOILED = spoiled(VALID).map(json.dumps) | disturbed(TEXT)
+SPOILED = mutated(VALID).map(json.dumps) | garbled(TEXT)
 
 
 def makes_sense(entry: Entry) -> bool:
@@ -83,7 +83,7 @@ def is_refused_or_makes_sense(text: str) -> None:
         assert [entry for entries in rotation_map.groups() for entry in entries if not makes_sense(entry)] == []
 
 
-@pytest.mark.parametrize("path", paths_of(VALID), ids=written_out)
+@pytest.mark.parametrize("path", paths_of(VALID), ids=dotted)
 def test_a_map_with_one_part_damaged_is_refused_readably_or_makes_sense(path: Path) -> None:
     for damaged in damaged_at(VALID, path):
         is_refused_or_makes_sense(json.dumps(damaged))
@@ -98,7 +98,7 @@ def test_a_spoiled_map_is_refused_readably_or_makes_sense(text: str) -> None:
 @FUZZED
 @given(SPOILED)
 def test_nothing_is_sent_by_a_map_that_is_refused_and_a_corrected_one_counts_at_once(text: str) -> None:
-    here = Stage(text=text)
+    here = DispatchStage(text=text)
 
     with refused_readably() as refusal:
         here.dispatch({"trigger": "daily"}, "correlation")
@@ -114,7 +114,7 @@ def test_nothing_is_sent_by_a_map_that_is_refused_and_a_corrected_one_counts_at_
 @pytest.mark.parametrize("name", ["triggers", "monthly", "id", "type", "keyGuard", "mirrors"])
 def test_a_name_that_occurs_twice_is_refused_wherever_it_is(name: str, last: bool) -> None:  # noqa: FBT001 - a parameter
     with pytest.raises(RotationMapError, match=f"'{name}' occurs twice in one object"):
-        parse_rotation_map(with_a_double(TEXT, name, B, last=last))
+        parse_rotation_map(with_duplicate_name(TEXT, name, B, last=last))
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,9 @@ def test_a_name_that_occurs_twice_is_refused_wherever_it_is(name: str, last: boo
         {"weekly": {"id": A, "type": HUGE, "keyGuard": {}}},
         {"weekly": {"id": A, "type": "x" * 2000, "keyGuard": False}},
         {"weekly": [A, A], "x" * 256: A},
-        {HALF_A_CHARACTER: [A, A]},
-        {HALF_A_CHARACTER: {"id": "x"}},
-        {HALF_A_CHARACTER: {"id": A, "type": "mysql-credentials", "keyGuard": {}}},
+        {LONE_SURROGATE: [A, A]},
+        {LONE_SURROGATE: {"id": "x"}},
+        {LONE_SURROGATE: {"id": A, "type": "mysql-credentials", "keyGuard": {}}},
     ],
     ids=["huge type", "long type", "twice", "half a name, twice", "half a name, wrong", "half a name, no keys"],
 )
@@ -137,7 +137,7 @@ def test_whatever_is_wrong_the_refusal_is_short_and_can_be_written(triggers: Jso
 
 
 def test_an_unmapped_trigger_is_refused_in_a_text_that_can_be_written_whatever_the_others_are_called() -> None:
-    here = Stage(triggers={HALF_A_CHARACTER: A})
+    here = DispatchStage(triggers={LONE_SURROGATE: A})
 
     with refused_readably() as refusal:
         here.dispatch({"trigger": "weekly"}, "correlation")

@@ -4,18 +4,19 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
+from samcli.yamlhelper import yaml_parse
 
 from rotator.infisical.client import Infisical
 from rotator.infisical.errors import UncertainError
 from rotator.infisical.transport import MAXIMUM_LIST_BYTES, BoundedTransport
 from rotator.model import MappedRotation
+from tests.hostile.mutations import written
 from tests.hostile.readable import refused_readably
-from tests.hostile.spoiling import written
 from tests.unit.fakes import VirtualClock, described, rotation_id
-from tests.unit.test_settings import TEMPLATE
 
 MEBIBYTE = 1024 * 1024
 ROTATION = MappedRotation(rotation_id(1))
@@ -71,7 +72,8 @@ def measured() -> Iterator[Callable[[], int]]:
 def test_ten_endless_answers_about_a_rotation_each_fit_into_the_smallest_function(
     read: Callable[[Infisical], object],
 ) -> None:
-    smallest = TEMPLATE["Globals"]["Function"]["MemorySize"] * MEBIBYTE
+    template = yaml_parse((Path(__file__).parents[2] / "template.yaml").read_text("utf-8"))
+    smallest = template["Globals"]["Function"]["MemorySize"] * MEBIBYTE
     body = Body(b"[]," * 10_000, 100_000)
 
     with pytest.raises(UncertainError, match="larger than"):

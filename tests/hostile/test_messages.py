@@ -19,22 +19,22 @@ from rotator.rotation.queues import FailedQueue, RequestQueue
 from rotator.rotation.request import RotationRequest
 from rotator.timestamps import format_instant
 from tests.component.world import START, World
-from tests.hostile.readable import readable, refused_readably
-from tests.hostile.spoiling import (
+from tests.hostile.mutations import (
+    FOREIGN_ID,
     FUZZED,
-    HALF_A_CHARACTER,
     HUGE,
-    SOMEBODY_ELSES_ID,
+    LONE_SURROGATE,
     Json,
     damaged_at,
-    disturbed,
+    garbled,
+    mutated,
     nested,
     paths_of,
-    spoiled,
-    with_a_double,
+    with_duplicate_name,
 )
+from tests.hostile.readable import readable, refused_readably
+from tests.unit.builders import delivery
 from tests.unit.fakes import NOW, FakeSqs, Observed, VirtualClock, rotation_id
-from tests.unit.test_batch import delivery
 
 A = rotation_id(0xA)
 LARGEST_MESSAGE = 262_144  # bytes, of a queue that says nothing else
@@ -120,9 +120,9 @@ def test_a_message_with_one_part_damaged_is_refused_readably_or_says_what_is_ask
 
 @FUZZED
 @given(
-    st.sampled_from(VALID).flatmap(spoiled).map(json.dumps)
-    | disturbed(TEXT)
-    | st.builds(with_a_double, st.just(TEXT), st.sampled_from(sorted(VALID[1])), spoiled("x"), last=st.booleans())
+    st.sampled_from(VALID).flatmap(mutated).map(json.dumps)
+    | garbled(TEXT)
+    | st.builds(with_duplicate_name, st.just(TEXT), st.sampled_from(sorted(VALID[1])), mutated("x"), last=st.booleans())
 )
 def test_a_spoiled_message_is_a_request_that_makes_sense_or_is_kept_with_its_reason(text: str) -> None:
     here = Stage()
@@ -143,7 +143,7 @@ def test_a_spoiled_message_is_a_request_that_makes_sense_or_is_kept_with_its_rea
 def test_a_message_about_a_rotation_of_another_group_is_no_request() -> None:
     here = Stage()
 
-    here.work([json.dumps({**VALID[0], "rotationId": SOMEBODY_ELSES_ID})])
+    here.work([json.dumps({**VALID[0], "rotationId": FOREIGN_ID})])
 
     assert (here.ensured, [each["reason"] for each in here.failed.reports]) == ([], ["InvalidRequest"])
 
@@ -151,7 +151,7 @@ def test_a_message_about_a_rotation_of_another_group_is_no_request() -> None:
 @pytest.mark.parametrize("field", sorted(VALID[1]))
 @pytest.mark.parametrize(
     "hostile",
-    [nested(900), HALF_A_CHARACTER, HUGE, 10**400, float("nan")],
+    [nested(900), LONE_SURROGATE, HUGE, 10**400, float("nan")],
     ids=["nested", "half a character", "huge", "a number beyond all floats", "NaN"],
 )
 def test_no_value_of_any_field_is_told_at_length(field: str, hostile: Json) -> None:

@@ -11,9 +11,9 @@ from rotator.rotation.request import RotationRequest
 from rotator.settings import RotateSettings, SettingsError
 from rotator.triggers.events import UnsupportedEventError, read_trigger
 from rotator.triggers.rotation_map import RotationMapError, parse_rotation_map
+from tests.unit.builders import message
+from tests.unit.environments import with_url
 from tests.unit.fakes import NOW, rotation_id
-from tests.unit.test_request import message
-from tests.unit.test_settings import with_url
 
 A = rotation_id(0xA)
 

@@ -5,7 +5,7 @@ import ssl
 import pytest
 
 from rotator.infisical.authorities import parse_authorities
-from tests.unit.test_connection import OWN_AUTHORITY
+from tests.unit.builders import OWN_AUTHORITY
 
 TWO = OWN_AUTHORITY * 2
 DER = ssl.PEM_cert_to_DER_cert(OWN_AUTHORITY)

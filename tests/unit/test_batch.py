@@ -1,7 +1,6 @@
 import json
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import timedelta
 from threading import Barrier, Lock
 from typing import Any
 
@@ -9,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.model import MappedRotation
 from rotator.rotation.attempt import Claim, Next, Outcome, Result, deferred
 from rotator.rotation.batch import MAXIMUM_WAIT_SECONDS, BatchProcessor, Ensure
 from rotator.rotation.delivery import FRESH_SECONDS, Delivery
 from rotator.rotation.queues import CLAIM_SECONDS, FailedQueue, RequestQueue
 from rotator.rotation.request import RotationRequest
+from tests.unit.builders import body, delivery
 from tests.unit.fakes import NOW, FakeSqs, Observed, VirtualClock, rotation_id
 
 A, B, C = rotation_id(0xA), rotation_id(0xB), rotation_id(0xC)
@@ -52,31 +51,6 @@ EACH_FOR_A_PERSON = pytest.mark.parametrize("outcome", FOR_A_PERSON, ids=lambda 
 EACH_DEFERRED = pytest.mark.parametrize("outcome", [DEFERRED, LIMITED], ids=lambda outcome: outcome.reason)
 EACH_GUARDED = pytest.mark.parametrize("outcome", GUARDED, ids=lambda outcome: outcome.result)
 EACH_COMING_BACK = pytest.mark.parametrize("outcome", COMING_BACK, ids=lambda outcome: outcome.reason)
-
-
-def body(group: str, number: int = 1) -> str:
-    """The request of the `number`th occurrence."""
-    occurred_at = NOW - timedelta(days=1) + timedelta(hours=number)
-    return RotationRequest(MappedRotation(group), "weekly", occurred_at, f"correlation-{number}").to_message()
-
-
-def delivery(
-    group: str,
-    number: int = 1,
-    *,
-    receive_count: int = 1,
-    text: str | None = None,
-    age_seconds: float = 0.0,
-) -> Delivery:
-    message = f"{group[-1]}{number}"
-    return Delivery(
-        message_id=message,
-        receipt_handle=f"receipt-{message}",
-        body=text or body(group, number),
-        group=group,
-        receive_count=receive_count,
-        first_received_at=NOW.timestamp() - age_seconds,
-    )
 
 
 def waited_too_long(group: str, number: int = 1, *, receive_count: int = 99) -> Delivery:

@@ -5,21 +5,7 @@ import pytest
 
 from rotator.infisical.connect import trust
 from rotator.settings import SettingsError
-
-# Nobody has its key.
-OWN_AUTHORITY = """\
------BEGIN CERTIFICATE-----
-MIIBmzCCAUGgAwIBAgIUM/0/82VNmdj6KgPevM339zEY6NowCgYIKoZIzj0EAwIw
-IjEgMB4GA1UEAwwXQW4gYXV0aG9yaXR5IG9mIG91ciBvd24wIBcNMjYxMTIyMDcx
-NTM0WhgPMjEyNjEwMjkwNzE1MzRaMCIxIDAeBgNVBAMMF0FuIGF1dGhvcml0eSBv
-ZiBvdXIgb3duMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEnIq8py4lTGevRXJk
-01eMMgIJoY3Gl1OHsXr8AJ0vQOYF/pGdEXqjyHiM1QKRmJKgnRLiMxoOsGMTtjLr
-sCUYeKNTMFEwHQYDVR0OBBYEFGB+4Md+vsGX+X1xBiQ2LruDHoOyMB8GA1UdIwQY
-MBaAFGB+4Md+vsGX+X1xBiQ2LruDHoOyMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZI
-zj0EAwIDSAAwRQIgYi52FsreDEYIb1SJhlAB8si1u8s6n4dcN581WcdKaA8CIQDh
-YoHjnVf2+EZ4Gn3t9W0566lN+elsNYotEfn0jQyIlA==
------END CERTIFICATE-----
-"""
+from tests.unit.builders import OWN_AUTHORITY
 
 
 def authorities(context: ssl.SSLContext) -> list[str]:

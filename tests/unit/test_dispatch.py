@@ -1,8 +1,6 @@
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
-from functools import partial
 from threading import Barrier
 from typing import Any
 
@@ -11,65 +9,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatch import Dispatch
-from rotator.dry_run.rotations import Preview
 from rotator.infisical.errors import ForeignAnswerError, RejectedError
 from rotator.model import DEFAULT_TYPE, RotationState
-from rotator.rotation import policy
-from rotator.rotation.policy import Decide, Decision, Verdict
-from rotator.rotation.queues import RequestQueue, UndeliveredRequestsError
+from rotator.rotation.policy import Decision, Verdict
+from rotator.rotation.queues import UndeliveredRequestsError
 from rotator.rotation.request import RotationRequest
 from rotator.triggers.events import UnsupportedEventError
 from rotator.triggers.rotation_map import RotationMapError, UnmappedTriggerError
 from rotator.triggers.selection import EmptySelectionError, UnmappedRotationError
-from tests.unit.fakes import FakeInfisical, FakeSqs, Observed, VirtualClock, described, rotation_id
+from tests.unit.fakes import FakeInfisical, described, rotation_id
+from tests.unit.stages import MAP, DispatchStage
 
-HOUR = timedelta(hours=1)
 # Nobody waits for as long unless the test fails.
 PATIENCE_SECONDS = 10
 A, B, C, D, E = (rotation_id(number) for number in (0xA, 0xB, 0xC, 0xD, 0xE))
-MAP: dict[str, Any] = {"weekly": [A, {"id": B, "type": "mysql-credentials", "minimumInterval": "6 days"}], "daily": C}
 SCHEDULED = {"trigger": "weekly", "scheduledTime": "2026-11-22T04:00:00Z"}
-
-
-class Stage:
-    """A Dispatch with everything around it."""
-
-    def __init__(
-        self,
-        *,
-        triggers: object = None,
-        mirrors: object = None,
-        text: str | None = None,
-        refused: Collection[str] = (),
-        down: bool = False,
-        infisical: FakeInfisical | None = None,
-        decide: Decide = partial(policy.decide, minimum_interval=HOUR),  # noqa: B008 - a value
-    ) -> None:
-        self.sqs = FakeSqs(refused, down=down)
-        self.observed = Observed()
-        self.infisical = infisical or FakeInfisical()
-        rotation_map = {"triggers": MAP if triggers is None else triggers, "mirrors": mirrors or {}}
-        self.text = json.dumps(rotation_map) if text is None else text
-        self.dispatch = Dispatch(
-            read_map=lambda: self.text,
-            infisical=self.infisical.client,
-            preview=Preview(decide, HOUR, timedelta(hours=6)),
-            requests=RequestQueue(self.sqs.client, "https://sqs.example.com/RotationRequests.fifo"),
-            telemetry=self.observed.telemetry,
-            clock=VirtualClock(),
-        )
-
-    @property
-    def requested(self) -> list[str]:
-        return [body["rotationId"] for body in self.sqs.bodies]
 
 
 # ---- dispatched ------------------------------------------------------------------------------------------------------
 
 
 def test_a_trigger_becomes_one_request_for_each_of_its_rotations() -> None:
-    stage = Stage()
+    stage = DispatchStage()
 
     stage.dispatch(SCHEDULED, "correlation")
 
@@ -77,7 +38,7 @@ def test_a_trigger_becomes_one_request_for_each_of_its_rotations() -> None:
 
 
 def test_a_request_carries_all_that_rotate_has_to_know() -> None:
-    stage = Stage()
+    stage = DispatchStage()
 
     stage.dispatch(SCHEDULED, "correlation")
 
@@ -92,14 +53,14 @@ def test_a_request_carries_all_that_rotate_has_to_know() -> None:
 
 
 def test_a_direct_invocation_occurs_now() -> None:
-    stage = Stage()
+    stage = DispatchStage()
 
     stage.dispatch({"trigger": "daily"}, "correlation")
 
     assert stage.sqs.bodies[0]["occurredAt"] == "2026-11-22T05:00:00.000Z"
 
 
-def deduplicated(stage: Stage, event: object, *correlation_ids: str) -> bool:
+def deduplicated(stage: DispatchStage, event: object, *correlation_ids: str) -> bool:
     """Whether SQS takes the requests of these invocations for one."""
     for correlation_id in correlation_ids:
         stage.dispatch(event, correlation_id)
@@ -111,11 +72,11 @@ def deduplicated(stage: Stage, event: object, *correlation_ids: str) -> bool:
     "event", [SCHEDULED, {"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", "force": True}]
 )
 def test_a_retry_of_lambda_is_the_same_request(event: object) -> None:
-    assert deduplicated(Stage(), event, "correlation", "correlation")
+    assert deduplicated(DispatchStage(), event, "correlation", "correlation")
 
 
 def test_an_event_that_is_delivered_twice_is_the_same_request() -> None:
-    assert deduplicated(Stage(), SCHEDULED, "correlation", "another")
+    assert deduplicated(DispatchStage(), SCHEDULED, "correlation", "another")
 
 
 @pytest.mark.parametrize("more", [{}, {"force": True}], ids=["", "forced"])
@@ -123,11 +84,11 @@ def test_who_asks_again_for_the_same_moment_is_heard_again(more: dict[str, bool]
     """What stood in the way of the first request may be cured within SQS's five minutes."""
     event = {"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", **more}
 
-    assert not deduplicated(Stage(), event, "correlation", "another")
+    assert not deduplicated(DispatchStage(), event, "correlation", "another")
 
 
 def test_who_invokes_learns_what_was_sent() -> None:
-    assert Stage().dispatch(SCHEDULED, "correlation") == {
+    assert DispatchStage().dispatch(SCHEDULED, "correlation") == {
         "trigger": "weekly",
         "occurred_at": "2026-11-22T04:00:00.000Z",
         "requests": 2,
@@ -136,7 +97,7 @@ def test_who_invokes_learns_what_was_sent() -> None:
 
 
 def test_the_log_tells_the_same_as_the_answer() -> None:
-    stage = Stage()
+    stage = DispatchStage()
 
     summary = stage.dispatch(SCHEDULED, "correlation")
 
@@ -145,7 +106,7 @@ def test_the_log_tells_the_same_as_the_answer() -> None:
 
 
 def test_a_dispatched_trigger_is_no_unmapped_one() -> None:
-    stage = Stage()
+    stage = DispatchStage()
 
     stage.dispatch(SCHEDULED, "correlation")
 
@@ -153,7 +114,7 @@ def test_a_dispatched_trigger_is_no_unmapped_one() -> None:
 
 
 def test_a_changed_map_counts_from_the_next_event_on() -> None:
-    stage = Stage()
+    stage = DispatchStage()
     stage.dispatch(SCHEDULED, "first")
 
     stage.text = json.dumps({"triggers": {"weekly": C}})
@@ -163,7 +124,7 @@ def test_a_changed_map_counts_from_the_next_event_on() -> None:
 
 
 def test_ids_in_the_map_are_sent_without_asking_infisical() -> None:
-    stage = Stage()
+    stage = DispatchStage()
 
     stage.dispatch(SCHEDULED, "correlation")
 
@@ -181,7 +142,7 @@ def of_type(rotation_type: str, *numbers: int) -> list[dict[str, Any]]:
 
 def test_a_selector_becomes_one_request_for_each_rotation_that_infisical_lists() -> None:
     infisical = FakeInfisical(*of_type("mysql-credentials", 0xC, 0xA), *of_type(DEFAULT_TYPE, 0xB))
-    stage = Stage(triggers={"weekly": SELECTOR}, infisical=infisical)
+    stage = DispatchStage(triggers={"weekly": SELECTOR}, infisical=infisical)
 
     stage.dispatch(SCHEDULED, "correlation")
 
@@ -189,7 +150,7 @@ def test_a_selector_becomes_one_request_for_each_rotation_that_infisical_lists()
 
 
 def test_the_request_of_a_selected_rotation_says_what_its_selector_says() -> None:
-    stage = Stage(triggers={"weekly": SELECTOR}, infisical=FakeInfisical(*of_type("mysql-credentials", 0xA)))
+    stage = DispatchStage(triggers={"weekly": SELECTOR}, infisical=FakeInfisical(*of_type("mysql-credentials", 0xA)))
 
     stage.dispatch(SCHEDULED, "correlation")
 
@@ -219,7 +180,7 @@ KEY_GUARDS = pytest.mark.parametrize(
 
 @KEY_GUARDS
 def test_a_request_says_how_the_key_guard_looks(key_guard: object, sent: object) -> None:
-    stage = Stage(triggers={"weekly": [A, {"id": B, "keyGuard": key_guard}]})
+    stage = DispatchStage(triggers={"weekly": [A, {"id": B, "keyGuard": key_guard}]})
 
     stage.dispatch(SCHEDULED, "correlation")
 
@@ -231,7 +192,7 @@ def test_how_the_key_guard_looks_at_a_selectors_rotations_goes_into_each_request
     key_guard: object, sent: object
 ) -> None:
     selector = {"project": "payments", "keyGuard": key_guard}
-    stage = Stage(triggers={"weekly": selector}, infisical=FakeInfisical(described(0xA), described(0xB)))
+    stage = DispatchStage(triggers={"weekly": selector}, infisical=FakeInfisical(described(0xA), described(0xB)))
 
     stage.dispatch(SCHEDULED, "correlation")
 
@@ -240,7 +201,7 @@ def test_how_the_key_guard_looks_at_a_selectors_rotations_goes_into_each_request
 
 def test_a_selector_costs_one_call_which_may_take_its_time() -> None:
     infisical = FakeInfisical(*of_type(DEFAULT_TYPE, *range(25)))
-    stage = Stage(triggers={"weekly": {"project": "payments"}}, infisical=infisical)
+    stage = DispatchStage(triggers={"weekly": {"project": "payments"}}, infisical=infisical)
 
     stage.dispatch(SCHEDULED, "correlation")
 
@@ -250,7 +211,7 @@ def test_a_selector_costs_one_call_which_may_take_its_time() -> None:
 
 
 def test_a_rotation_that_is_added_in_infisical_counts_from_the_next_event_on() -> None:
-    stage = Stage(triggers={"weekly": {"project": "payments"}}, infisical=FakeInfisical(described(0xA)))
+    stage = DispatchStage(triggers={"weekly": {"project": "payments"}}, infisical=FakeInfisical(described(0xA)))
     stage.dispatch(SCHEDULED, "first")
 
     stage.infisical.rotations.append(described(0xB))
@@ -263,7 +224,7 @@ def test_a_rotation_that_is_added_in_infisical_counts_from_the_next_event_on() -
 
 
 def test_a_person_may_choose_among_the_triggers_rotations() -> None:
-    stage = Stage()
+    stage = DispatchStage()
 
     summary = stage.dispatch({"trigger": "weekly", "only": [B]}, "correlation")
 
@@ -272,7 +233,7 @@ def test_a_person_may_choose_among_the_triggers_rotations() -> None:
 
 @pytest.mark.parametrize("force", [True, False])
 def test_what_a_person_forces_is_sent_as_forced_and_nothing_else_is(force: bool) -> None:  # noqa: FBT001 - a parameter
-    stage = Stage()
+    stage = DispatchStage()
 
     stage.dispatch({"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", "force": force}, "correlation")
 
@@ -280,7 +241,7 @@ def test_what_a_person_forces_is_sent_as_forced_and_nothing_else_is(force: bool)
 
 
 def test_a_person_may_say_when_it_occurred() -> None:
-    stage = Stage()
+    stage = DispatchStage()
 
     stage.dispatch({"trigger": "daily", "occurredAt": "2026-11-22T03:00:00Z"}, "correlation")
 
@@ -293,10 +254,10 @@ DRY_RUN = {"trigger": "weekly", "dryRun": True}
 EVERY_KIND = [A, {"id": B, "type": "mysql-credentials", "minimumInterval": "8 days"}, {"project": "payments"}]
 
 
-def every_kind(**options: Any) -> Stage:  # noqa: ANN401 - as Stage takes them
+def every_kind(**options: Any) -> DispatchStage:  # noqa: ANN401 - as Stage takes them
     rotations = [described(0xA), described(0xB, type="mysql-credentials"), described(0xC), described(0xD)]
     infisical = FakeInfisical(*rotations, **options)
-    return Stage(triggers={"weekly": EVERY_KIND}, infisical=infisical)
+    return DispatchStage(triggers={"weekly": EVERY_KIND}, infisical=infisical)
 
 
 def test_a_dry_run_sends_nothing_and_only_reads() -> None:
@@ -368,13 +329,13 @@ def test_a_dry_run_of_what_would_be_forced_decides_as_forced() -> None:
 def test_a_dry_run_counts_with_the_stacks_interval() -> None:
     infisical = FakeInfisical(described(0xC, lastRotatedAt="2026-11-22T04:00:01Z"))
 
-    answer = Stage(infisical=infisical).dispatch({"trigger": "daily", "dryRun": True}, "correlation")
+    answer = DispatchStage(infisical=infisical).dispatch({"trigger": "daily", "dryRun": True}, "correlation")
 
     assert [each["reason"] for each in answer["rotations"]] == ["TooSoon"]
 
 
 def test_a_dry_run_reads_no_rotation_that_was_not_asked_for() -> None:
-    stage = Stage(infisical=FakeInfisical(described(0xA)))
+    stage = DispatchStage(infisical=FakeInfisical(described(0xA)))
 
     answer = stage.dispatch({**DRY_RUN, "only": [A]}, "correlation")
 
@@ -388,7 +349,7 @@ def test_a_dry_run_shows_what_the_key_guard_refuses_beside_what_is_due() -> None
         return Decision(Verdict.REFUSE, "OrphanKey", "look") if refused else Decision(Verdict.ROTATE, "Due")
 
     infisical = FakeInfisical(described(0xA), described(0xC))
-    stage = Stage(triggers={"weekly": [A, C]}, infisical=infisical, decide=decide)
+    stage = DispatchStage(triggers={"weekly": [A, C]}, infisical=infisical, decide=decide)
 
     rotations = stage.dispatch(DRY_RUN, "correlation")["rotations"]
 
@@ -406,7 +367,7 @@ def test_a_dry_run_asks_iam_about_ten_rotations_at_the_same_time() -> None:
         return Decision(Verdict.ROTATE, "Due")
 
     infisical = FakeInfisical(*(described(number) for number in range(10)))
-    stage = Stage(triggers={"weekly": {"project": "payments"}}, infisical=infisical, decide=decide)
+    stage = DispatchStage(triggers={"weekly": {"project": "payments"}}, infisical=infisical, decide=decide)
 
     rotations = stage.dispatch(DRY_RUN, "correlation")["rotations"]
 
@@ -419,8 +380,8 @@ MIRROR = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror/deployer-A
 MIRRORED = {"id": D, "keyGuard": {"gracePeriod": "2 days"}}
 
 
-def with_mirror() -> Stage:
-    return Stage(mirrors={MIRROR: MIRRORED}, infisical=FakeInfisical(described(0xD)))
+def with_mirror() -> DispatchStage:
+    return DispatchStage(mirrors={MIRROR: MIRRORED}, infisical=FakeInfisical(described(0xD)))
 
 
 def test_a_dry_run_may_name_a_mirror_and_tells_of_its_rotation() -> None:
@@ -472,28 +433,30 @@ def test_a_dry_run_of_a_mirror_chooses_among_no_others_rotations() -> None:
 
 # ---- refused ---------------------------------------------------------------------------------------------------------
 
-UNSUPPORTED = (Stage, {"trigger": "weekly", "rotations": [A]}, UnsupportedEventError)
-WRONG_MAP = (lambda: Stage(triggers={"weekly": "payments"}), SCHEDULED, RotationMapError)
-WRONG_ENTRY_ELSEWHERE = (lambda: Stage(triggers={**MAP, "yearly": "payments"}), SCHEDULED, RotationMapError)
-NO_JSON = (lambda: Stage(text="None"), SCHEDULED, RotationMapError)
-UNMAPPED = (Stage, {"trigger": "yearly"}, UnmappedTriggerError)
+UNSUPPORTED = (DispatchStage, {"trigger": "weekly", "rotations": [A]}, UnsupportedEventError)
+WRONG_MAP = (lambda: DispatchStage(triggers={"weekly": "payments"}), SCHEDULED, RotationMapError)
+WRONG_ENTRY_ELSEWHERE = (lambda: DispatchStage(triggers={**MAP, "yearly": "payments"}), SCHEDULED, RotationMapError)
+NO_JSON = (lambda: DispatchStage(text="None"), SCHEDULED, RotationMapError)
+UNMAPPED = (DispatchStage, {"trigger": "yearly"}, UnmappedTriggerError)
 
-STRANGER = (Stage, {"trigger": "weekly", "only": [A, C]}, UnmappedRotationError)
-STRANGER_TO_A_DRY_RUN = (Stage, {"trigger": "weekly", "only": [A, C], "dryRun": True}, UnmappedRotationError)
-UNTIMED_FORCE = (Stage, {"trigger": "weekly", "force": True}, UnsupportedEventError)
+STRANGER = (DispatchStage, {"trigger": "weekly", "only": [A, C]}, UnmappedRotationError)
+STRANGER_TO_A_DRY_RUN = (DispatchStage, {"trigger": "weekly", "only": [A, C], "dryRun": True}, UnmappedRotationError)
+UNTIMED_FORCE = (DispatchStage, {"trigger": "weekly", "force": True}, UnsupportedEventError)
 
 
-def selecting(answer: httpx.Response | None = None) -> Stage:
+def selecting(answer: httpx.Response | None = None) -> DispatchStage:
     """A selector after an id, and an Infisical that has nothing for it, or this answer."""
-    return Stage(triggers={"weekly": [A, {"project": "payments"}]}, infisical=FakeInfisical(disturb=lambda _: answer))
+    return DispatchStage(
+        triggers={"weekly": [A, {"project": "payments"}]}, infisical=FakeInfisical(disturb=lambda _: answer)
+    )
 
 
 EMPTY = (selecting, SCHEDULED, EmptySelectionError)
 UNLISTED = (lambda: selecting(httpx.Response(200, json={"secretRotations": None})), SCHEDULED, ForeignAnswerError)
 
 
-def unreadable_map() -> Stage:
-    stage = Stage()
+def unreadable_map() -> DispatchStage:
+    stage = DispatchStage()
 
     def no_map() -> str:
         raise RuntimeError("AccessDenied")
@@ -503,7 +466,7 @@ def unreadable_map() -> Stage:
 
 
 UNREADABLE = (unreadable_map, SCHEDULED, RuntimeError)
-NO_QUEUE = (lambda: Stage(down=True), SCHEDULED, UndeliveredRequestsError)
+NO_QUEUE = (lambda: DispatchStage(down=True), SCHEDULED, UndeliveredRequestsError)
 
 EACH_REFUSAL = pytest.mark.parametrize(
     ("stage_of", "event", "error"),
@@ -540,7 +503,7 @@ EACH_REFUSAL = pytest.mark.parametrize(
 
 @EACH_REFUSAL
 def test_what_is_wrong_is_raised_so_that_lambda_keeps_the_event(
-    stage_of: Callable[[], Stage], event: object, error: type[Exception]
+    stage_of: Callable[[], DispatchStage], event: object, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
         stage_of().dispatch(event, "correlation")
@@ -548,7 +511,7 @@ def test_what_is_wrong_is_raised_so_that_lambda_keeps_the_event(
 
 @EACH_REFUSAL
 def test_where_anything_is_wrong_nothing_is_sent(
-    stage_of: Callable[[], Stage], event: object, error: type[Exception]
+    stage_of: Callable[[], DispatchStage], event: object, error: type[Exception]
 ) -> None:
     stage = stage_of()
 
@@ -560,7 +523,7 @@ def test_where_anything_is_wrong_nothing_is_sent(
 
 @EACH_REFUSAL
 def test_what_is_wrong_is_logged_with_its_reason_and_the_correlation_id(
-    stage_of: Callable[[], Stage], event: object, error: type[Exception]
+    stage_of: Callable[[], DispatchStage], event: object, error: type[Exception]
 ) -> None:
     stage = stage_of()
 
@@ -590,7 +553,7 @@ def test_what_infisical_refuses_is_logged_in_its_own_word() -> None:
 
 
 def test_an_unmapped_trigger_is_counted_with_its_explanation() -> None:
-    stage = Stage()
+    stage = DispatchStage()
 
     with pytest.raises(UnmappedTriggerError) as refused:
         stage.dispatch({"trigger": "yearly"}, "correlation")
@@ -606,7 +569,7 @@ def test_an_unmapped_trigger_is_counted_with_its_explanation() -> None:
     ids=["event", "map", "rotation", "selection", "queue"],
 )
 def test_another_refusal_is_no_unmapped_trigger(
-    stage_of: Callable[[], Stage], event: object, error: type[Exception]
+    stage_of: Callable[[], DispatchStage], event: object, error: type[Exception]
 ) -> None:
     stage = stage_of()
 
@@ -620,14 +583,14 @@ def test_another_refusal_is_no_unmapped_trigger(
 
 
 def test_half_delivered_is_raised_naming_what_is_missing() -> None:
-    stage = Stage(refused=[B])
+    stage = DispatchStage(refused=[B])
 
     with pytest.raises(UndeliveredRequestsError, match=B):
         stage.dispatch(SCHEDULED, "correlation")
 
 
 def test_half_delivered_is_told_as_refused_and_not_as_dispatched() -> None:
-    stage = Stage(refused=[B])
+    stage = DispatchStage(refused=[B])
 
     with pytest.raises(UndeliveredRequestsError):
         stage.dispatch(SCHEDULED, "correlation")
@@ -638,7 +601,7 @@ def test_half_delivered_is_told_as_refused_and_not_as_dispatched() -> None:
 
 
 def test_lambdas_next_attempt_after_half_a_delivery_sends_duplicates_that_the_queue_drops() -> None:
-    stage = Stage(refused=[B])
+    stage = DispatchStage(refused=[B])
     with pytest.raises(UndeliveredRequestsError):
         stage.dispatch(SCHEDULED, "correlation")
 
@@ -713,7 +676,7 @@ WITH_A_SELECTOR = MAP | {"leaver": {"project": "payments"}}
 @given(EVENTS)
 def test_no_event_brings_a_rotation_that_its_trigger_does_not_stand_for(event: dict[str, Any]) -> None:
     infisical = FakeInfisical(described(0xD), described(0xE, projectId="other"))
-    stage = Stage(triggers=WITH_A_SELECTOR, mirrors={MIRROR: E}, infisical=infisical)
+    stage = DispatchStage(triggers=WITH_A_SELECTOR, mirrors={MIRROR: E}, infisical=infisical)
     expected: list[str] = []
 
     try:
@@ -742,7 +705,7 @@ def test_an_event_that_leaves_the_secret_as_it_was_is_ignored_without_an_error()
             "responseElements": {"arn": secret},
         },
     }
-    stage = Stage(triggers={secret: A})
+    stage = DispatchStage(triggers={secret: A})
 
     answer = stage.dispatch(event, "correlation")
 
@@ -756,7 +719,7 @@ def test_an_event_that_leaves_the_secret_as_it_was_is_ignored_without_an_error()
 def test_one_odd_rotation_in_a_list_does_not_stop_the_others_and_is_logged() -> None:
     without_folder = described(0xC, folder=None)
     infisical = FakeInfisical(described(0xA), described(0xB, rotationStatus=None), without_folder, described(0xD))
-    stage = Stage(triggers={"weekly": {"project": "payments"}}, infisical=infisical)
+    stage = DispatchStage(triggers={"weekly": {"project": "payments"}}, infisical=infisical)
 
     stage.dispatch(SCHEDULED, "correlation")
 
@@ -772,7 +735,7 @@ def test_one_odd_rotation_in_a_list_does_not_stop_the_others_and_is_logged() -> 
 
 def test_a_listed_rotation_of_the_future_does_not_stop_the_others() -> None:
     ahead = described(0xB, lastRotatedAt="2026-11-24T05:00:00.000Z")
-    stage = Stage(triggers={"weekly": {"project": "payments"}}, infisical=FakeInfisical(described(0xA), ahead))
+    stage = DispatchStage(triggers={"weekly": {"project": "payments"}}, infisical=FakeInfisical(described(0xA), ahead))
 
     answer = stage.dispatch({"trigger": "weekly", "dryRun": True}, "correlation")
 
@@ -785,10 +748,10 @@ def test_a_listed_rotation_of_the_future_does_not_stop_the_others() -> None:
 # ---- mirrored rotations ----------------------------------------------------------------------------------------------
 
 
-def with_a_mirrored_one() -> Stage:
+def with_a_mirrored_one() -> DispatchStage:
     """A selector that matches three rotations, of which a secret mirrors one."""
     infisical = FakeInfisical(*(described(number) for number in (0xA, 0xB, 0xC)))
-    return Stage(triggers={"weekly": {"project": "payments"}}, mirrors={MIRROR: B}, infisical=infisical)
+    return DispatchStage(triggers={"weekly": {"project": "payments"}}, mirrors={MIRROR: B}, infisical=infisical)
 
 
 def test_a_mirrored_rotation_is_left_out_of_a_selector_and_named_in_answer_and_log() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.fakes import rotation_id
+from tests.unit.dry_run_reports import HOOK, ROLE, SECRET, mirror, report, unreadable
 from tools import judgement
 from tools.dry_runs import Failure
 from tools.judgement import Problem, spoken
@@ -17,40 +17,6 @@ ROOT = Path(__file__).parents[2]
 HOUR = timedelta(hours=1)
 WEEK = timedelta(weeks=1)
 MAXIMUM_AGE = timedelta(days=35)
-ROLE = "arn:aws:iam::123456789012:role/stack-DispatchRole"
-HOOK = "arn:aws:lambda:us-east-1:123456789012:function:stack-HookFunction"
-SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror/deployer-AbCdEf"
-
-
-def report(**fields: object) -> dict[str, Any]:
-    """What `dispatch` says of a rotation that is due and in order."""
-    return {
-        "rotation_id": rotation_id(1),
-        "rotation_type": "aws-iam-user-secret",
-        "rotation_name": "payments",
-        "user_name": "deployer",
-        "rotates_itself": False,
-        "last_rotated_at": "2026-11-15T05:00:00.000Z",
-        "decision": "rotate",
-        "reason": "Due",
-        "explanation": "",
-        "minimum_interval_seconds": 3600,
-        "maximum_age_seconds": None,
-        "key_guard": True,
-        "key_guard_refusal": None,
-        "key_guard_explanation": "",
-        "grace_period_seconds": 6 * 3600,
-    } | fields
-
-
-def unreadable(reason: str, explanation: str = "Infisical's words") -> dict[str, Any]:
-    return {
-        "rotation_id": rotation_id(1),
-        "rotation_type": "aws-iam-user-secret",
-        "decision": "unreadable",
-        "reason": reason,
-        "explanation": explanation,
-    }
 
 
 def judged(
@@ -204,20 +170,6 @@ def test_where_no_key_guard_looks_no_grace_period_counts() -> None:
 
 
 # ---- mirrors ---------------------------------------------------------------------------------------------------------
-
-
-def mirror(**fields: object) -> dict[str, Any]:
-    """What the hook says of a mirror in step."""
-    return {
-        "secret": SECRET,
-        "rotation_id": rotation_id(1),
-        "dry_run": True,
-        "rotation_enabled": True,
-        "rotation_function": HOOK,
-        "rotation_schedule": "rate(30 days)",
-        "state": "in step",
-        "unreadable": [],
-    } | fields
 
 
 def of_mirror(**fields: object) -> list[Problem]:

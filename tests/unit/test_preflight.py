@@ -15,8 +15,8 @@ from samcli.yamlhelper import yaml_parse
 
 from rotator.triggers.rotation_map import parse_rotation_map
 from tests.sandbox.embedded_aws import ROOT
+from tests.unit.dry_run_reports import HOOK, ROLE, SECRET, mirror, report, unreadable
 from tests.unit.fakes import NOW, rotation_id
-from tests.unit.test_judgement import HOOK, ROLE, SECRET, mirror, report, unreadable
 from tools.dry_runs import READ_TIMEOUT_SECONDS, DryRuns, OutdatedError
 from tools.judgement import Problem
 from tools.preflight import SUBJECTS, THE_MAP, Schedule, read_schedule, show

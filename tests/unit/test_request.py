@@ -10,16 +10,8 @@ from rotator.fields import parse_rotation_id
 from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, RotationState, Selector
 from rotator.rotation.key_policy import UserKey, UserKeys
 from rotator.rotation.request import RotationRequest
+from tests.unit.builders import MISSING, REQUEST, message
 from tests.unit.fakes import NOW, rotation_id
-
-
-class Missing:
-    def __repr__(self) -> str:
-        return "missing"
-
-
-MISSING = Missing()
-REQUEST = RotationRequest(MappedRotation(rotation_id(1)), "weekly", NOW, "correlation")
 
 INTERVALS = st.integers(1, 9999 * 24 * 60 * 60).map(lambda seconds: timedelta(seconds=seconds))
 MILLISECONDS = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001 - as hypothesis wants it
@@ -41,12 +33,6 @@ REQUESTS = st.builds(
     correlation_id=st.text(min_size=1),
     forced=st.booleans(),
 )
-
-
-def message(field: str = "", value: object = MISSING) -> str:
-    """A valid message, but for one field."""
-    fields = json.loads(REQUEST.to_message()) | {field: value}
-    return json.dumps({name: value for name, value in fields.items() if value is not MISSING})
 
 
 @given(REQUESTS)

@@ -16,22 +16,17 @@ from rotator.settings import (
     RotateSettings,
     SettingsError,
 )
+from tests.unit.environments import (
+    COMMON,
+    DISPATCH,
+    FAILED_URL,
+    IDENTITY_ID,
+    IDENTITY_SECRET,
+    QUEUE_URL,
+    ROTATE,
+    with_url,
+)
 
-QUEUE_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/queue.fifo"
-FAILED_URL = "https://sqs.us-east-1.amazonaws.com/123456789012/failed.fifo"
-IDENTITY_ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
-IDENTITY_SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:identity-AbCdEf"
-COMMON = {
-    "INFISICAL_URL": "https://eu.infisical.com",
-    "MACHINE_IDENTITY_ID": IDENTITY_ID,
-    "MINIMUM_INTERVAL_MINUTES": "60",
-    "REQUESTS_QUEUE_URL": QUEUE_URL,
-    "POWERTOOLS_SERVICE_NAME": "stack",
-    "POWERTOOLS_LOG_LEVEL": "INFO",
-}
-KEY_GUARD = {"GRACE_PERIOD_HOURS": "6"}
-DISPATCH = COMMON | KEY_GUARD | {"ROTATION_MAP_PARAMETER": "/infisical-rotation/map"}
-ROTATE = COMMON | KEY_GUARD | {"FAILED_QUEUE_URL": FAILED_URL}
 # What the template sets to nothing where it is not used.
 UNUSED = {"MACHINE_IDENTITY_SECRET": "", "CA_PARAMETER": ""}
 
@@ -59,10 +54,6 @@ EACH_VARIABLE = pytest.mark.parametrize(
         if variable != "MACHINE_IDENTITY_ID"
     ],
 )
-
-
-def with_url(url: str) -> dict[str, str]:
-    return COMMON | {"INFISICAL_URL": url}
 
 
 # ---- what is read ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Valid input, spoiled: parts of its JSON replaced, lost, added, doubled or wrapped; or its text cut and disturbed."""
+"""Mutations of valid input: parts of its JSON replaced, lost, added, doubled or wrapped; or its text garbled."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -29,14 +29,14 @@ def nested(levels: int) -> Json:
     return value
 
 
-HALF_A_CHARACTER = "\ud800"  # JSON can write it, UTF-8 cannot
+LONE_SURROGATE = "\ud800"  # JSON can write it, UTF-8 cannot
 HUGE = "x" * 100_000
-SOMEBODY_ELSES_ID = "5ce5ce5c-0000-4000-8000-000000000666"
+FOREIGN_ID = "5ce5ce5c-0000-4000-8000-000000000666"
 
 # fmt: off
 TEXTS = (
-    "", " ", "x", HUGE, HALF_A_CHARACTER, "\U0001f600", "\x00", "\r\nX-Injected: 1", "../../x", "%2e%2e%2f", "'; --",
-    "{0}", "%s", "${x}", "null", "false", "\u202e", "\ufeff", "٣", SOMEBODY_ELSES_ID, "https://elsewhere.test/",
+    "", " ", "x", HUGE, LONE_SURROGATE, "\U0001f600", "\x00", "\r\nX-Injected: 1", "../../x", "%2e%2e%2f", "'; --",
+    "{0}", "%s", "${x}", "null", "false", "\u202e", "\ufeff", "٣", FOREIGN_ID, "https://elsewhere.test/",
 )
 MOMENTS = (
     "2026-02-30T00:00:00Z", "2026-11-15", "2026-11-15T05:00:00", "0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z",
@@ -79,7 +79,7 @@ def paths_of(value: Json) -> list[Path]:
     return [(), *((key, *rest) for key, part in parts for rest in paths_of(part))]
 
 
-def written_out(path: Path) -> str:
+def dotted(path: Path) -> str:
     return ".".join(map(str, path)) or "all"
 
 
@@ -92,7 +92,7 @@ def damaged_at(valid: Json, path: Path) -> Iterator[Json]:
 
 
 @st.composite
-def spoiled(draw: st.DrawFn, valid: Json) -> Json:
+def mutated(draw: st.DrawFn, valid: Json) -> Json:
     """A value with up to three of its parts damaged, or renamed."""
     value = deepcopy(valid)
     for _ in range(draw(st.integers(1, 3))):
@@ -103,8 +103,8 @@ def spoiled(draw: st.DrawFn, valid: Json) -> Json:
 
 
 @st.composite
-def disturbed(draw: st.DrawFn, text: str) -> str:
-    """A text of which a piece is gone, doubled, or replaced by something that is no JSON, or another."""
+def garbled(draw: st.DrawFn, text: str) -> str:
+    """A text of which a piece is gone, doubled, or replaced by something that is not valid JSON, or by another."""
     start = draw(st.integers(0, len(text)))
     end = draw(st.integers(start, min(start + 60, len(text))) | st.just(len(text)))
     piece = draw(_PIECES | st.just(2 * text[start:end]))
@@ -116,7 +116,7 @@ def written(value: Json) -> bytes:
     return json.dumps(value).encode()
 
 
-def with_a_double(text: str, name: str, value: Json, *, last: bool) -> str:
+def with_duplicate_name(text: str, name: str, value: Json, *, last: bool) -> str:
     """JSON text in which a name occurs twice in its object, the other value before or after the right one."""
     key = json.dumps(name) + ": "
     start = text.index(key) + len(key)

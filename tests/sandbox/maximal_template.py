@@ -23,7 +23,7 @@ GUARDED_USERS = "deployer-"  # what the names of the IAM users begin with that t
 
 
 @contextmanager
-def widest(beside: Sandbox) -> Iterator[Sandbox]:
+def maximal_template(beside: Sandbox) -> Iterator[Sandbox]:
     """Deploy it into the same account: Universal Auth, an authority of one's own, a VPC, the hook, guard roles."""
     aws = beside.stack.aws
     aws.client("ssm").put_parameter(Name=f"/{STACK}/ca", Value=Authority().pem, Type="String")
