@@ -106,6 +106,11 @@ class Schedule:
         self._world = World(START, self._random, self._draw_setting(), parts)
         self._last = START
 
+    @property
+    def kinds(self) -> set[Kind]:
+        """Of its rotations."""
+        return {history.kind for history in self._world.oracle.histories.values()}
+
     def run(self) -> Result:
         world = self._world
         self._draw_events()
