@@ -57,7 +57,7 @@ def about(rotation_id: str, rotation_type: object = "aws-iam-user-secret", **mor
     return {"dryRun": True, "rotationId": rotation_id, "type": rotation_type, **more}
 
 
-def test_who_is_let_in_says_so_and_does_nothing_else(asked: Asked) -> None:
+def test_access_check_reports_an_accepted_login_and_does_nothing_else(asked: Asked) -> None:
     rotation = asked.world.rotation.id
 
     assert asked.ask(about(rotation)) == {"dry_run": True, "rotation_id": rotation, "readable": True}
@@ -68,7 +68,7 @@ def test_who_is_let_in_says_so_and_does_nothing_else(asked: Asked) -> None:
     assert asked.logs.getvalue() == "", "no metric, and no line that one would take for an audit's"
 
 
-def test_who_is_not_let_in_says_so_in_infisicals_words(asked: Asked) -> None:
+def test_access_check_reports_a_refused_login_in_infisicals_words(asked: Asked) -> None:
     asked.world.client_secret = "wrong"
 
     answer = asked.ask(about(asked.world.rotation.id))
@@ -77,13 +77,13 @@ def test_who_is_not_let_in_says_so_in_infisicals_words(asked: Asked) -> None:
     assert "401" in answer["explanation"]
 
 
-def test_what_is_not_there_is_no_error_of_the_function(asked: Asked) -> None:
+def test_a_missing_rotation_does_not_fail_the_access_check(asked: Asked) -> None:
     answer = asked.ask(about(UNKNOWN))
 
     assert (answer["readable"], answer["reason"]) == (False, "NotFound")
 
 
-def test_what_may_not_be_read_is_no_error_of_the_function(asked: Asked) -> None:
+def test_a_forbidden_read_does_not_fail_the_access_check(asked: Asked) -> None:
     asked.world.identity.permissions = {"rotate-secrets"}
 
     answer = asked.ask(about(asked.world.rotation.id))
@@ -105,7 +105,7 @@ def test_what_may_not_be_read_is_no_error_of_the_function(asked: Asked) -> None:
     ],
     ids=str,
 )
-def test_what_is_half_a_dry_run_is_refused(asked: Asked, event: dict[str, Any]) -> None:
+def test_an_event_that_is_half_a_dry_run_is_refused(asked: Asked, event: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"a dry run is|a rotation id|type must be"):
         asked.ask(event)
 

@@ -87,7 +87,7 @@ def another(world: World, age_days: float = 1, **fields: Any) -> Rotation:  # no
     return world.server.add_rotation(user_name=f"user-{len(world.server.rotations)}", last_rotated_at=at, **fields)
 
 
-def test_where_all_is_well_only_the_metrics_speak(world: World) -> None:
+def test_audit_of_healthy_rotations_emits_metrics_and_logs_nothing(world: World) -> None:
     observer = Observer(world, {"triggers": {"weekly": another(world, 7).id}})
 
     assert observer.look() == {
@@ -126,7 +126,7 @@ def test_a_map_entry_overrides_the_maximum_age(world: World, age: int, limit: st
     assert Observer(world, {"triggers": {"weekly": entry}}).look()[Metric.OVERDUE_ROTATIONS] == overdue
 
 
-def test_selectors_and_mirrors_are_watched_and_each_rotation_once_with_its_strictest_limit(world: World) -> None:
+def test_audit_checks_each_rotation_once_by_its_strictest_limit(world: World) -> None:
     project = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0001"
     rotations = [another(world, 10, project_id=project) for _ in range(3)]
     observer = Observer(
@@ -169,7 +169,7 @@ def test_users_of_one_name_are_shared_only_by_the_same_connection() -> None:
     assert [finding.shares_user_with for finding in findings] == [("1",), ("0",), (), (), (), (), ()]
 
 
-def test_a_failed_rotation_is_told_in_infisicals_words(world: World) -> None:
+def test_a_failed_rotation_is_reported_in_infisicals_words(world: World) -> None:
     rotation = another(world, 7)
     world.server.faults.add(rotation.id, Fails(Point.BEFORE, message="no such luck"))
     world.ensure(world.request(rotation=rotation))
@@ -181,14 +181,14 @@ def test_a_failed_rotation_is_told_in_infisicals_words(world: World) -> None:
     assert "no such luck" in line["explanation"]
 
 
-def test_infisical_rotating_beside_us_is_told(world: World) -> None:
+def test_auto_rotation_by_infisical_is_reported(world: World) -> None:
     observer = Observer(world, {"triggers": {"weekly": another(world, is_auto_rotation_enabled=True).id}})
 
     assert observer.look()[Metric.AUTO_ROTATION_ENABLED] == 1
     assert [line["remarks"] for line in observer.lines("rotation needs attention")] == [["rotates itself"]]
 
 
-def test_what_cannot_be_read_is_counted_and_stops_nothing(world: World) -> None:
+def test_audit_counts_an_unreadable_rotation_and_goes_on(world: World) -> None:
     observer = Observer(
         world, {"triggers": {"weekly": [UNKNOWN, {"project": UNKNOWN}, another(world, 36).id], "other": [UNKNOWN]}}
     )
@@ -209,7 +209,7 @@ def test_a_selector_that_matches_fewer_than_it_should_is_counted_as_unreadable(w
     assert "matches 1 rotations, and atLeast says 2" in next(observer.lines("rotation unreadable"))["explanation"]
 
 
-def test_the_maximum_age_of_an_entry_by_id_counts_before_that_of_a_selector_beside_it(world: World) -> None:
+def test_maximum_age_of_an_id_entry_overrides_that_of_a_selector(world: World) -> None:
     project = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0001"
     slow = another(world, 20, project_id=project)
     entries = [{"project": project, "maximumAge": "8 days"}, {"id": slow.id, "maximumAge": "40 days"}]
@@ -217,7 +217,7 @@ def test_the_maximum_age_of_an_entry_by_id_counts_before_that_of_a_selector_besi
     assert Observer(world, {"triggers": {"weekly": entries}}).look()[Metric.OVERDUE_ROTATIONS] == 0
 
 
-def test_a_listed_rotation_that_cannot_be_read_is_counted_once_and_stops_no_other(world: World) -> None:
+def test_audit_counts_an_invalid_listed_rotation_once_and_goes_on(world: World) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={"secretRotations": [described(1), described(2, folder=None)]})
 
@@ -231,7 +231,7 @@ def test_a_listed_rotation_that_cannot_be_read_is_counted_once_and_stops_no_othe
     assert "secretRotations[1]" in next(observer.lines("rotation unreadable"))["explanation"]
 
 
-def test_an_infisical_out_of_reach_is_no_silence(world: World) -> None:
+def test_an_unreachable_infisical_is_reported(world: World) -> None:
     rotation = another(world)
     world.client_secret = "wrong"
 
@@ -240,7 +240,7 @@ def test_an_infisical_out_of_reach_is_no_silence(world: World) -> None:
     assert (metrics[Metric.ROTATIONS_WATCHED], metrics[Metric.UNREADABLE_ROTATIONS]) == (0, 1)
 
 
-def test_a_wrong_map_is_an_error_that_the_log_tells(world: World) -> None:
+def test_an_invalid_map_is_a_logged_error(world: World) -> None:
     observer = Observer(world, "{")
 
     with pytest.raises(RotationMapError):
@@ -290,7 +290,7 @@ def test_a_mirror_in_step_is_no_finding_and_the_hook_is_asked_for_a_dry_run_only
         ),
     ],
 )
-def test_a_mirror_that_lags_is_counted_and_logged_with_its_cure(world: World, state: str, next_step: str) -> None:
+def test_a_mirror_that_lags_is_counted_and_logged_with_the_fix(world: World, state: str, next_step: str) -> None:
     observer = mirroring(world, {"state": state, "unreadable": []})
 
     assert observer.look()[Metric.LAGGING_MIRRORS] == 1

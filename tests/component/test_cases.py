@@ -68,7 +68,7 @@ def test_a_user_with_a_single_key_gets_a_second_one_and_loses_none(world: World)
 
 
 @pytest.mark.parametrize("keys", [0, 1, 2])
-def test_a_user_that_was_deleted_and_made_anew_loses_none_of_its_keys(world: World, keys: int) -> None:
+def test_a_recreated_user_loses_none_of_its_keys(world: World, keys: int) -> None:
     """Same name, other keys: the published one is gone, and nobody knows who uses the others."""
     world.ensure()
     for key in world.keys.list_access_keys("deployer"):
@@ -85,7 +85,7 @@ def test_a_user_that_was_deleted_and_made_anew_loses_none_of_its_keys(world: Wor
     assert world.valid_keys == strangers
 
 
-def test_a_service_control_policy_that_denies_is_shown_in_iams_words(world: World) -> None:
+def test_a_service_control_policy_that_denies_is_quoted(world: World) -> None:
     text = (
         "User: arn:aws:sts::123456789012:assumed-role/rotate/f is not authorized to perform: iam:ListAccessKeys on"
         " resource: user deployer with an explicit deny in a service control policy"
@@ -101,7 +101,7 @@ def test_a_service_control_policy_that_denies_is_shown_in_iams_words(world: Worl
 @pytest.mark.parametrize(
     "message", ["Access denied due to expired client secret", "Access denied due to client secret usage limit reached"]
 )
-def test_a_client_secret_that_has_ended_is_tried_once_and_shown_in_infisicals_words(world: World, message: str) -> None:
+def test_an_expired_client_secret_is_tried_once_and_reported_literally(world: World, message: str) -> None:
     """These are in backend/src/services/identity-ua/identity-ua-service.ts."""
     world.server.refuse_logins(*[Refusal(401, message)] * 5)
 

@@ -59,7 +59,7 @@ def test_a_duplicate_costs_one_request_and_rotates_nothing(world: World) -> None
     assert len(world.server.requests) == requests + 1
 
 
-def test_another_trigger_shortly_after_is_too_soon(world: World) -> None:
+def test_another_trigger_shortly_after_a_rotation_is_too_soon(world: World) -> None:
     world.ensure()
     world.clock.sleep(59 * 60)
 
@@ -78,7 +78,7 @@ def test_another_trigger_shortly_after_is_too_soon(world: World) -> None:
         pytest.param(Slow(80), id="closed at the server's limit, committed much later"),
     ],
 )
-def test_a_commit_is_found_whatever_the_answer_was(world: World, fault: CommittedThenDropped | Fails | Slow) -> None:
+def test_a_commit_is_found_after_any_answer(world: World, fault: CommittedThenDropped | Fails | Slow) -> None:
     old = world.published_key
     world.server.faults.add(world.rotation.id, fault)
 
@@ -91,7 +91,7 @@ def test_a_commit_is_found_whatever_the_answer_was(world: World, fault: Committe
 
 @BOTH_WAYS
 @pytest.mark.parametrize("point", [Point.BEFORE, Point.AFTER_DELETE, Point.AFTER_CREATE])
-def test_a_recorded_failure_is_reported_with_infisicals_words_and_repeated_only_where_the_key_guard_will_look(
+def test_a_recorded_failure_is_retried_only_with_a_key_guard(
     point: Point,
     guarded: bool,  # noqa: FBT001 - a parameter
 ) -> None:
@@ -116,7 +116,7 @@ def test_a_failure_that_infisical_does_not_explain_is_still_reported(world: Worl
 
 
 @pytest.mark.parametrize("point", [Point.BEFORE, Point.AFTER_DELETE, Point.AFTER_CREATE])
-def test_after_a_failure_without_key_guard_another_trigger_waits_for_a_person(unguarded: World, point: Point) -> None:
+def test_a_failure_without_key_guard_makes_the_next_trigger_be_refused(unguarded: World, point: Point) -> None:
     unguarded.server.faults.add(unguarded.rotation.id, Fails(point, message="no such luck"))
     unguarded.ensure()
     unguarded.clock.sleep(7 * 86400)
@@ -140,7 +140,7 @@ def test_a_failure_after_the_commit_does_not_block_the_next_trigger(guarded: boo
 
 @BOTH_WAYS
 @pytest.mark.parametrize("point", [Point.BEFORE, Point.AFTER_DELETE, Point.AFTER_CREATE])
-def test_an_attempt_that_died_without_a_trace_is_unconfirmed_within_the_time_given(
+def test_an_attempt_that_died_silently_is_unconfirmed_by_the_deadline(
     point: Point,
     guarded: bool,  # noqa: FBT001 - a parameter
 ) -> None:
@@ -156,7 +156,7 @@ def test_an_attempt_that_died_without_a_trace_is_unconfirmed_within_the_time_giv
     assert world.clock.time() - START.timestamp() <= INVOCATION_SECONDS
 
 
-def test_a_foreign_attempt_that_commits_in_time_fulfils_the_wish(world: World) -> None:
+def test_a_foreign_attempt_that_commits_in_time_fulfils_the_request(world: World) -> None:
     world.server.faults.add(world.rotation.id, InProgress(seconds=20))
 
     outcome = world.ensure()
@@ -164,7 +164,7 @@ def test_a_foreign_attempt_that_commits_in_time_fulfils_the_wish(world: World) -
     assert (outcome.result, outcome.reason) == (Result.ROTATED, "Confirmed")
 
 
-def test_a_foreign_attempt_that_outlasts_the_invocation_comes_back_after_the_full_time_out(world: World) -> None:
+def test_a_foreign_attempt_that_outlasts_the_invocation_defers_the_request(world: World) -> None:
     world.server.faults.add(world.rotation.id, InProgress(seconds=600))
 
     outcome = world.ensure()
@@ -195,7 +195,7 @@ def test_a_rate_limit_is_waited_for_in_the_queue_as_infisical_says(world: World,
     assert world.posts == 2
 
 
-def test_whoever_rotated_while_the_rate_was_limited_is_noticed(world: World) -> None:
+def test_a_foreign_rotation_during_a_rate_limit_is_noticed(world: World) -> None:
     request = world.request()
     world.server.faults.add(world.rotation.id, rate_limited(40))
     world.ensure(request)
@@ -259,9 +259,7 @@ def test_an_identity_that_may_not_rotate_is_a_clear_no(world: World) -> None:
 
 
 @pytest.mark.parametrize("answer", [server_error(500), server_error(503), Dropped(), Slow(60)])
-def test_a_state_that_cannot_be_read_comes_back_because_nothing_was_done(
-    world: World, answer: Refusal | Dropped | Slow
-) -> None:
+def test_an_unreadable_state_returns_the_request(world: World, answer: Refusal | Dropped | Slow) -> None:
     world.server.faults.add_read(world.rotation.id, answer)
 
     outcome = world.ensure()
@@ -297,13 +295,13 @@ def test_a_duplicate_is_recognised_even_with_little_time(world: World) -> None:
     assert world.ensure(request, seconds=5).result is Result.SKIPPED
 
 
-def test_with_too_little_time_nobody_waits_for_iam(world: World) -> None:
+def test_iam_is_not_asked_when_too_little_time_remains(world: World) -> None:
     """A batch that waits for it again and again would be cut off, and what ended in it would come back."""
     assert world.ensure(seconds=100).reason == "OutOfTime"
     assert world.iam.calls == []
 
 
-def test_no_time_at_all_sends_nothing(world: World) -> None:
+def test_an_attempt_without_any_time_left_sends_nothing(world: World) -> None:
     assert world.ensure(seconds=0).reason == "OutOfTime"
     assert world.server.requests == []
 

@@ -35,7 +35,7 @@ def unguarded() -> World:
     return World(guarded=False)
 
 
-def test_a_second_request_within_the_lag_is_skipped_by_what_the_first_has_seen_committed(unguarded: World) -> None:
+def test_a_request_within_the_lag_is_skipped_by_the_commit_seen_before(unguarded: World) -> None:
     unguarded.use_transport(Replica(unguarded))
     first, second = unguarded.request(), unguarded.request()
 
@@ -46,7 +46,7 @@ def test_a_second_request_within_the_lag_is_skipped_by_what_the_first_has_seen_c
     assert unguarded.posts == 1
 
 
-def test_a_due_request_waits_while_reads_show_a_state_from_before_the_last_commit(unguarded: World) -> None:
+def test_a_due_request_waits_while_reads_are_older_than_the_last_commit(unguarded: World) -> None:
     replica = Replica(unguarded)
     unguarded.use_transport(replica)
     unguarded.ensure()
@@ -61,7 +61,7 @@ def test_a_due_request_waits_while_reads_show_a_state_from_before_the_last_commi
     assert unguarded.posts == 2
 
 
-def test_the_key_guard_never_accuses_the_key_of_a_commit_that_the_replica_does_not_show() -> None:
+def test_the_key_guard_never_accuses_a_key_that_the_replica_lags_behind() -> None:
     world = World()
     replica = Replica(world)
     world.use_transport(replica)
@@ -79,7 +79,7 @@ def test_the_key_guard_never_accuses_the_key_of_a_commit_that_the_replica_does_n
     assert world.ensure(request).reason == "TooSoon"
 
 
-def test_without_key_guard_the_message_of_a_rotation_returns_when_every_replica_shows_it(unguarded: World) -> None:
+def test_an_unguarded_message_returns_once_every_replica_shows_its_rotation(unguarded: World) -> None:
     request = unguarded.request()
 
     rotated = unguarded.ensure(request)
@@ -112,7 +112,7 @@ class Frozen:
         self._frozen_seconds += seconds
 
 
-def test_a_rate_limit_is_over_by_the_wall_clock_though_the_process_was_frozen_meanwhile() -> None:
+def test_a_rate_limit_ends_by_the_wall_clock_despite_a_freeze() -> None:
     world = World()
     clock = Frozen(world)
     world.connect_by(clock)
@@ -160,7 +160,7 @@ def test_a_limit_of_reads_is_not_one_of_rotations_and_the_other_way_round() -> N
     "slow", [lambda _: True, lambda request: request.url.path.endswith("/login")], ids=["everything", "logins"]
 )
 @pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "unguarded"])
-def test_whatever_is_slow_after_an_uncertain_attempt_the_watch_ends_with_the_deadline(
+def test_confirmation_of_an_uncertain_attempt_ends_with_the_deadline(
     slow: Callable[[httpx.Request], bool],
     guarded: bool,  # noqa: FBT001 - a parameter
 ) -> None:

@@ -67,7 +67,7 @@ def test_field_names_are_the_maps() -> None:
     assert here.mirrored.keys() == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
 
-def test_every_crash_of_create_secret_is_cured_by_the_same_token_and_costs_no_rotation_more() -> None:
+def test_create_secret_recovers_from_every_crash_without_another_rotation() -> None:
     calls = stage()
     calls.step("createSecret", calls.secrets.begin())
 
@@ -86,7 +86,7 @@ def test_every_crash_of_create_secret_is_cured_by_the_same_token_and_costs_no_ro
         assert here.world.valid_keys == {old, here.world.published_key}
 
 
-def test_every_crash_of_a_whole_rotation_is_cured_by_the_same_token() -> None:
+def test_a_rotation_recovers_from_every_crash_with_the_same_token() -> None:
     calls = stage()
     calls.rotate()
 
@@ -137,7 +137,7 @@ def test_too_soon_fails_at_once_and_says_when_it_will_be_allowed() -> None:
     assert here.world.posts == 1
 
 
-def test_a_failed_rotation_is_told_with_infisicals_words() -> None:
+def test_a_failed_rotation_is_reported_in_infisicals_words() -> None:
     here = stage()
     here.world.server.faults.add(here.world.rotation.id, Fails(Point.BEFORE, message="no such luck"))
 
@@ -145,7 +145,7 @@ def test_a_failed_rotation_is_told_with_infisicals_words() -> None:
         here.rotate()
 
 
-def test_a_failed_attempt_is_made_up_for_and_whoever_asked_again_meanwhile_rotates_nothing_more() -> None:
+def test_a_failed_attempt_is_retried_and_a_second_call_rotates_nothing() -> None:
     here = stage()
     old = here.world.published_key
     here.world.server.faults.add(here.world.rotation.id, Fails(Point.BEFORE, message="no such luck"))
@@ -178,7 +178,7 @@ def test_the_mirrors_own_interval_counts() -> None:
     assert here.world.posts == 0
 
 
-def test_who_waits_in_vain_is_told_why_though_infisical_hangs_at_the_end() -> None:
+def test_a_hook_that_waits_in_vain_says_why_even_if_infisical_hangs() -> None:
     here, seconds = stage(), 300.0
     here.queue.asleep = True
     began = here.world.clock.monotonic()
@@ -191,7 +191,7 @@ def test_who_waits_in_vain_is_told_why_though_infisical_hangs_at_the_end() -> No
     assert here.world.clock.monotonic() - began < seconds
 
 
-def test_after_a_failure_without_key_guard_a_person_has_to_look() -> None:
+def test_a_failure_without_key_guard_makes_the_hook_refuse() -> None:
     here = stage(mirror=unguarded)
     here.world.server.faults.add(here.world.rotation.id, Fails(Point.BEFORE, message="no such luck"))
     with pytest.raises(MirrorError):
@@ -204,7 +204,7 @@ def test_after_a_failure_without_key_guard_a_person_has_to_look() -> None:
     assert (here.queue.outcomes, here.queue.waiting, here.world.iam.calls) == ([Result.FAILED], [], [])
 
 
-def test_what_the_key_guard_refuses_leaves_the_mirror_as_it_was() -> None:
+def test_a_refusal_by_the_key_guard_leaves_the_mirror_unchanged() -> None:
     here = stage()
     before = here.secrets.current
     here.world.keys.create_access_key("deployer")
@@ -220,7 +220,7 @@ def test_what_the_key_guard_refuses_leaves_the_mirror_as_it_was() -> None:
     assert here.world.posts == 0
 
 
-def test_what_the_key_guard_cannot_decide_yet_fails_at_once_and_says_when_to_expect_it() -> None:
+def test_a_pending_key_guard_decision_fails_at_once_and_says_when_to_retry() -> None:
     here = stage()
     here.world.clock.sleep(86_400)
     here.world.keys.create_access_key("deployer")
@@ -362,7 +362,7 @@ def test_a_pending_key_that_a_stale_answer_does_not_list_is_not_called_revoked()
     assert here.mirrored["accessKeyId"] == here.world.published_key
 
 
-def test_a_pending_key_that_neither_infisical_nor_aws_knows_yet_is_not_called_revoked() -> None:
+def test_a_pending_key_that_nobody_knows_yet_is_not_called_revoked() -> None:
     """It was made seconds ago: Infisical's replica lags, and IAM has not spread the news."""
 
     def nobody_yet(_: World) -> Callable[[AccessKey], str]:
@@ -383,7 +383,7 @@ def test_a_pending_key_that_neither_infisical_nor_aws_knows_yet_is_not_called_re
     assert "AWSPENDING" not in str(stale.value)
 
 
-def test_a_mirror_that_lags_by_one_rotation_adopts_at_once_though_its_version_is_young() -> None:
+def test_a_mirror_one_rotation_behind_adopts_the_key_at_once() -> None:
     """Infisical lists the secret's key beside the published one: its answer is the newer of the two."""
     here = stage()
     (first,) = here.secrets.values
@@ -408,7 +408,7 @@ def test_testing_a_secret_that_holds_no_key_yet_says_to_rotate_it_once() -> None
     assert here.world.posts == 0
 
 
-def test_a_rotation_that_does_not_come_in_time_is_asked_for_again_without_rotating_twice() -> None:
+def test_a_late_rotation_is_requested_again_without_rotating_twice() -> None:
     here = stage()
     here.queue.asleep = True
     token = here.secrets.begin()
@@ -464,7 +464,7 @@ def test_a_schedule_that_rotates_between_the_steps_leaves_the_pending_key_valid(
     assert here.mirrored["accessKeyId"] in here.world.valid_keys
 
 
-def test_proof_is_patient_while_iam_spreads_the_news() -> None:
+def test_verification_waits_until_iam_has_propagated_the_key() -> None:
     def slow(world: World) -> Callable[[AccessKey], str]:
         def ask(key: AccessKey) -> str:
             if world.clock.time() < START.timestamp() + 30:
@@ -501,7 +501,7 @@ def test_proof_ends_with_the_functions_time() -> None:
         "arn:aws:iam::123456789012:root",
     ],
 )
-def test_a_key_of_somebody_else_is_no_proof(arn: str) -> None:
+def test_a_key_of_another_user_is_not_accepted_as_proof(arn: str) -> None:
     here = stage(ask=lambda _: lambda _: arn)
 
     with pytest.raises(MirrorError, match="not the IAM user deployer's"):
@@ -543,7 +543,7 @@ def test_a_secret_that_the_map_does_not_know_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", ["plain text", "[]", '"text"'])
-def test_a_value_that_is_no_json_object_is_left_alone(value: str) -> None:
+def test_a_value_that_is_not_a_json_object_is_left_alone(value: str) -> None:
     here = stage(lambda _: value)
 
     with pytest.raises(MirrorError, match="no JSON object") as refused:
@@ -554,12 +554,12 @@ def test_a_value_that_is_no_json_object_is_left_alone(value: str) -> None:
 
 
 @pytest.mark.parametrize("event", [None, {}, [], {"Step": "createSecret"}, {"Step": "dropSecret", "SecretId": ARN}])
-def test_what_secrets_manager_does_not_send_is_refused(event: object) -> None:
+def test_an_event_that_secrets_manager_does_not_send_is_refused(event: object) -> None:
     with pytest.raises(MirrorError, match="only Secrets Manager"):
         stage().hook(event, HOOK_SECONDS)
 
 
-def test_another_type_of_rotation_is_refused() -> None:
+def test_a_rotation_of_another_type_is_refused() -> None:
     here = stage()
     here.world.rotation.type = "postgres-credentials"
 
@@ -574,7 +574,7 @@ def test_the_hooks_identity_cannot_rotate() -> None:
         here.hook.infisical.rotate(here.world.request().rotation, 35)
 
 
-def test_failures_are_counted_and_nothing_that_is_told_holds_key_material() -> None:
+def test_failures_are_counted_and_reported_without_key_material() -> None:
     here = stage()
     here.rotate()
     here.world.clock.sleep(60)
@@ -678,7 +678,7 @@ def another_key(world: World) -> str:
     ],
     ids=["in step", "another key", "another secret", "no key", "no value", "plain text", "a list"],
 )
-def test_a_dry_run_tells_whether_the_secret_is_in_step(value: Callable[[World], str | None], state: str) -> None:
+def test_a_dry_run_reports_whether_the_secret_is_in_step(value: Callable[[World], str | None], state: str) -> None:
     here = dry(value)
 
     answer = preview(here)
@@ -700,7 +700,7 @@ def test_a_dry_run_tells_whether_the_secret_is_in_step(value: Callable[[World], 
     ],
     ids=["attached", "switched off", "every seven days", "never attached"],
 )
-def test_a_dry_run_tells_who_rotates_the_secret_and_when(
+def test_a_dry_run_reports_who_rotates_the_secret_and_when(
     rotation: dict[str, object], told: tuple[bool, str | None, str | None]
 ) -> None:
     answer = preview(dry(rotation=rotation))
@@ -712,7 +712,7 @@ def test_a_dry_run_tells_who_rotates_the_secret_and_when(
     ("value", "state"),
     [(in_step, "unknown"), (lambda _: None, "no value yet"), (lambda _: "plain-text", "no JSON object")],
 )
-def test_an_identity_that_may_not_read_the_key_is_told_beside_what_is_known_of_the_secret(
+def test_a_dry_run_reports_a_forbidden_key_beside_the_secrets_state(
     value: Callable[[World], str | None], state: str
 ) -> None:
     here = dry(value)
@@ -726,7 +726,7 @@ def test_an_identity_that_may_not_read_the_key_is_told_beside_what_is_known_of_t
     assert (answer["state"], answer["rotation_enabled"]) == (state, True)
 
 
-def test_an_identity_that_is_not_let_in_is_told() -> None:
+def test_a_refused_login_is_reported() -> None:
     here = dry()
     here.world.client_secret = "renewed-since"
     here.exchange(infisical=here.world.infisical)
@@ -743,7 +743,7 @@ def test_an_identity_that_is_not_let_in_is_told() -> None:
     ],
     ids=["denied", "unreachable"],
 )
-def test_a_secret_that_cannot_be_read_is_told(call: str, error: Exception, reason: str) -> None:
+def test_a_secret_that_cannot_be_read_is_reported(call: str, error: Exception, reason: str) -> None:
     answer = preview(dry(failures={call: error}))
 
     (side,) = answer["unreadable"]
@@ -751,14 +751,14 @@ def test_a_secret_that_cannot_be_read_is_told(call: str, error: Exception, reaso
     assert answer["state"] == "unknown"
 
 
-def test_both_sides_that_cannot_be_read_are_told_at_once() -> None:
+def test_a_dry_run_reports_both_unreadable_sides_at_once() -> None:
     here = dry(failures={"describe": refused("ResourceNotFoundException")})
     here.exchange(infisical=here.world.connected_as(here.world.server.add_identity({"read"})))
 
     assert [side["what"] for side in preview(here)["unreadable"]] == ["credentials", "secret"]
 
 
-def test_a_dry_run_is_told_as_one_and_counts_no_step() -> None:
+def test_a_dry_run_is_logged_as_one_and_counts_no_step() -> None:
     here = dry()
 
     preview(here)
@@ -789,7 +789,7 @@ def test_a_dry_run_of_a_secret_that_the_map_does_not_know_is_refused() -> None:
     ],
     ids=["a step too", "a step too, not dry", "yes", "1", "empty", "no secret"],
 )
-def test_what_is_half_a_dry_run_is_refused_and_does_nothing(event: dict[str, object]) -> None:
+def test_an_event_that_is_half_a_dry_run_is_refused_and_does_nothing(event: dict[str, object]) -> None:
     here = stage()
     here.secrets.begin("token")
 

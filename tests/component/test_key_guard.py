@@ -56,7 +56,7 @@ def untracked(world: World) -> set[str]:
 # ---- keys that nobody tracks -----------------------------------------------------------------------------------------
 
 
-def test_an_attempt_that_died_with_its_key_uncommitted_costs_no_key_and_is_cured_by_taking_the_orphan_away(
+def test_deleting_the_orphan_of_a_dead_attempt_recovers_without_losing_a_key(
     world: World,
 ) -> None:
     published = world.published_key
@@ -82,7 +82,7 @@ def test_an_attempt_that_died_with_its_key_uncommitted_costs_no_key_and_is_cured
 
 
 @pytest.mark.parametrize("fault", [Dies(Point.AFTER_CREATE), Slow(85, Dies(Point.AFTER_CREATE))], ids=["fast", "slow"])
-def test_no_trigger_and_no_force_rotates_beside_an_orphan(world: World, fault: RotateFault) -> None:
+def test_an_orphan_blocks_every_rotation_even_a_forced_one(world: World, fault: RotateFault) -> None:
     world.server.faults.add(world.rotation.id, fault)
     published = world.published_key
     world.ensure()
@@ -96,7 +96,7 @@ def test_no_trigger_and_no_force_rotates_beside_an_orphan(world: World, fault: R
     assert world.posts == 1
 
 
-def test_without_key_guard_an_orphan_that_left_no_trace_costs_the_published_key(unguarded: World) -> None:
+def test_an_unguarded_rotation_beside_an_orphan_deletes_the_published_key(unguarded: World) -> None:
     unguarded.server.faults.add(unguarded.rotation.id, Dies(Point.AFTER_CREATE))
     published = unguarded.published_key
     unguarded.ensure()
@@ -106,7 +106,7 @@ def test_without_key_guard_an_orphan_that_left_no_trace_costs_the_published_key(
     assert unguarded.iam.calls == []
 
 
-def test_a_key_that_somebody_made_beside_the_published_one_is_refused_until_it_is_gone(world: World) -> None:
+def test_a_foreign_key_newer_than_the_published_one_blocks_until_deleted(world: World) -> None:
     published = world.published_key
     stranger, _ = after(world, DAY).keys.create_access_key("deployer")
 
@@ -133,7 +133,7 @@ def test_a_key_that_appears_while_the_rate_is_limited_is_noticed(world: World) -
     assert world.posts == 1
 
 
-def test_the_key_of_a_foreign_rotation_that_commits_while_iam_is_asked_is_not_accused(world: World) -> None:
+def test_a_foreign_rotation_that_commits_during_the_check_is_not_accused(world: World) -> None:
     def keys_of(user: str) -> list[AccessKey]:
         if len(world.valid_keys) == 1:
             world.server.start_rotation(world.rotation.id)
@@ -171,7 +171,7 @@ def test_a_failed_attempt_is_followed_by_one_that_succeeds(world: World, fault: 
 
 
 @pytest.mark.parametrize("fault", [Dies(Point.BEFORE), Dies(Point.AFTER_DELETE)], ids=["before", "after delete"])
-def test_an_attempt_that_died_before_it_made_a_key_is_followed_by_one_that_succeeds(world: World, fault: Dies) -> None:
+def test_an_attempt_that_died_before_creating_a_key_is_retried(world: World, fault: Dies) -> None:
     published = world.published_key
     world.server.faults.add(world.rotation.id, fault)
     request = world.request()
@@ -190,7 +190,7 @@ def test_a_failed_attempt_that_left_a_key_is_noticed(world: World) -> None:
     assert world.posts == 1
 
 
-def test_an_attempt_that_nobody_saw_commit_is_found_when_its_request_comes_back(world: World) -> None:
+def test_an_unseen_commit_is_found_when_its_request_returns(world: World) -> None:
     world.server.faults.add(world.rotation.id, Slow(INVOCATION_SECONDS + 1))
     request = world.request()
 
@@ -199,7 +199,7 @@ def test_an_attempt_that_nobody_saw_commit_is_found_when_its_request_comes_back(
     assert world.posts == 1
 
 
-def test_every_trigger_gets_through_in_the_end_however_often_its_attempts_fail(world: World) -> None:
+def test_every_trigger_rotates_in_the_end_despite_failed_attempts(world: World) -> None:
     world.server.faults.add(world.rotation.id, *[Fails(Point.BEFORE)] * 20)
     request = world.request()
 
@@ -212,7 +212,7 @@ def test_every_trigger_gets_through_in_the_end_however_often_its_attempts_fail(w
 # ---- keys in use -----------------------------------------------------------------------------------------------------
 
 
-def test_a_previous_key_that_is_in_use_stays_until_it_is_not_or_a_person_insists(world: World) -> None:
+def test_a_previous_key_in_use_stays_until_unused_or_forced(world: World) -> None:
     in_use = world.published_key
     world.ensure()
     after(world, WEEK)
@@ -271,7 +271,7 @@ def test_rotations_go_on_week_after_week_though_every_clock_is_two_minutes_off(
     ],
     ids=["denied", "not connected"],
 )
-def test_without_an_answer_of_iam_nothing_is_sent(world: World, error: Exception, end: tuple[Result, str]) -> None:
+def test_an_unanswered_iam_call_stops_the_rotation(world: World, error: Exception, end: tuple[Result, str]) -> None:
     keys = world.valid_keys
     world.iam.down = error
 
@@ -345,7 +345,7 @@ OFF = st.sampled_from([-TWO_MINUTES, timedelta(), TWO_MINUTES])
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.lists(FAULTS, max_size=3), OFF), min_size=1, max_size=6), OFF)
-def test_whatever_fails_every_week_is_rotated_once_and_no_published_key_is_ever_deleted(
+def test_weekly_faults_never_cost_a_rotation_or_a_published_key(
     weeks: list[tuple[list[RotateFault], timedelta]], iam_ahead: timedelta
 ) -> None:
     world = World()

@@ -26,7 +26,7 @@ def test_one_login_serves_all_requests(world: World) -> None:
     assert len(world.server.logins) == 1
 
 
-def test_one_login_serves_all_threads_that_ask_at_once() -> None:
+def test_one_login_serves_all_concurrent_threads() -> None:
     world = World(guarded=False)  # which would refuse one that is overtaken: the queue lets no two be worked at once
 
     with ThreadPoolExecutor(10) as pool:
@@ -36,7 +36,7 @@ def test_one_login_serves_all_threads_that_ask_at_once() -> None:
     assert len(world.server.logins) == 1
 
 
-def test_all_threads_whose_token_was_lost_share_one_new_login(world: World) -> None:
+def test_threads_that_lost_their_token_share_one_new_login(world: World) -> None:
     world.ensure()
     world.server.revoke_tokens()
 
@@ -88,7 +88,7 @@ def test_a_refused_login_is_a_clear_no_and_never_looped(world: World) -> None:
     assert len(world.server.logins) == 1
 
 
-def test_an_unknown_client_id_is_no_missing_rotation(world: World) -> None:
+def test_an_unknown_client_id_is_not_a_missing_rotation(world: World) -> None:
     world.client_id = "0fd5ae17-c5d1-4bf2-8ac8-25572406eee1"
 
     assert world.ensure().reason == "LoginRefused"
@@ -160,7 +160,7 @@ def test_threads_that_wait_for_a_login_share_its_failure(world: World) -> None:
     assert len(sent) == 1
 
 
-def test_an_identity_that_others_locked_is_no_refusal(world: World) -> None:
+def test_a_locked_identity_is_not_a_refusal(world: World) -> None:
     right, world.client_secret = world.client_secret, "wrong"
     for _ in range(3):
         world.use_transport(StandInTransport(world.server))  # three processes, each without the others' memory
@@ -175,7 +175,7 @@ def test_an_identity_that_others_locked_is_no_refusal(world: World) -> None:
     assert world.ensure().result is Result.ROTATED
 
 
-def test_a_token_that_cannot_stand_in_a_header_is_shown_to_nobody(world: World) -> None:
+def test_a_token_that_cannot_stand_in_a_header_is_never_shown(world: World) -> None:
     world.use_transport(
         httpx.MockTransport(lambda _: httpx.Response(200, json={"accessToken": "s3cr3t-token\n", "expiresIn": 60}))
     )
@@ -255,7 +255,7 @@ def test_credentials_and_tokens_have_no_readable_form(world: World) -> None:
     assert [secret for secret in world.server.secrets if secret in texts] == []
 
 
-def test_every_request_says_who_sends_it(world: World) -> None:
+def test_every_request_carries_the_user_agent(world: World) -> None:
     agents = []
 
     def answer(request: httpx.Request) -> httpx.Response:

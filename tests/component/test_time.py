@@ -32,7 +32,7 @@ def longest_seconds(config: Config) -> float:
     return float(attempts * timeouts) + sum(2.0**pause for pause in range(attempts - 1))
 
 
-def test_a_call_to_aws_that_hangs_takes_no_longer_than_the_time_that_is_left_for_it() -> None:
+def test_a_hanging_aws_call_ends_within_its_remaining_time() -> None:
     assert longest_seconds(REPORT_CONFIG) <= FINISH_SECONDS
     role_keys_and_last_use = 3 * longest_seconds(GUARD_CONFIG)
     assert READ_TIMEOUT_SECONDS + role_keys_and_last_use <= FUNCTION_SECONDS - FINISH_SECONDS
@@ -47,7 +47,7 @@ def test_the_first_read_ends_with_the_deadline(seconds: float) -> None:
     assert world.clock.time() == START.timestamp() + seconds
 
 
-def test_a_read_that_hangs_while_an_attempt_is_confirmed_is_followed_by_another_one() -> None:
+def test_a_read_that_hangs_during_confirmation_is_repeated() -> None:
     world = World()
     world.server.faults.add(world.rotation.id, CommittedThenDropped())
     first_read = Slow(0)
@@ -89,7 +89,7 @@ def test_a_batch_ends_early_enough_to_be_reported() -> None:
     assert longest_seconds(REPORT_CONFIG) <= left < FUNCTION_SECONDS - ATTEMPT_SECONDS
 
 
-def test_an_unexpected_error_after_rotate_secrets_was_sent_is_confirmed_from_the_state() -> None:
+def test_an_unexpected_error_after_rotate_secrets_is_settled_by_the_state() -> None:
     class Broken(httpx.BaseTransport):
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             response = server.handle_request(request)

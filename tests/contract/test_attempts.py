@@ -20,7 +20,7 @@ def test_a_rotation_publishes_a_new_key_and_leaves_the_previous_one_alive(stage:
     assert stage.key_ids() == [first, stage.published_key_id()]
 
 
-def test_the_next_rotation_takes_the_oldest_key_away_whoever_made_it(stage: Stage) -> None:
+def test_the_next_rotation_deletes_the_oldest_key_of_any_origin(stage: Stage) -> None:
     published = stage.published_key_id()
     stray, _ = stage.keys.create_access_key("app-user", CREATED_AT.timestamp() - 1)
 
@@ -112,13 +112,13 @@ def test_the_next_rotation_is_the_first_slot_after_the_interval(
     assert rotation.to_json()["nextRotationAt"] == expected
 
 
-def test_without_auto_rotation_there_is_no_next_one(stage: Stage) -> None:
+def test_a_rotation_without_auto_rotation_has_no_next_one(stage: Stage) -> None:
     rotation = stage.standin.add_rotation(user_name="other", is_auto_rotation_enabled=False)
 
     assert rotation.to_json()["nextRotationAt"] is None
 
 
-def test_two_calls_in_the_same_instant_both_succeed_and_one_live_key_is_untracked(stage: Stage) -> None:
+def test_two_simultaneous_calls_both_succeed_and_leave_an_untracked_key(stage: Stage) -> None:
     stage.rotated(1)
     published = stage.published_key_id()
 
@@ -133,7 +133,7 @@ def test_two_calls_in_the_same_instant_both_succeed_and_one_live_key_is_untracke
     assert untracked not in [credential["accessKeyId"] for credential in stage.rotation.slots]
 
 
-def test_who_loses_the_race_for_the_lock_writes_a_failure_that_the_winner_overwrites(stage: Stage) -> None:
+def test_the_loser_of_the_lock_writes_a_failure_that_the_winner_overwrites(stage: Stage) -> None:
     stage.standin.faults.add(ROTATION_ID, Slow(3))
     winner, loser = stage.begin_rotation(), stage.begin_rotation()
 
@@ -170,7 +170,7 @@ def test_a_lock_that_outlives_its_minute_lets_the_next_one_in(stage: Stage) -> N
     assert status_of(stage.rotate()) == 200
 
 
-def test_who_has_lost_its_lock_does_not_release_another_s(stage: Stage) -> None:
+def test_an_attempt_that_lost_its_lock_does_not_release_another(stage: Stage) -> None:
     stage.standin.faults.add(ROTATION_ID, Slow(100), Slow(50))
     stage.walk_out(61)
     stage.walk_out(40)
@@ -178,7 +178,7 @@ def test_who_has_lost_its_lock_does_not_release_another_s(stage: Stage) -> None:
     assert status_of(stage.rotate()) == 400
 
 
-def test_an_answer_that_came_after_the_limit_reaches_nobody(stage: Stage) -> None:
+def test_an_answer_after_the_time_limit_is_never_delivered(stage: Stage) -> None:
     stage.standin.faults.add(ROTATION_ID, Slow(35))
     call = stage.begin_rotation()
     stage.clock.sleep(60)
@@ -186,7 +186,7 @@ def test_an_answer_that_came_after_the_limit_reaches_nobody(stage: Stage) -> Non
     assert stage.standin.poll(call) == Dropped()
 
 
-def test_how_late_it_is_settled_makes_no_difference() -> None:
+def test_an_attempts_outcome_does_not_depend_on_when_it_is_settled() -> None:
     def rows(settled_every: float) -> list[object]:
         stage = Stage()
         stage.standin.faults.add(ROTATION_ID, Slow(20), Slow(1))
@@ -214,7 +214,7 @@ def test_every_secret_that_was_handed_out_is_known(stage: Stage) -> None:
     assert len(stage.standin.secrets) == 2 + 4  # one of the keys was never committed
 
 
-def test_the_journal_tells_every_request_and_its_end(stage: Stage) -> None:
+def test_the_journal_lists_every_request_and_its_end(stage: Stage) -> None:
     stage.standin.requests.clear()
     stage.standin.faults.add(ROTATION_ID, Dropped())
 

@@ -14,7 +14,7 @@ def test_auto_rotation_rotates_and_is_not_manual(stage: Stage) -> None:
     assert (row["rotationStatus"], row["activeIndex"], row["isLastRotationManual"]) == ("success", 1, False)
 
 
-def test_auto_rotation_makes_four_attempts_in_thirteen_seconds_and_records_the_last(stage: Stage) -> None:
+def test_auto_rotation_makes_four_attempts_in_13_s_and_records_the_last(stage: Stage) -> None:
     stage.rotated(1)
     before = stage.state()
     stage.standin.start_auto_rotation(ROTATION_ID, *[Fails(Point.BEFORE)] * 4)
@@ -26,7 +26,7 @@ def test_auto_rotation_makes_four_attempts_in_thirteen_seconds_and_records_the_l
     assert (after["rotationStatus"], after["lastRotatedAt"]) == ("failed", before["lastRotatedAt"])
 
 
-def test_the_second_attempt_of_auto_rotation_deletes_the_published_key_while_the_status_is_success(
+def test_a_second_auto_rotation_attempt_deletes_the_published_key(
     stage: Stage,
 ) -> None:
     stage.rotated(1)
@@ -52,7 +52,7 @@ def test_auto_rotation_that_succeeds_at_last_leaves_no_trace_of_its_failures(sta
     assert (row["rotationStatus"], row["lastRotationMessage"], row["activeIndex"]) == ("success", None, 1)
 
 
-def test_auto_rotation_stops_once_somebody_else_has_rotated(stage: Stage) -> None:
+def test_auto_rotation_stops_once_another_client_has_rotated(stage: Stage) -> None:
     stage.standin.start_auto_rotation(ROTATION_ID, Fails(Point.BEFORE))
     stage.clock.sleep(1)
     stage.rotate()

@@ -78,7 +78,7 @@ def test_a_user_logs_in_with_an_access_key(stage: Stage, account: Account, name:
     assert status_of(stage.send("GET", ROTATION)) == 200
 
 
-def test_a_session_of_a_role_logs_in_whatever_the_role_s_path(stage: Stage, account: Account, name: str) -> None:
+def test_a_role_session_logs_in_with_any_role_path(stage: Stage, account: Account, name: str) -> None:
     session = account.create_session(name, "/service-role/")
 
     status, stage.token = log_in(stage, signed(session, "eu-west-1"), f"{ARN}:role/other", f"{ARN}:role/{name}")
@@ -174,17 +174,17 @@ def test_a_request_that_is_signed_for_another_host_fails(stage: Stage, account: 
     assert "SignatureDoesNotMatch" in why(account, headers)
 
 
-def test_another_body_fails(stage: Stage, account: Account, name: str) -> None:
+def test_a_changed_body_fails(stage: Stage, account: Account, name: str) -> None:
     assert log_in(stage, signed(account.create_user(name)), body=WHO_AM_I.swapcase()) == FAILED
 
 
-def test_another_question_fails(stage: Stage, account: Account, name: str) -> None:
+def test_a_signed_request_for_another_action_fails(stage: Stage, account: Account, name: str) -> None:
     key = account.create_user(name)
 
     assert log_in(stage, signed(key, body=ANOTHER_QUESTION), body=ANOTHER_QUESTION) == FAILED
 
 
-def test_an_arn_in_another_answer_is_nobody_s(embedded: EmbeddedAws) -> None:
+def test_an_arn_in_another_answer_is_not_the_callers(embedded: EmbeddedAws) -> None:
     question = b"Action=GetFederationToken&Name=somebody&Version=2011-06-15"
     headers = signed(ReadOnlyCredentials(ACCOUNT, ROOT_SECRET, None), body=question)
     request = signed_request("POST", base64.b64encode(question).decode(), encoded(headers))
@@ -193,7 +193,7 @@ def test_an_arn_in_another_answer_is_nobody_s(embedded: EmbeddedAws) -> None:
         ForwardingSts(embedded.endpoint).caller_arn(request)
 
 
-def test_another_method_fails(stage: Stage, account: Account, name: str) -> None:
+def test_a_changed_method_fails(stage: Stage, account: Account, name: str) -> None:
     body = login(stage.standin.add_identity(allowed_principals=()).id, signed(account.create_user(name)))
 
     assert answer(stage, body)[0] == 200

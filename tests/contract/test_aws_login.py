@@ -38,7 +38,7 @@ def test_a_token_opens_what_its_identity_may(stage: Stage, key: ReadOnlyCredenti
     assert status_of(stage.rotate()) == 403
 
 
-def test_a_token_lives_as_long_as_it_was_told(stage: Stage, key: ReadOnlyCredentials) -> None:
+def test_a_token_lives_as_long_as_configured(stage: Stage, key: ReadOnlyCredentials) -> None:
     identity = stage.standin.add_identity(allowed_principals=[USER], token_ttl_seconds=60)
     granted = stage.json("POST", AWS_LOGIN, login(identity.id, signed(key)))
     stage.token = granted["accessToken"]
@@ -52,7 +52,7 @@ def test_an_identity_may_have_both_ways_to_log_in(stage: Stage, key: ReadOnlyCre
     assert status(stage, login(identity.id, signed(key))) == 200
 
 
-def test_whoever_is_allowed_may_change(stage: Stage, key: ReadOnlyCredentials, identity: Identity) -> None:
+def test_the_allow_list_can_change_between_logins(stage: Stage, key: ReadOnlyCredentials, identity: Identity) -> None:
     body = login(identity.id, signed(key))
 
     identity.allowed_principals = [f"{ACCOUNT}:user/other"]
@@ -63,7 +63,7 @@ def test_whoever_is_allowed_may_change(stage: Stage, key: ReadOnlyCredentials, i
     assert status(stage, body) == 404
 
 
-def test_where_nobody_is_named_everybody_is_allowed(stage: Stage, key: ReadOnlyCredentials) -> None:
+def test_an_empty_allow_list_allows_everybody(stage: Stage, key: ReadOnlyCredentials) -> None:
     anyone = stage.standin.add_identity(allowed_principals=[])
 
     assert status(stage, login(anyone.id, signed(key))) == 200
@@ -78,7 +78,7 @@ def test_a_role_may_be_allowed_by_what_the_refusal_names(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("resource", ["root", "federated-user/somebody"])
-def test_who_is_neither_user_nor_role_fails(stage: Stage, resource: str) -> None:
+def test_a_caller_that_is_neither_user_nor_role_fails(stage: Stage, resource: str) -> None:
     anyone = stage.standin.add_identity(allowed_principals=[])
     key = stage.memory_sts.issue(f"{ACCOUNT}:{resource}")
 
@@ -89,7 +89,7 @@ def test_an_unknown_identity_is_not_found(stage: Stage, key: ReadOnlyCredentials
     assert status(stage, login(str(uuid4()), signed(key))) == 404
 
 
-def test_every_field_that_is_missing_is_named(stage: Stage) -> None:
+def test_every_missing_field_is_named(stage: Stage) -> None:
     outcome = stage.send("POST", AWS_LOGIN, {"iamHttpRequestMethod": 7})
 
     assert status_of(outcome) == 422
@@ -101,7 +101,7 @@ def test_every_field_that_is_missing_is_named(stage: Stage) -> None:
     ]
 
 
-def test_a_body_that_is_no_object_is_refused(stage: Stage) -> None:
+def test_a_body_that_is_not_an_object_is_refused(stage: Stage) -> None:
     assert status(stage, []) == 422
 
 
@@ -122,7 +122,9 @@ def test_a_weird_region_is_refused(stage: Stage, identity: Identity, key: ReadOn
 
 
 @pytest.mark.parametrize("authorization", ["", "Basic dXNlcjpwYXNz", "AWS4-HMAC-SHA256 Credential=AKIA/20261122"])
-def test_no_region_is_refused(stage: Stage, identity: Identity, key: ReadOnlyCredentials, authorization: str) -> None:
+def test_a_request_without_a_region_is_refused(
+    stage: Stage, identity: Identity, key: ReadOnlyCredentials, authorization: str
+) -> None:
     headers = {**signed(key), "Authorization": authorization}
 
     assert status(stage, login(identity.id, headers)) == 400

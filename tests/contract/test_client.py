@@ -118,7 +118,7 @@ def test_every_recorded_error_of_a_read_has_its_meaning(name: str, meaning: tupl
     assert (type(raised.value), raised.value.reason) == (kind, reason)
 
 
-def test_a_rate_limit_says_when_to_come_back() -> None:
+def test_a_rate_limit_says_when_to_retry() -> None:
     infisical = client(lambda _: replay(load("limit-02-rate-limited-429")))
 
     with pytest.raises(RateLimitedError) as raised:
@@ -167,7 +167,7 @@ def test_a_recorded_token_that_does_not_expire_is_used() -> None:
     assert infisical.state(MappedRotation(recording.body["secretRotation"]["id"]), 10).name == "aws-iam-rotation"
 
 
-def test_rotate_sends_what_was_recorded_to_succeed_and_nothing_that_was_recorded_to_fail() -> None:
+def test_rotate_sends_only_what_was_recorded_to_succeed() -> None:
     sent: list[httpx.Request] = []
     recording = load("rot-06-rotate-success-2")
 

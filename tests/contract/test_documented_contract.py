@@ -23,7 +23,7 @@ ROTATED = load("rot-03-rotate-success").body
         ("accessKeyId", "AKIA"),
     ],
 )
-def test_what_breaks_the_contract_is_refused(field: str, value: Any) -> None:  # noqa: ANN401 - JSON
+def test_an_answer_that_breaks_the_contract_is_refused(field: str, value: Any) -> None:  # noqa: ANN401 - JSON
     answer = copy.deepcopy(ROTATED)
     answer["secretRotation"][field] = value
 
@@ -32,7 +32,7 @@ def test_what_breaks_the_contract_is_refused(field: str, value: Any) -> None:  #
 
 
 @pytest.mark.parametrize("field", ["description", "lastRotationJobId", "nextRotationAt", "lastRotationMessage"])
-def test_what_is_nullable_may_be_null(field: str) -> None:
+def test_a_nullable_field_may_be_null(field: str) -> None:
     answer = copy.deepcopy(ROTATED)
     answer["secretRotation"][field] = None
 

@@ -20,7 +20,7 @@ with embedded_aws() as aws:
 """
 
 
-def test_it_ends_with_a_caller_that_is_killed() -> None:
+def test_the_embedded_aws_ends_when_its_caller_is_killed() -> None:
     caller = subprocess.Popen(
         [sys.executable, "-c", STARTS_ONE],
         cwd=ROOT,

@@ -123,7 +123,7 @@ def test_a_dead_attempt_leaves_its_lock_for_a_minute(stage: Stage) -> None:
     assert status_of(stage.rotate()) == 200
 
 
-def test_after_an_attempt_that_died_with_a_new_key_the_next_one_deletes_the_published_key(stage: Stage) -> None:
+def test_the_attempt_after_a_death_with_a_new_key_deletes_the_published_key(stage: Stage) -> None:
     stage.rotated(1)
     published = stage.published_key_id()
     stage.standin.faults.add(ROTATION_ID, Dies(Point.AFTER_CREATE))
@@ -135,7 +135,7 @@ def test_after_an_attempt_that_died_with_a_new_key_the_next_one_deletes_the_publ
     assert stage.keys.deleted[-1].id == published
 
 
-def test_what_is_in_progress_commits_when_it_said(stage: Stage) -> None:
+def test_an_attempt_in_progress_commits_at_the_announced_time(stage: Stage) -> None:
     stage.standin.faults.add(ROTATION_ID, InProgress(seconds=20))
     stage.rotate()
 
@@ -155,7 +155,7 @@ def test_the_winner_of_a_lock_race_commits(stage: Stage) -> None:
     assert stage.state()["activeIndex"] == 1
 
 
-def test_a_slow_attempt_may_fail_when_nobody_listens_any_more(stage: Stage) -> None:
+def test_a_slow_attempt_may_fail_after_its_client_has_left(stage: Stage) -> None:
     stage.standin.faults.add(ROTATION_ID, Slow(60, then=Fails(Point.AFTER_CREATE)))
 
     assert stage.rotate() == Dropped()
@@ -193,7 +193,7 @@ def test_a_slow_read_is_answered_late_and_with_what_is_true_then(stage: Stage) -
     assert stage.clock.time() == began + 5
 
 
-def test_a_rate_limited_call_says_when_to_come_back(stage: Stage) -> None:
+def test_a_rate_limited_call_says_when_to_retry(stage: Stage) -> None:
     stage.standin.faults.add(ROTATION_ID, rate_limited(17))
 
     outcome = stage.rotate()

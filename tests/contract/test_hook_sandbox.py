@@ -149,7 +149,9 @@ def test_the_function_keeps_its_own_environment(watched: Watched, aws: EmbeddedA
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_it_dies_right_after_the_server_has_executed_a_call(watched: Watched, infisical: StandIn, number: int) -> None:
+def test_the_hook_dies_right_after_the_server_has_executed_a_call(
+    watched: Watched, infisical: StandIn, number: int
+) -> None:
     asked = len(infisical.requests)
     watched.hook.calls.crash_after(number)
 
@@ -164,7 +166,7 @@ def test_it_dies_right_after_the_server_has_executed_a_call(watched: Watched, in
     assert isinstance(watched.invoke(payload()), int)
 
 
-def test_it_dies_in_a_later_invocation_where_the_first_makes_fewer_calls(watched: Watched) -> None:
+def test_the_hook_dies_in_a_later_invocation_if_the_first_makes_fewer_calls(watched: Watched) -> None:
     watched.hook.calls.crash_after(5)
 
     assert isinstance(watched.invoke(payload()), int)
@@ -180,7 +182,7 @@ def test_a_crash_that_never_came_is_called_off(watched: Watched) -> None:
     assert isinstance(watched.invoke(payload()), int)
 
 
-def test_another_function_is_left_alone(watched: Watched, aws: EmbeddedAws) -> None:
+def test_a_killed_hook_leaves_other_functions_alone(watched: Watched, aws: EmbeddedAws) -> None:
     process = watched.invoke(payload())
 
     kill_function(aws, watched.hook.function_name[:-1])
@@ -189,7 +191,7 @@ def test_another_function_is_left_alone(watched: Watched, aws: EmbeddedAws) -> N
     os.kill(process, 0)
 
 
-def test_a_rotation_tells_what_the_function_said(watched: Watched) -> None:
+def test_a_rotation_reports_what_the_function_answered(watched: Watched) -> None:
     secret = watched.hook.add_secret("driven", {"id": "1"})
 
     result = watched.hook.rotations.rotate(secret)

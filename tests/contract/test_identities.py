@@ -69,7 +69,7 @@ def test_the_journal_knows_the_logins(stage: Stage) -> None:
     assert [entry.status for entry in stage.standin.logins] == [200, 401]
 
 
-def test_a_field_that_is_no_text_is_named(stage: Stage) -> None:
+def test_a_field_that_is_not_a_string_is_named(stage: Stage) -> None:
     outcome = stage.send("POST", LOGIN, {"clientId": None, "clientSecret": 7})
 
     assert status_of(outcome) == 422
@@ -79,7 +79,7 @@ def test_a_field_that_is_no_text_is_named(stage: Stage) -> None:
     ]
 
 
-def test_a_token_lives_as_long_as_it_was_told(stage: Stage) -> None:
+def test_a_token_lives_as_long_as_configured(stage: Stage) -> None:
     stage.token = stage.log_in(stage.standin.add_identity(token_ttl_seconds=60))
     stage.clock.sleep(59)
     assert status_of(stage.send("GET", ROTATION)) == 200
@@ -117,7 +117,7 @@ def test_withdrawn_tokens_are_refused_and_new_ones_are_not(stage: Stage, withdra
 
 
 @pytest.mark.parametrize("token", ["a.b", "a.b.c", "a.e30.c.d", "é.é.é", "bm90IGpzb24.bm90IGpzb24.c", "bnVsbA.a.c"])
-def test_what_is_no_token_is_malformed(stage: Stage, token: str) -> None:
+def test_a_text_that_is_not_a_token_is_malformed(stage: Stage, token: str) -> None:
     stage.token = token
 
     assert parsed(stage.rotate())["message"].startswith("The provided access token is malformed.")

@@ -74,13 +74,13 @@ def test_iam_is_asked_for_everything(iam: "IAMClient", stubber: Stubber) -> None
     stubber.assert_no_pending_responses()
 
 
-def test_what_iam_refuses_is_told_in_its_words(iam: "IAMClient", stubber: Stubber) -> None:
+def test_a_refusal_by_iam_is_reported_in_its_words(iam: "IAMClient", stubber: Stubber) -> None:
     stubber.add_client_error("list_access_keys", "NoSuchEntity", "The user with name ada cannot be found.")
 
     with pytest.raises(ProviderError, match=r"^The user with name ada cannot be found\.$"):
         IamKeys(iam).list_access_keys("ada")
 
 
-def test_an_iam_out_of_reach_is_told_too(iam: "IAMClient") -> None:
+def test_an_iam_out_of_reach_is_reported_too(iam: "IAMClient") -> None:
     with pytest.raises(ProviderError, match="Could not connect"):
         IamKeys(iam).list_access_keys("ada")

@@ -13,7 +13,7 @@ def test_a_full_window_refuses_without_executing_and_the_next_one_is_open() -> N
     assert len(stage.key_ids()) + len(stage.keys.deleted) == 3  # the first key and two rotations
 
 
-def test_the_rest_of_a_window_is_told_in_full_seconds() -> None:
+def test_the_rest_of_a_window_is_reported_in_full_seconds() -> None:
     stage = Stage(rate_limits=RateLimits(reads=2, writes=1))
     stage.send("GET", ROTATION)
     stage.clock.sleep(0.5)
@@ -44,7 +44,7 @@ def test_a_refused_token_does_not_count() -> None:
     assert status_of(stage.rotate()) == 200
 
 
-def test_no_limits_no_headers(stage: Stage) -> None:
+def test_a_server_without_limits_sends_no_limit_headers(stage: Stage) -> None:
     outcome = stage.rotate()
 
     assert isinstance(outcome, Answer)

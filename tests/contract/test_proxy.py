@@ -91,7 +91,7 @@ def test_a_server_that_is_not_there_is_a_closed_connection() -> None:
         httpx.get(url)
 
 
-def test_a_stop_waits_for_nobody(standin: StandIn, rotation: Rotation) -> None:
+def test_a_stop_does_not_wait_for_open_connections(standin: StandIn, rotation: Rotation) -> None:
     standin.faults.add_read(rotation.id, Slow(25))
     identity = standin.add_identity()
 

@@ -8,7 +8,7 @@ from tests.sandbox.standin.faults import Fails, Point
 LIST = "/api/v2/secret-rotations/aws-iam-user-secret?projectId=d17eeab6-9bb7-4255-9168-ccac2028bfd4"
 
 
-def test_all_reads_show_the_row_from_before_the_commit_until_the_replica_has_caught_up(stage: Stage) -> None:
+def test_reads_show_the_row_from_before_the_commit_until_the_replica_catches_up(stage: Stage) -> None:
     stage.standin.replicas.lag = lambda: 4.0
     before = stage.state(), stage.json("GET", LIST), stage.json("GET", CREDENTIALS)
 
@@ -42,7 +42,7 @@ def test_a_failure_is_shown_as_late_as_a_commit(stage: Stage) -> None:
     assert stage.state()["rotationStatus"] == "failed"
 
 
-def test_a_rotation_that_begins_with_a_stale_row_writes_the_slot_of_the_one_before(stage: Stage) -> None:
+def test_a_rotation_that_reads_a_stale_row_writes_the_previous_slot(stage: Stage) -> None:
     stage.rotated(1)
     stage.clock.sleep(60)
     stage.standin.replicas.lag = lambda: 4.0

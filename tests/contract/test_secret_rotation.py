@@ -152,7 +152,7 @@ def test_a_retry_is_the_whole_process_with_the_same_token(
     assert value() == NEW
 
 
-def test_what_is_not_under_way_is_not_retried(rotations: SecretRotations, secret: str) -> None:
+def test_a_rotation_that_is_not_under_way_is_not_retried(rotations: SecretRotations, secret: str) -> None:
     with pytest.raises(RotationRefused):
         rotations.retry(secret, TOKEN)
 

@@ -57,7 +57,7 @@ def test_every_commit_is_synced(stage: Stage, written: list[Credential], fault: 
 
 
 @pytest.mark.parametrize("point", [Point.BEFORE, Point.AFTER_DELETE, Point.AFTER_CREATE])
-def test_what_was_not_committed_is_not_synced(stage: Stage, written: list[Credential], point: Point) -> None:
+def test_an_uncommitted_rotation_is_not_synced(stage: Stage, written: list[Credential], point: Point) -> None:
     stage.standin.faults.add(ROTATION_ID, Fails(point))
     stage.rotate()
     stage.clock.sleep(60)
@@ -66,7 +66,7 @@ def test_what_was_not_committed_is_not_synced(stage: Stage, written: list[Creden
     assert written == []
 
 
-def test_what_the_server_rotates_by_itself_is_synced(stage: Stage, written: list[Credential]) -> None:
+def test_an_auto_rotation_is_synced(stage: Stage, written: list[Credential]) -> None:
     stage.rotated(2)
     stage.clock.sleep(10)
     stage.standin.settle()

@@ -70,7 +70,7 @@ def test_a_lost_response_is_a_closed_connection(standin: StandIn, rotation: Rota
     assert client.get("").json()["secretRotation"]["activeIndex"] == 1
 
 
-def test_at_its_limit_the_server_hangs_up_and_commits_without_being_asked_again(
+def test_a_server_at_its_time_limit_hangs_up_and_still_commits(
     standin: StandIn, rotation: Rotation, client: httpx.Client
 ) -> None:
     standin.faults.add(rotation.id, Slow(0.8))
@@ -104,7 +104,7 @@ def test_a_query_reaches_the_server(rotation: Rotation, client: httpx.Client) ->
     assert [one["id"] for one in listed["secretRotations"]] == [rotation.id]
 
 
-def test_a_slow_call_keeps_nobody_waiting_and_a_stop_cuts_it_off() -> None:
+def test_a_slow_call_blocks_no_other_and_a_stop_cuts_it_off() -> None:
     standin = StandIn(time, MemoryKeys(time))
     rotation = standin.add_rotation()
     standin.faults.add(rotation.id, Slow(25))

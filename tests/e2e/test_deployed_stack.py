@@ -135,9 +135,7 @@ def test_a_commit_whose_answer_is_lost_is_one_rotation_and_a_success(deployed: S
     assert deployed.stack.depth("FailedRotationsUrl") == 0
 
 
-def test_a_500_before_the_commit_is_not_repeated_at_once_and_raises_the_alarms_metric(
-    deployed: Sandbox, rotation: Rotation
-) -> None:
+def test_a_500_before_the_commit_is_not_retried_at_once_and_is_counted(deployed: Sandbox, rotation: Rotation) -> None:
     before, old = deployed.stack.metrics(), deployed.published_key(rotation)
     deployed.infisical.faults.add(rotation.id, Fails(Point.BEFORE))
 

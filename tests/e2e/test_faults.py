@@ -35,7 +35,7 @@ def test_rotate_secrets_is_not_repeated(deployed: Sandbox, run: Run, name: str) 
     assert posts_for(deployed, run.rotations[name]) == CASES[name].posts
 
 
-def test_what_came_back_is_invisible_for_the_full_time(run: Run) -> None:
+def test_a_returned_message_is_invisible_for_the_full_time(run: Run) -> None:
     back = [name for name, case in CASES.items() if case.place == BACK]
 
     assert [name for name in CASES if run.ends[name]["comes_back"] and CASES[name].place != AGAIN] == back
@@ -43,7 +43,7 @@ def test_what_came_back_is_invisible_for_the_full_time(run: Run) -> None:
 
 
 @pytest.mark.parametrize("metric", sorted(set(METRICS.values())))
-def test_each_end_is_counted(run: Run, metric: Metric) -> None:
+def test_each_outcome_is_counted(run: Run, metric: Metric) -> None:
     expected = Counter(METRICS[result] for result in METRICS for case in CASES.values() if case.end[0] == result)
     expected[Metric.ROTATION_SUCCEEDED] += 1 + sum(case.place == AGAIN for case in CASES.values())  # and the busy one
 
@@ -59,9 +59,7 @@ def test_published_keys_live_where_nothing_was_lost_without_a_trace(deployed: Sa
         assert deployed.published_key(rotation) in deployed.valid_keys(rotation.name), name
 
 
-def test_after_attempts_that_died_without_a_trace_the_next_trigger_is_refused_where_they_left_a_key(
-    deployed: Sandbox, run: Run
-) -> None:
+def test_an_orphan_of_a_silently_dead_attempt_refuses_the_next_trigger(deployed: Sandbox, run: Run) -> None:
     died = {point: run.rotations[f"died {point}"] for point in ("before", "after the delete", "after the create")}
     deployed.stack.put_map({"triggers": {"weekly": [rotation.id for rotation in died.values()]}})
     published = {rotation.name: deployed.published_key(rotation) for rotation in died.values()}

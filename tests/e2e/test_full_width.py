@@ -20,9 +20,7 @@ PAYMENTS = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0001"
 NewRotation = Callable[..., Rotation]
 
 
-def test_a_selector_rotates_the_25_rotations_it_stands_for_and_no_other(
-    deployed: Sandbox, new_rotation: NewRotation
-) -> None:
+def test_a_selector_rotates_its_25_rotations_and_no_other(deployed: Sandbox, new_rotation: NewRotation) -> None:
     # given 25 rotations that match, and one neighbour for each way of not matching
     where = {"project_id": PAYMENTS, "environment": "prod", "path": "/payments"}
     matching = [new_rotation(**where) for _ in range(25)]
@@ -44,7 +42,7 @@ def test_a_selector_rotates_the_25_rotations_it_stands_for_and_no_other(
     assert sum("projectId=" in entry.path for entry in deployed.infisical.requests) == lists + 1
 
 
-def test_a_selector_that_stands_for_nothing_is_refused_and_kept(deployed: Sandbox) -> None:
+def test_a_selector_without_matches_is_refused_and_kept(deployed: Sandbox) -> None:
     deployed.stack.put_map({"triggers": {"weekly": {"project": "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0009"}}})
 
     answer = deployed.stack.invoke(scheduled())
@@ -121,7 +119,7 @@ def test_the_rules_dead_letters_are_let_into_the_queue(deployed: Sandbox) -> Non
         assert target["DeadLetterConfig"]["Arn"] == attributes["QueueArn"]
 
 
-def test_only_rotates_the_chosen_ones(deployed: Sandbox, new_rotation: NewRotation) -> None:
+def test_the_only_field_rotates_the_chosen_rotations(deployed: Sandbox, new_rotation: NewRotation) -> None:
     chosen, other = new_rotation(), new_rotation()
     deployed.stack.put_map({"triggers": {"weekly": [chosen.id, other.id]}})
 
@@ -131,7 +129,7 @@ def test_only_rotates_the_chosen_ones(deployed: Sandbox, new_rotation: NewRotati
     assert posts_for(deployed, other) == 0
 
 
-def test_only_cannot_choose_what_the_trigger_does_not_stand_for(
+def test_the_only_field_cannot_choose_beyond_the_trigger(
     deployed: Sandbox, rotation: Rotation, new_rotation: NewRotation
 ) -> None:
     foreign = new_rotation()
@@ -160,7 +158,7 @@ def test_force_rotates_within_the_minimum_interval_and_once(deployed: Sandbox, n
     assert posts_for(deployed, rotation) == 1
 
 
-def test_a_dry_run_tells_for_every_kind_of_entry_and_rotates_none(deployed: Sandbox, new_rotation: NewRotation) -> None:
+def test_a_dry_run_reports_every_kind_of_entry_and_rotates_none(deployed: Sandbox, new_rotation: NewRotation) -> None:
     due, fresh = new_rotation(), new_rotation(last_rotated_at=datetime.now(UTC))
     database = new_rotation(rotation_type="postgres-credentials")
     patient = new_rotation(last_rotated_at=datetime.now(UTC) - timedelta(days=2))
@@ -256,7 +254,7 @@ def test_two_stacks_do_not_see_each_other(deployed: Sandbox, private: Deployment
         assert not ours & theirs
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(
+def test_a_certificate_of_an_unknown_authority_is_refused(
     deployed: Sandbox, private: Deployment, new_rotation: NewRotation, tmp_path: Path
 ) -> None:
     rotation = new_rotation()

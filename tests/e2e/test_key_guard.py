@@ -52,9 +52,7 @@ def end_of_next(deployed: Sandbox, rotation: Rotation, count: int, trigger: str 
 
 
 @pytest.mark.usefixtures("soon_back")
-def test_an_orphan_is_found_when_the_request_comes_back_and_a_person_cures_it(
-    deployed: Sandbox, rotation: Rotation
-) -> None:
+def test_an_orphan_is_found_when_the_request_returns_and_deleted_by_hand(deployed: Sandbox, rotation: Rotation) -> None:
     before, published = deployed.stack.metrics(), deployed.published_key(rotation)
     deployed.infisical.faults.add(rotation.id, Fails(Point.AFTER_CREATE))
 
@@ -106,7 +104,7 @@ def test_a_young_key_beside_the_published_one_only_defers_the_request(deployed: 
 
 
 @pytest.mark.usefixtures("soon_back")
-def test_a_failure_that_left_nothing_behind_cures_itself(deployed: Sandbox, rotation: Rotation) -> None:
+def test_a_failure_that_left_nothing_behind_is_retried(deployed: Sandbox, rotation: Rotation) -> None:
     old = deployed.published_key(rotation)
     deployed.infisical.faults.add(rotation.id, Fails(Point.BEFORE))
 
@@ -140,9 +138,7 @@ def test_a_key_that_was_used_an_hour_ago_is_not_revoked(deployed: Sandbox, rotat
 
 
 @pytest.mark.parametrize("hours_ago", [7, 7 * 24, None], ids=["beyond the grace period", "last week", "never"])
-def test_a_key_that_nobody_uses_any_more_is_revoked(
-    deployed: Sandbox, rotated: Rotation, hours_ago: int | None
-) -> None:
+def test_a_key_that_is_no_longer_used_is_revoked(deployed: Sandbox, rotated: Rotation, hours_ago: int | None) -> None:
     published, previous = deployed.published_key(rotated), previous_key(deployed, rotated)
     if hours_ago:
         deployed.use_key(previous, datetime.now(UTC) - timedelta(hours=hours_ago))
@@ -162,9 +158,7 @@ def test_the_map_may_give_an_entry_a_longer_grace_period(deployed: Sandbox, rota
     deployed.stack.take("FailedRotationsUrl")
 
 
-def test_a_key_of_somebody_elses_that_is_newer_than_the_published_one_is_named(
-    deployed: Sandbox, rotation: Rotation
-) -> None:
+def test_a_foreign_key_newer_than_the_published_one_is_named(deployed: Sandbox, rotation: Rotation) -> None:
     made = deployed.iam.create_access_key(UserName=rotation.name)["AccessKey"]["AccessKeyId"]
     deployed.settle(rotation.name, made)
 
@@ -184,7 +178,7 @@ def test_clocks_that_differ_by_two_minutes_change_nothing(deployed: Sandbox, rot
     assert end_of_next(deployed, rotated, 2)["outcome"] == "rotated"
 
 
-def test_while_iam_is_down_nothing_is_revoked(deployed: Sandbox, rotated: Rotation) -> None:
+def test_an_outage_of_iam_revokes_nothing(deployed: Sandbox, rotated: Rotation) -> None:
     keys = deployed.valid_keys(rotated.name)
 
     with deployed.iam_front.down():
@@ -270,7 +264,7 @@ def test_a_dry_run_says_what_the_key_guard_would_say(deployed: Sandbox, rotated:
     assert posts_for(deployed, rotated) == 1
 
 
-def test_without_the_key_guard_a_failed_attempt_waits_for_a_person(deployed: Sandbox, rotation: Rotation) -> None:
+def test_a_failed_attempt_without_key_guard_refuses_the_next_trigger(deployed: Sandbox, rotation: Rotation) -> None:
     deployed.stack.put_map({"triggers": {"weekly": {"id": rotation.id, "keyGuard": False}}})
     deployed.infisical.faults.add(rotation.id, Fails(Point.BEFORE))
 

@@ -225,7 +225,7 @@ def test_the_worker_was_killed_in_the_middle_of_its_work(load: Load, aftermath: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_rotation_happened_once_or_waits_for_a_person(
+def test_each_rotation_happened_once_or_is_reported_for_an_operator(
     deployed: Sandbox, load: Load, aftermath: Aftermath, kind: str
 ) -> None:
     fault, waiting = KINDS[kind], {report["rotation_id"] for report in aftermath.failed}
@@ -249,16 +249,14 @@ def test_a_rotation_without_key_guard_is_sent_and_committed_at_most_once(
     assert {name: each for name, each in found.items() if max(each) > 1} == {}
 
 
-def test_a_rotation_without_key_guard_is_rotated_or_waits_for_a_person_or_stays_claimed(
-    unguarded: Unguarded, aftermath: Aftermath
-) -> None:
+def test_each_unguarded_request_is_rotated_reported_or_claimed(unguarded: Unguarded, aftermath: Aftermath) -> None:
     waiting = {report["rotation_id"] for report in aftermath.failed}
     rotated = {rotation_id for rotation_id, commits in unguarded.commits.items() if commits}
 
     assert unguarded.commits.keys() - rotated - waiting - aftermath.claimed == set()
 
 
-def test_each_guarded_request_has_come_to_an_end_of_its_own(load: Load, aftermath: Aftermath) -> None:
+def test_each_guarded_request_has_reached_an_outcome(load: Load, aftermath: Aftermath) -> None:
     ended = {
         (line["trigger"], line["rotation_id"])
         for line in aftermath.lines
@@ -268,7 +266,7 @@ def test_each_guarded_request_has_come_to_an_end_of_its_own(load: Load, aftermat
     assert {request for request in ended if request[1] in load.kinds} == load.requests
 
 
-def test_what_waits_is_reported_once_with_the_reason_and_the_request(load: Load, aftermath: Aftermath) -> None:
+def test_each_failed_request_is_reported_once_with_reason_and_request(load: Load, aftermath: Aftermath) -> None:
     left = {rotation_id for rotation_id, kind in load.kinds.items() if not KINDS[kind].committed}
     failed = [report for report in aftermath.failed if report["rotation_id"] in load.kinds]
     reported = [(report["trigger"], report["rotation_id"]) for report in failed]
@@ -280,7 +278,7 @@ def test_what_waits_is_reported_once_with_the_reason_and_the_request(load: Load,
         assert report["rotation_id"] in report["request"]
 
 
-def test_every_end_that_waits_for_a_person_was_counted(aftermath: Aftermath) -> None:
+def test_every_reported_failure_was_counted(aftermath: Aftermath) -> None:
     counted = {
         (name, line["rotation_id"], line["trigger"]) for line in aftermath.lines for name in embedded_metrics(line)
     }

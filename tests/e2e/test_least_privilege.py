@@ -237,12 +237,12 @@ def calls(deployed: Sandbox, stage: Sandbox) -> RoleCalls:
 
 
 @pytest.mark.parametrize("role", ["DispatchRole", "RotateRole", "HookRole", "AuditRole"])
-def test_with_all_that_its_role_may_do_a_function_is_denied_nothing(uses: Uses, role: str) -> None:
+def test_a_function_is_denied_nothing_with_its_full_role(uses: Uses, role: str) -> None:
     assert denials(uses.of(role)) == set()
 
 
 @pytest.mark.parametrize("grant", [each for each in granted() if each.statement not in SIMULATED], ids=str)
-def test_without_an_action_a_role_is_denied_just_that(
+def test_a_role_without_one_action_is_denied_just_that_action(
     stage: Sandbox, calls: RoleCalls, uses: Uses, grant: Grant
 ) -> None:
     """Whoever adds a statement finds out here that nothing needs it, or says who does it in the role's name."""
@@ -268,7 +268,7 @@ def _in_a_new_process(stage: Sandbox, grant: Grant) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("grant", [each for each in granted() if each.statement in SIMULATED], ids=str)
-def test_what_cannot_be_shown_is_allowed_for_its_own_resource_alone(stage: Sandbox, grant: Grant) -> None:
+def test_statements_checked_by_simulation_name_their_own_resource(stage: Sandbox, grant: Grant) -> None:
     groups = {name: group for name, group in stage.stack.outputs.items() if name.endswith("LogGroupName")}
     own = groups.pop(f"{grant.role.removesuffix('Role')}LogGroupName")
 
@@ -291,7 +291,7 @@ def _simulated(stage: Sandbox, grant: Grant, resource: str) -> bool:
 
 @pytest.mark.parametrize("what", NEIGHBOURS)
 @pytest.mark.parametrize("role", MAY)
-def test_nobody_may_do_what_is_beside_its_task(calls: RoleCalls, role: str, what: str) -> None:
+def test_no_role_may_act_outside_its_task(calls: RoleCalls, role: str, what: str) -> None:
     said = calls.say(role, NEIGHBOURS[what])
 
     assert denials(said), said
@@ -299,7 +299,7 @@ def test_nobody_may_do_what_is_beside_its_task(calls: RoleCalls, role: str, what
 
 @pytest.mark.parametrize("what", SHARED)
 @pytest.mark.parametrize("role", MAY)
-def test_each_may_do_its_own_task_and_not_that_of_another(calls: RoleCalls, role: str, what: str) -> None:
+def test_each_role_may_do_its_own_task_and_not_that_of_another(calls: RoleCalls, role: str, what: str) -> None:
     said = calls.say(role, SHARED[what])
 
     assert (denials(said) == set()) == (what in MAY[role]), said
@@ -337,7 +337,7 @@ def test_every_role_is_listed(stage: Sandbox) -> None:
     assert set(stage.stack.resources("AWS::IAM::Role")) == set(roles()) == set(MAY)
 
 
-def test_every_role_is_bounded_where_the_account_wants_it() -> None:
+def test_every_role_gets_the_permissions_boundary_of_the_account() -> None:
     """Those that SAM makes for the schedules too; the embedded CloudFormation keeps no boundaries of roles."""
     bounded = {"Fn::If": ["Bounded", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
 

@@ -69,7 +69,7 @@ def resources_of(stack: Deployment) -> dict[str, tuple[str, str]]:
     return {each["LogicalResourceId"]: (each["ResourceType"], each["PhysicalResourceId"]) for each in described}
 
 
-def test_no_name_of_one_stack_is_the_others(deployed: Sandbox, second: Sandbox) -> None:
+def test_two_stacks_share_no_physical_name(deployed: Sandbox, second: Sandbox) -> None:
     first, other = (resources_of(each.stack) for each in (deployed, second))
     common = first.keys() & other.keys()
 
@@ -118,7 +118,7 @@ def test_a_custom_event_means_the_stack_whose_source_it_names(deployed: Sandbox,
     assert [[means(stack, source) for source in sources] for stack in stacks] == [[True, False], [False, True]]
 
 
-def test_alarms_tell_the_stacks_apart(deployed: Sandbox, second: Sandbox) -> None:
+def test_alarms_name_their_stack(deployed: Sandbox, second: Sandbox) -> None:
     first, other = (watched_by(each.stack) for each in (deployed, second))
 
     assert len(other) > 20

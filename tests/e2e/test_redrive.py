@@ -50,7 +50,7 @@ def queue(deployed: Sandbox) -> Iterator[None]:
     deployed.stack.sqs.purge_queue(QueueUrl=deployed.stack.outputs[QUEUE])
 
 
-def test_an_unmapped_trigger_comes_back_once_the_map_knows_it(deployed: Sandbox, rotation: Rotation) -> None:
+def test_an_unmapped_trigger_is_replayed_once_it_is_mapped(deployed: Sandbox, rotation: Rotation) -> None:
     # given a trigger that the map did not know
     event, old = scheduled(), deployed.published_key(rotation)
     map_to(deployed, rotation, "monthly")
@@ -96,9 +96,7 @@ def test_a_trigger_whose_rotation_happened_meanwhile_rotates_nothing(deployed: S
     assert posts_for(deployed, rotation) == 1
 
 
-def test_a_trigger_without_a_time_that_was_undelivered_before_a_rotation_rotates_nothing(
-    deployed: Sandbox, rotation: Rotation
-) -> None:
+def test_a_replayed_trigger_older_than_the_last_rotation_rotates_nothing(deployed: Sandbox, rotation: Rotation) -> None:
     """As a wish of the moment of its replay it would come too soon today, and rotate tomorrow."""
     map_to(deployed, rotation, "monthly")
     fail(deployed, {"trigger": "weekly"})
@@ -113,7 +111,7 @@ def test_a_trigger_without_a_time_that_was_undelivered_before_a_rotation_rotates
 
 
 @pytest.mark.parametrize("sample", ["scheduler-input", "scheduler-default", "rule-scheduled", "custom"])
-def test_what_schedules_and_rules_could_not_deliver_is_replayed(
+def test_undelivered_events_of_schedules_and_rules_are_replayed(
     deployed: Sandbox, rotation: Rotation, sample: str
 ) -> None:
     keep(deployed, (ROOT / "events" / f"{sample}.json").read_text())
@@ -127,9 +125,7 @@ def test_what_schedules_and_rules_could_not_deliver_is_replayed(
     assert deployed.stack.depth(QUEUE) == 0
 
 
-def test_the_input_of_the_schedule_is_replayed_only_with_the_time_at_which_it_was_due(
-    deployed: Sandbox, rotation: Rotation
-) -> None:
+def test_a_schedules_input_is_replayed_only_with_its_due_time(deployed: Sandbox, rotation: Rotation) -> None:
     schedule = deployed.stack.scheduler.get_schedule(Name=deployed.stack.outputs["ScheduleName"])
     keep(deployed, schedule["Target"]["Input"])
     keep(deployed, schedule["Target"]["Input"], SCHEDULED_TIME="2026-11-16T05:00:00Z")
@@ -189,7 +185,7 @@ def test_a_dry_run_only_shows(deployed: Sandbox, rotation: Rotation) -> None:
     assert deployed.stack.depth(QUEUE) == 1
 
 
-def test_what_a_killed_run_holds_is_told_and_comes_back(deployed: Sandbox, rotation: Rotation) -> None:
+def test_messages_held_by_a_killed_redrive_are_reported_and_return(deployed: Sandbox, rotation: Rotation) -> None:
     url, sqs = deployed.stack.outputs[QUEUE], deployed.stack.sqs
     keep(deployed, json.dumps(scheduled()))
     (held,) = sqs.receive_message(QueueUrl=url, VisibilityTimeout=900)["Messages"]
@@ -204,7 +200,7 @@ def test_what_a_killed_run_holds_is_told_and_comes_back(deployed: Sandbox, rotat
     assert [end["outcome"] for end in outcomes_of(deployed, rotation)] == ["rotated"]
 
 
-def test_a_stack_that_is_not_there_is_told(deployed: Sandbox) -> None:
+def test_a_missing_stack_is_reported(deployed: Sandbox) -> None:
     run = redrive(deployed, stack="nobody-has-deployed-me")
 
     assert (run.status, run.lines) == (2, [])

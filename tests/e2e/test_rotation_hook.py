@@ -103,7 +103,7 @@ def test_a_secret_that_lags_adopts_the_published_key(
     assert it.posts == 0
 
 
-def test_a_crash_of_create_secret_at_its_decisive_calls_is_cured_by_the_same_token(
+def test_create_secret_recovers_from_crashes_at_its_decisive_calls(
     deployed: Sandbox, mirror: Callable[..., Mirrored]
 ) -> None:
     """tests/component/test_hook.py has a crash after every single call; here processes are killed."""
@@ -182,7 +182,7 @@ def test_too_soon_fails_at_once_and_says_when(deployed: Sandbox, mirror: Callabl
     assert delta(before, deployed.stack.metrics(), Metric.HOOK_STEP_FAILED) == 1
 
 
-def test_a_rotation_that_fails_is_told_in_infisicals_words(deployed: Sandbox, mirror: Callable[..., Mirrored]) -> None:
+def test_a_failed_rotation_is_reported_in_infisicals_words(deployed: Sandbox, mirror: Callable[..., Mirrored]) -> None:
     it = mirror()
     deployed.infisical.faults.add(it.rotation.id, Fails(Point.BEFORE, message="no such luck"))
 
@@ -195,7 +195,7 @@ def test_a_rotation_that_fails_is_told_in_infisicals_words(deployed: Sandbox, mi
     deployed.stack.sqs.purge_queue(QueueUrl=deployed.stack.outputs["RotationRequestsUrl"])
 
 
-def test_two_secrets_that_mirror_one_rotation_at_the_same_moment_are_one_rotation(
+def test_two_secrets_that_mirror_one_rotation_at_once_cost_one_rotation(
     deployed: Sandbox, mirror: Callable[..., Mirrored]
 ) -> None:
     it = mirror()
@@ -217,7 +217,7 @@ def test_two_secrets_that_mirror_one_rotation_at_the_same_moment_are_one_rotatio
     assert deployed.valid_keys(it.rotation.name) == {it.old, it.value["accessKeyId"]}
 
 
-def test_a_person_who_rotates_between_create_and_set_leaves_the_pending_key_valid(
+def test_a_rotation_between_create_and_set_leaves_the_pending_key_valid(
     deployed: Sandbox, mirror: Callable[..., Mirrored]
 ) -> None:
     it = mirror()
@@ -324,7 +324,7 @@ def test_a_sync_into_the_triggering_secret_does_not_go_round(deployed: Sandbox, 
         ("secret-rotation-succeeded", "SecretRotationEvents"),
     ],
 )
-def test_each_family_of_a_secrets_events_has_a_rule(deployed: Sandbox, family: str, rule_of_it: str) -> None:
+def test_each_kind_of_secret_event_has_a_rule(deployed: Sandbox, family: str, rule_of_it: str) -> None:
     event = (ROOT / "events" / f"{family}.json").read_text()
 
     assert matches(deployed, rule_of_it, event)

@@ -171,7 +171,7 @@ def is_read(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("path", [path for path in paths_of(VALID) if is_read(path)], ids=dotted)
-def test_nothing_is_rotated_by_a_state_with_one_part_damaged_and_the_next_request_is_worked(path: Path) -> None:
+def test_a_state_with_one_part_damaged_rotates_nothing_and_blocks_nothing(path: Path) -> None:
     for damaged in damaged_at(VALID, path):
         rotates_only_what_is_due(written(damaged))
 
@@ -179,12 +179,12 @@ def test_nothing_is_rotated_by_a_state_with_one_part_damaged_and_the_next_reques
 @FUZZED
 @given(ANY)
 @example(TEXT.encode())
-def test_nothing_is_rotated_by_a_spoiled_state_and_the_next_request_is_worked(content: bytes) -> None:
+def test_a_mutated_state_rotates_nothing_and_blocks_nothing(content: bytes) -> None:
     rotates_only_what_is_due(content)
 
 
 @pytest.mark.parametrize("moment", ["9999-12-31T23:59:59.999Z", "2027-11-16T05:00:00.000Z"])
-def test_a_rotation_that_says_it_was_rotated_in_the_future_is_told_and_not_skipped_for_years(moment: str) -> None:
+def test_a_last_rotation_in_the_future_is_reported_and_not_skipped(moment: str) -> None:
     later = {"lastRotatedAt": moment, "lastRotationAttemptedAt": moment}
     here = Stage(state, answered(written({"secretRotation": {**VALID["secretRotation"], **later}})))
 
@@ -197,7 +197,7 @@ def test_a_rotation_that_says_it_was_rotated_in_the_future_is_told_and_not_skipp
 @FUZZED
 @given(ANY)
 @example(TEXT.encode())
-def test_no_spoiled_answer_to_a_rotation_hides_its_commit_or_repeats_it(content: bytes) -> None:
+def test_a_mutated_answer_to_rotate_secrets_hides_and_repeats_no_commit(content: bytes) -> None:
     here = Stage(rotate, answered(content))
 
     outcome, again = here.ensure(), here.ensure()
@@ -218,7 +218,7 @@ BODIES = (
 
 @FUZZED
 @given(STATUSES, BODIES)
-def test_whatever_a_rotation_is_refused_with_it_is_not_repeated_once_it_was_made(status: int, body: bytes) -> None:
+def test_a_committed_rotation_is_not_repeated_after_any_refusal(status: int, body: bytes) -> None:
     here = Stage(rotate, answered(body, status))
 
     here.ensure()
@@ -238,7 +238,7 @@ def test_a_status_that_says_no_clear_no_leaves_the_last_word_to_the_state(status
 
 @FUZZED
 @given(STATUSES, BODIES)
-def test_whatever_a_state_is_refused_with_nothing_is_rotated(status: int, body: bytes) -> None:
+def test_a_refused_state_rotates_nothing(status: int, body: bytes) -> None:
     here = Stage(state, answered(body, status))
 
     outcome = here.ensure()
@@ -264,14 +264,14 @@ def lets_nobody_in(content: bytes, status: int) -> None:
 
 
 @pytest.mark.parametrize("path", paths_of(LOGIN), ids=dotted)
-def test_nothing_is_rotated_by_a_login_with_one_part_damaged_and_the_next_one_lets_in(path: Path) -> None:
+def test_a_login_with_one_part_damaged_rotates_nothing_and_is_retried(path: Path) -> None:
     for damaged in damaged_at(LOGIN, path):
         lets_nobody_in(written(damaged), 200)
 
 
 @FUZZED
 @given(LOGINS, st.sampled_from([200, 201, 204, 206]) | STATUSES.filter(lambda status: status != 429))
-def test_nothing_is_rotated_by_a_spoiled_login_and_the_next_one_lets_in(content: bytes, status: int) -> None:
+def test_a_mutated_login_rotates_nothing_and_is_retried(content: bytes, status: int) -> None:
     lets_nobody_in(content, status)
 
 
@@ -286,7 +286,7 @@ def with_lifetime(written_lifetime: str) -> Spoil:
 
 
 @pytest.mark.parametrize("lifetime", ["-1", "-1e308", "1e308", "NaN", "Infinity", "-Infinity", "1" + "0" * 400])
-def test_a_token_of_no_possible_lifetime_lets_nobody_in(lifetime: str) -> None:
+def test_a_token_of_an_impossible_lifetime_is_refused(lifetime: str) -> None:
     here = Stage(login, with_lifetime(lifetime))
 
     assert here.ensure().result is Result.DEFERRED
@@ -324,7 +324,7 @@ TOLD = ["name", "lastRotationMessage", "rotationStatus", "id"]
     ["x" * 1_000_000, "\ud800", ["\ud800"], {"\ud800": 1}, nested(300)],
     ids=["huge", "half a character", "half a character in a list", "half a name", "nested"],
 )
-def test_whatever_a_field_of_a_failed_rotation_says_its_refusal_can_be_kept_and_told(field: str, value: Json) -> None:
+def test_a_failed_rotations_refusal_can_be_kept_and_logged(field: str, value: Json) -> None:
     failed = {"rotationStatus": "failed", "lastRotationAttemptedAt": "2026-11-15T05:00:00.000Z", field: value}
     here = Stage(state, answered(written({"secretRotation": {**VALID["secretRotation"], **failed}})))
     here.request = here.world.request()
@@ -354,9 +354,7 @@ def closed_iam() -> "IAMClient":
     ["\ud800", "x" * 100_000, "", "x\ny", "x; rm -rf /", "$(id)", "\x00", "../x", "é"],
     ids=lambda name: ascii(name[:9]),
 )
-def test_whatever_the_iam_user_is_called_the_key_guard_refuses_readably(
-    closed_iam: "IAMClient", user_name: str
-) -> None:
+def test_the_key_guard_refuses_readably_for_any_user_name(closed_iam: "IAMClient", user_name: str) -> None:
     parameters = {"parameters": {"userName": user_name}}
     here = Stage(state, answered(written({"secretRotation": {**VALID["secretRotation"], **parameters}})))
     here.world.guard = KeyGuard(lambda *_: closed_iam, MINIMUM_INTERVAL, GRACE_PERIOD, here.world.clock)
@@ -395,7 +393,7 @@ def is_refused_or_makes_sense(content: bytes) -> None:
             assert all(isinstance(fields[name], str) for name in ("name", "rotationStatus"))
 
 
-def test_each_rotation_of_a_list_with_one_part_damaged_makes_sense_or_is_an_error() -> None:
+def test_a_list_with_one_part_damaged_yields_valid_rotations_or_errors() -> None:
     for path in paths_of(LISTED):
         if len(path) < 2 or path[1] == 1:  # the other rotation is read in the same way
             for damaged in damaged_at(LISTED, path):
@@ -404,7 +402,7 @@ def test_each_rotation_of_a_list_with_one_part_damaged_makes_sense_or_is_an_erro
 
 @FUZZED
 @given(mutated(LISTED).map(written) | garbled(json.dumps(LISTED)).map(str.encode))
-def test_each_rotation_of_a_spoiled_list_makes_sense_or_is_an_error(content: bytes) -> None:
+def test_a_mutated_list_yields_valid_rotations_or_errors(content: bytes) -> None:
     is_refused_or_makes_sense(content)
 
 
@@ -445,14 +443,14 @@ def are_refused_or_what_was_sent(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", paths_of(CREDENTIALS), ids=dotted)
-def test_keys_of_which_a_part_is_damaged_are_refused_without_showing_them_or_are_what_was_sent(path: Path) -> None:
+def test_damaged_keys_are_refused_unseen_or_read_as_sent(path: Path) -> None:
     for damaged in damaged_at(CREDENTIALS, path):
         are_refused_or_what_was_sent(written(damaged))
 
 
 @FUZZED
 @given(mutated(CREDENTIALS).map(written) | garbled(json.dumps(CREDENTIALS)).map(str.encode))
-def test_spoiled_keys_are_refused_without_showing_them_or_are_what_was_sent(content: bytes) -> None:
+def test_mutated_keys_are_refused_unseen_or_read_as_sent(content: bytes) -> None:
     are_refused_or_what_was_sent(content)
 
 

@@ -112,7 +112,7 @@ def is_refused_or_makes_sense(function: str, variable: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_an_environment_with_one_hostile_variable_is_refused_by_it_or_makes_sense(function: str) -> None:
+def test_a_hostile_variable_is_refused_by_its_name_or_makes_sense(function: str) -> None:
     for variable in FUNCTIONS[function][1]:
         for value in (*NUMBERS, *URLS, *TEXTS):
             is_refused_or_makes_sense(function, variable, value)
@@ -120,7 +120,7 @@ def test_an_environment_with_one_hostile_variable_is_refused_by_it_or_makes_sens
 
 @FUZZED
 @given(st.sampled_from(sorted(FUNCTIONS)), st.data())
-def test_a_spoiled_environment_is_refused_by_its_variable_or_makes_sense(function: str, data: st.DataObject) -> None:
+def test_a_mutated_environment_is_refused_by_its_variable_or_makes_sense(function: str, data: st.DataObject) -> None:
     variable = data.draw(st.sampled_from(sorted(FUNCTIONS[function][1])))
     right = FUNCTIONS[function][1][variable]
     is_refused_or_makes_sense(function, variable, data.draw(garbled(right) | st.text(max_size=9)))
@@ -162,7 +162,7 @@ IDENTITY = {"clientId": "0fd5ae17-c5d1-4bf2-8ac8-25572406eee1", "clientSecret": 
 
 @FUZZED
 @given(mutated(IDENTITY).map(json.dumps) | garbled(json.dumps(IDENTITY)))
-def test_a_spoiled_secret_is_refused_without_showing_it_or_can_log_in(secret: str) -> None:
+def test_a_mutated_secret_is_refused_without_showing_it_or_can_log_in(secret: str) -> None:
     with refused_readably(ValueError) as refusal:
         login = universal_auth(secret)
 
@@ -190,7 +190,7 @@ PEM = trustme.CA().cert_pem.bytes().decode()
 
 @settings(FUZZED, max_examples=20)  # each reads all public authorities
 @given(garbled(PEM) | garbled(PEM + PEM) | st.text(max_size=40))
-def test_spoiled_certificates_are_refused_by_the_templates_parameter_or_trusted(authorities: str) -> None:
+def test_mutated_certificates_are_refused_by_the_templates_parameter_or_trusted(authorities: str) -> None:
     with refused_readably() as refusal:
         assert trust(authorities).get_ca_certs()
 

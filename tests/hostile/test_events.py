@@ -48,7 +48,7 @@ def dispatched(here: DispatchStage, event: object) -> Json:
 
 @FUZZED
 @given(st.sampled_from(sorted(SAMPLES)).flatmap(lambda name: mutated(SAMPLES[name])))
-def test_a_spoiled_event_is_refused_readably_or_brings_what_the_map_says_and_the_next_one_is_answered(
+def test_a_mutated_event_is_refused_readably_or_requests_what_the_map_says(
     event: Json,
 ) -> None:
     here = stage()
@@ -69,7 +69,7 @@ def test_a_spoiled_event_is_refused_readably_or_brings_what_the_map_says_and_the
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
-def test_an_event_with_one_part_damaged_is_refused_readably_or_means_what_it_says(name: str) -> None:
+def test_an_event_with_one_part_damaged_is_refused_or_means_what_it_says(name: str) -> None:
     for path in paths_of(SAMPLES[name]):
         for event in damaged_at(SAMPLES[name], path):
             with refused_readably() as refusal:
@@ -95,7 +95,7 @@ def means_what_it_says(trigger: Trigger, event: Json) -> None:
     [{"name": LONE_SURROGATE}, {"rotationStatus": "failed", "lastRotationMessage": LONE_SURROGATE}],
     ids=["name", "message"],
 )
-def test_a_dry_run_is_an_answer_that_lambda_can_write_though_infisical_sends_half_a_character(
+def test_a_dry_run_with_a_lone_surrogate_can_be_written_by_lambda(
     mutations: dict[str, object],
 ) -> None:
     later = {"type": "mysql-credentials", "lastRotationAttemptedAt": "2026-11-20T05:00:00.000Z"}
@@ -109,7 +109,7 @@ def test_a_dry_run_is_an_answer_that_lambda_can_write_though_infisical_sends_hal
 
 
 @pytest.mark.parametrize("field", ["error", "message"])
-def test_a_refusal_is_one_that_lambda_can_write_though_infisical_sends_half_a_character(field: str) -> None:
+def test_a_refusal_with_a_lone_surrogate_can_be_written_by_lambda(field: str) -> None:
     answer = {"error": "Forbidden", "message": "no", field: LONE_SURROGATE}
     infisical = FakeInfisical(disturb=lambda _: httpx.Response(403, content=json.dumps(answer).encode()))
     here = DispatchStage(triggers={"weekly": {"project": "payments"}}, infisical=infisical)

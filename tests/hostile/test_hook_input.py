@@ -66,7 +66,7 @@ def is_refused_or_the_step_that_it_names(event: Json) -> None:
 
 
 @pytest.mark.parametrize("path", paths_of(EVENT), ids=dotted)
-def test_an_event_with_one_part_damaged_changes_nothing_or_is_the_step_that_it_names(path: Path) -> None:
+def test_an_event_with_one_part_damaged_changes_nothing_or_is_its_step(path: Path) -> None:
     for event in damaged_at(EVENT, path):
         if not is_of_another_secret(event):
             is_refused_or_the_step_that_it_names(event)
@@ -78,12 +78,12 @@ def test_an_event_with_one_part_damaged_changes_nothing_or_is_the_step_that_it_n
     .flatmap(lambda step: mutated({**EVENT, "Step": step}))
     .filter(lambda event: not is_of_another_secret(event))
 )
-def test_a_spoiled_event_changes_nothing_or_is_the_step_that_it_names(event: Json) -> None:
+def test_a_mutated_event_changes_nothing_or_is_the_step_that_it_names(event: Json) -> None:
     is_refused_or_the_step_that_it_names(event)
 
 
 @pytest.mark.parametrize("path", paths_of(DRY_RUN), ids=dotted)
-def test_a_dry_run_with_one_part_damaged_is_refused_readably_or_answered_and_changes_nothing(path: Path) -> None:
+def test_a_dry_run_with_one_part_damaged_changes_nothing(path: Path) -> None:
     here = stage()
     before = here.secrets.current
     for event in damaged_at(DRY_RUN, path):
@@ -96,7 +96,7 @@ def test_a_dry_run_with_one_part_damaged_is_refused_readably_or_answered_and_cha
 
 @FUZZED
 @given(mutated(VALUE).map(json.dumps) | garbled(json.dumps(VALUE)))
-def test_a_dry_run_tells_nothing_of_a_spoiled_value(value: str) -> None:
+def test_a_dry_run_shows_nothing_of_a_mutated_value(value: str) -> None:
     here = stage(lambda _: value)
 
     answer = json.dumps(here.hook(DRY_RUN, HOOK_SECONDS), ensure_ascii=False).encode()
@@ -117,14 +117,14 @@ def is_refused_or_kept_but_for_the_key(value: str) -> None:
 
 
 @pytest.mark.parametrize("path", paths_of(VALUE), ids=dotted)
-def test_a_value_with_one_part_damaged_is_refused_without_showing_it_or_kept_but_for_the_key(path: Path) -> None:
+def test_a_damaged_secret_value_is_refused_unseen_or_keeps_its_other_fields(path: Path) -> None:
     for damaged in damaged_at(VALUE, path):
         is_refused_or_kept_but_for_the_key(json.dumps(damaged))
 
 
 @FUZZED
 @given(mutated(VALUE).map(json.dumps) | garbled(json.dumps(VALUE)) | st.integers(900, 1100).map(lambda n: "[" * n))
-def test_a_spoiled_value_is_refused_without_showing_it_or_kept_but_for_the_key(value: str) -> None:
+def test_a_mutated_value_is_refused_unseen_or_keeps_its_other_fields(value: str) -> None:
     is_refused_or_kept_but_for_the_key(value)
 
 
@@ -177,7 +177,7 @@ def keys_of(world: World) -> Json:
 
 @FUZZED
 @given(st.data())
-def test_a_spoiled_key_never_becomes_the_current_one_unless_aws_accepts_it(data: st.DataObject) -> None:
+def test_a_mutated_key_becomes_current_only_if_aws_accepts_it(data: st.DataObject) -> None:
     here = stage(lambda _: "{}")
     hostile = spoiled_keys(here, written(data.draw(mutated(keys_of(here.world)))))
     token = here.secrets.begin()
@@ -195,11 +195,11 @@ def test_a_spoiled_key_never_becomes_the_current_one_unless_aws_accepts_it(data:
 @pytest.mark.parametrize(
     "hostile", [LONE_SURROGATE, "AKIA\r\nX-Injected: 1", "é", "\x00", " ", "", HUGE], ids=lambda text: ascii(text[:9])
 )
-def test_what_no_request_can_be_signed_with_is_no_key(part: str, hostile: str) -> None:
+def test_a_key_that_cannot_sign_a_request_is_refused(part: str, hostile: str) -> None:
     assert key_in(json.dumps({**VALUE, part: hostile}), MIRROR) is None
 
 
-def test_a_mirror_that_is_in_step_stays_so_whatever_else_it_holds() -> None:
+def test_a_mirror_in_step_stays_so_with_any_other_fields() -> None:
     def value(world: World) -> str:
         fields: dict[str, Any] = json.loads(in_step(world))
         return json.dumps({**fields, "deep": nested(300), LONE_SURROGATE: LONE_SURROGATE, "number": float("nan")})

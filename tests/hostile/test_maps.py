@@ -91,13 +91,13 @@ def test_a_map_with_one_part_damaged_is_refused_readably_or_makes_sense(path: Pa
 
 @FUZZED
 @given(SPOILED)
-def test_a_spoiled_map_is_refused_readably_or_makes_sense(text: str) -> None:
+def test_a_mutated_map_is_refused_readably_or_makes_sense(text: str) -> None:
     is_refused_or_makes_sense(text)
 
 
 @FUZZED
 @given(SPOILED)
-def test_nothing_is_sent_by_a_map_that_is_refused_and_a_corrected_one_counts_at_once(text: str) -> None:
+def test_a_refused_map_sends_nothing_and_a_corrected_one_counts_at_once(text: str) -> None:
     here = DispatchStage(text=text)
 
     with refused_readably() as refusal:
@@ -129,14 +129,14 @@ def test_a_name_that_occurs_twice_is_refused_wherever_it_is(name: str, last: boo
     ],
     ids=["huge type", "long type", "twice", "half a name, twice", "half a name, wrong", "half a name, no keys"],
 )
-def test_whatever_is_wrong_the_refusal_is_short_and_can_be_written(triggers: Json) -> None:
+def test_a_refusal_of_a_map_is_short_and_can_be_written(triggers: Json) -> None:
     with pytest.raises(RotationMapError) as refused:
         parse_rotation_map(json.dumps({"triggers": triggers}))
 
     readable(str(refused.value))
 
 
-def test_an_unmapped_trigger_is_refused_in_a_text_that_can_be_written_whatever_the_others_are_called() -> None:
+def test_a_refusal_of_an_unmapped_trigger_can_always_be_written() -> None:
     here = DispatchStage(triggers={LONE_SURROGATE: A})
 
     with refused_readably() as refusal:
@@ -157,7 +157,7 @@ def test_a_map_that_was_saved_in_another_encoding_is_refused_readably(encoding: 
 
 @FUZZED
 @given(st.recursive(st.none() | st.text(max_size=3), lambda inner: st.lists(inner, max_size=3), max_leaves=5))
-def test_json_that_is_no_map_at_all_is_refused_readably(value: Any) -> None:  # noqa: ANN401 - JSON
+def test_json_that_is_not_a_map_is_refused_readably(value: Any) -> None:  # noqa: ANN401 - JSON
     with pytest.raises(RotationMapError) as refused:
         parse_rotation_map(written(value).decode())
 

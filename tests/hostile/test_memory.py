@@ -69,7 +69,7 @@ def measured() -> Iterator[Callable[[], int]]:
 
 
 @pytest.mark.parametrize("read", [read_state, read_keys], ids=["state", "keys"])
-def test_ten_endless_answers_about_a_rotation_each_fit_into_the_smallest_function(
+def test_ten_endless_answers_at_once_fit_into_the_smallest_function(
     read: Callable[[Infisical], object],
 ) -> None:
     template = yaml_parse((Path(__file__).parents[2] / "template.yaml").read_text("utf-8"))
@@ -82,7 +82,7 @@ def test_ten_endless_answers_about_a_rotation_each_fit_into_the_smallest_functio
     assert THREADS * MOST_A_BYTE * body.read_bytes < smallest / 2
 
 
-def test_an_endless_list_is_read_no_further_than_the_bound_and_costs_no_more_than_that() -> None:
+def test_an_endless_list_is_read_only_up_to_its_bound() -> None:
     body = Body(b" " * MEBIBYTE, 1_000_000)
 
     with measured() as peak:

@@ -110,7 +110,7 @@ def is_seconds(duration: timedelta | None, said: object) -> bool:
 
 
 @pytest.mark.parametrize("valid", VALID, ids=["plain", "with a role", "unguarded"])
-def test_a_message_with_one_part_damaged_is_refused_readably_or_says_what_is_asked_for(valid: Json) -> None:
+def test_a_message_with_one_part_damaged_is_refused_or_says_what_to_do(valid: Json) -> None:
     for path in paths_of(valid):
         for text in map(json.dumps, damaged_at(valid, path)):
             with refused_readably(ValueError) as refusal:
@@ -124,7 +124,7 @@ def test_a_message_with_one_part_damaged_is_refused_readably_or_says_what_is_ask
     | garbled(TEXT)
     | st.builds(with_duplicate_name, st.just(TEXT), st.sampled_from(sorted(VALID[1])), mutated("x"), last=st.booleans())
 )
-def test_a_spoiled_message_is_a_request_that_makes_sense_or_is_kept_with_its_reason(text: str) -> None:
+def test_a_mutated_message_is_a_valid_request_or_kept_with_its_reason(text: str) -> None:
     here = Stage()
 
     returned = here.work([text, TEXT])
@@ -140,7 +140,7 @@ def test_a_spoiled_message_is_a_request_that_makes_sense_or_is_kept_with_its_rea
     assert [log for log in here.observed.logs if log["message"] == "unexpected error"] == []
 
 
-def test_a_message_about_a_rotation_of_another_group_is_no_request() -> None:
+def test_a_message_about_another_groups_rotation_is_refused() -> None:
     here = Stage()
 
     here.work([json.dumps({**VALID[0], "rotationId": FOREIGN_ID})])
@@ -154,7 +154,7 @@ def test_a_message_about_a_rotation_of_another_group_is_no_request() -> None:
     [nested(900), LONE_SURROGATE, HUGE, 10**400, float("nan")],
     ids=["nested", "half a character", "huge", "a number beyond all floats", "NaN"],
 )
-def test_no_value_of_any_field_is_told_at_length(field: str, hostile: Json) -> None:
+def test_no_field_is_quoted_at_length(field: str, hostile: Json) -> None:
     here = Stage()
 
     here.work([json.dumps({**VALID[1], field: hostile})])
@@ -166,7 +166,7 @@ def test_no_value_of_any_field_is_told_at_length(field: str, hostile: Json) -> N
 
 
 @pytest.mark.parametrize("character", ["x", '"', "\t", "é"], ids=ascii)
-def test_an_invalid_message_as_large_as_they_come_is_kept_and_does_not_come_back(character: str) -> None:
+def test_an_invalid_message_of_any_size_is_kept_and_not_returned(character: str) -> None:
     body = character * (LARGEST_MESSAGE // len(character.encode()))
     here = Stage()
 
@@ -178,7 +178,7 @@ def test_an_invalid_message_as_large_as_they_come_is_kept_and_does_not_come_back
 
 
 @pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "unguarded"])
-def test_a_message_from_the_future_rotates_at_most_once_however_often_it_is_delivered(
+def test_a_message_from_the_future_rotates_at_most_once(
     guarded: bool,  # noqa: FBT001 - a parameter
 ) -> None:
     world = World(guarded=guarded)

@@ -18,13 +18,13 @@ from tests.unit.fakes import NOW, rotation_id
 A = rotation_id(0xA)
 
 
-def test_a_url_whose_host_is_no_domain_name_names_the_variable() -> None:
+def test_a_url_whose_host_is_not_a_domain_name_names_the_variable() -> None:
     with pytest.raises(SettingsError, match="INFISICAL_URL"):
         RotateSettings.read(with_url("https://xn--"))
 
 
 @pytest.mark.parametrize("seconds", [86_400_000_000_000, 10**30, 864_000_001])
-def test_an_interval_beyond_what_dates_can_add_is_no_request(seconds: int) -> None:
+def test_a_requests_interval_beyond_what_dates_can_add_is_refused(seconds: int) -> None:
     with pytest.raises(ValueError, match=r"^minimumIntervalSeconds"):
         RotationRequest.from_message(message("minimumIntervalSeconds", seconds))
 
@@ -36,7 +36,7 @@ def test_a_map_that_the_parser_gives_up_on_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["[" * 4000, '{"rotationId": ' + "1" * 5000 + "}"], ids=["deep", "long number"])
-def test_a_message_that_the_parser_gives_up_on_is_no_request(text: str) -> None:
+def test_a_message_that_the_parser_gives_up_on_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not valid JSON"):
         RotationRequest.from_message(text)
 

@@ -159,7 +159,7 @@ def test_a_hostile_answer_is_refused_readably_and_the_next_call_is_answered(
 
 
 @pytest.mark.parametrize("kind", ["list", "keys"])
-def test_no_other_call_is_refused_otherwise(server: Server, kind: str) -> None:
+def test_hostile_answers_to_other_calls_are_refused_readably(server: Server, kind: str) -> None:
     for name, answer in HOSTILE.items():
         assert read(server, kind, SkippingClock(), answer), name
 
@@ -178,9 +178,7 @@ def ensure(server: Server, clock: SkippingClock) -> Outcome:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_rotation_that_is_answered_with_it_is_made_once_and_confirmed_unless_the_answer_is_a_clear_no(
-    server: Server, name: str
-) -> None:
+def test_a_broken_answer_to_rotate_secrets_is_confirmed_and_never_repeated(server: Server, name: str) -> None:
     hostile, clock = HOSTILE[name], SkippingClock()
 
     def committed(connection: socket.socket) -> None:
@@ -216,7 +214,7 @@ STATUSES = [200, 300, 301, 302, 303, 305, 307, 308, 401, 407]
 
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("kind", ["login", "state", "list", "keys", "rotate"])
-def test_nothing_at_all_is_sent_where_an_answer_points_to(server: Server, kind: str, status: int) -> None:
+def test_a_redirect_is_never_followed(server: Server, kind: str, status: int) -> None:
     with closing(Server()) as elsewhere:
         for place in PLACES:
             pointing = place.replace(b"%d", str(elsewhere.port).encode())
@@ -237,7 +235,7 @@ def test_nothing_at_all_is_sent_where_an_answer_points_to(server: Server, kind: 
     ["a=" + "x" * 50_000, f"a=b; {EXPIRED}", "a=b; expires=Thu, 01 Jan 99999 00:00:00 GMT", "=; =; ;", '"', "a=\xff"],
     ids=["large", "for ever", "for thousands of years", "empty", "open", "binary"],
 )
-def test_no_cookie_stays_with_the_process(server: Server, cookie: str) -> None:
+def test_cookies_are_never_kept(server: Server, cookie: str) -> None:
     server.answers["state"] = http(DUE_BODY, b"Set-Cookie: " + cookie.encode("latin-1"))
     with talking_to(server, SkippingClock()) as infisical:
         for _ in range(3):
@@ -279,7 +277,7 @@ def test_a_body_that_drips_is_ended_with_the_time_that_the_call_has(pieces: list
 
 
 @pytest.mark.usefixtures("credentials")
-def test_no_proxy_of_the_environment_is_asked(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_of_the_environment_are_ignored(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(Server()) as proxy:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)

@@ -85,7 +85,7 @@ def test_the_error_names_what_to_correct(ends: dict[str, Invocation], name: str)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_error_is_told_once_and_without_the_depths_of_libraries(ends: dict[str, Invocation], name: str) -> None:
+def test_the_error_is_logged_once_without_library_frames(ends: dict[str, Invocation], name: str) -> None:
     (warning, error), trace = ends[name].printed, ends[name].answer["stackTrace"]
 
     assert "LAMBDA_WARNING: Unhandled exception" in warning

@@ -7,7 +7,7 @@ from tests.runtime.world import World
 
 
 @pytest.mark.last
-def test_no_function_has_printed_a_secret(world: World, dispatch: Emulator) -> None:
+def test_functions_print_no_secrets(world: World, dispatch: Emulator) -> None:
     assert dispatch.invoke({"trigger": "weekly", "dryRun": True}).error is None  # it has logged in, at the latest now
     of_the_functions = {world.credentials["AWS_SECRET_ACCESS_KEY"], world.credentials["AWS_SESSION_TOKEN"]}
 

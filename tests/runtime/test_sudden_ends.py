@@ -48,9 +48,7 @@ def outcome(invocation: Invocation) -> tuple[str, str]:
     return end["outcome"], end["reason"]
 
 
-def test_a_rotation_is_made_once_where_the_test_kills_the_function_after_the_request(
-    world: World, rotate: Emulator
-) -> None:
+def test_a_function_killed_after_rotate_secrets_rotates_once(world: World, rotate: Emulator) -> None:
     rotation = world.add_rotation()
     world.infisical.faults.add(rotation.id, SLOW_ROTATION)
     record = delivered(world, rotation)
@@ -67,9 +65,7 @@ def test_a_rotation_is_made_once_where_the_test_kills_the_function_after_the_req
     assert rotation.last_rotated_at == made
 
 
-def test_a_rotation_is_made_once_where_the_test_kills_the_function_before_the_request(
-    world: World, rotate: Emulator
-) -> None:
+def test_a_function_killed_before_rotate_secrets_rotates_once(world: World, rotate: Emulator) -> None:
     rotation = world.add_rotation()
     world.infisical.faults.add_read(rotation.id, SLOW_READ)
     record = delivered(world, rotation)
@@ -84,9 +80,7 @@ def test_a_rotation_is_made_once_where_the_test_kills_the_function_before_the_re
     assert world.posts_for(rotation) == 1
 
 
-def test_a_trigger_is_dispatched_once_where_the_emulators_time_out_ends_the_function(
-    world: World, mapped: Mapped, dispatch: Emulator
-) -> None:
+def test_a_dispatch_ended_by_its_time_out_dispatches_once(world: World, mapped: Mapped, dispatch: Emulator) -> None:
     world.infisical.faults.add_read(HANGING_PROJECT, Slow(20))
     event = {"trigger": "hanging", "scheduledTime": format_instant(datetime.now(UTC))}
 

@@ -49,7 +49,7 @@ def test_a_message_returns_when_its_time_is_up() -> None:
     assert (again.receive_count, again.first_received_at) == (2, 1000)
 
 
-def test_its_time_can_be_changed_while_it_is_in_flight() -> None:
+def test_the_visibility_of_a_message_in_flight_can_be_changed() -> None:
     queue, clock = queue_of("1")
     (message,) = receive(queue)
     queue.change_visibility(message.receipt, 5)
@@ -85,7 +85,7 @@ def test_the_receipt_of_an_earlier_delivery_is_no_longer_good() -> None:
         queue.delete(old)
 
 
-def test_what_is_sent_again_within_five_minutes_is_dropped_though_it_was_worked_meanwhile() -> None:
+def test_a_message_repeated_within_five_minutes_is_dropped() -> None:
     queue, clock = queue_of("1")
     (message,) = receive(queue)
     queue.delete(message.receipt)
@@ -97,7 +97,7 @@ def test_what_is_sent_again_within_five_minutes_is_dropped_though_it_was_worked_
     assert queue.send("a", "1", "1") is not None
 
 
-def test_what_is_received_too_often_goes_to_the_dead_letters() -> None:
+def test_a_message_received_too_often_becomes_a_dead_letter() -> None:
     clock, dead = Clock(), list[Message]()
     queue = Fifo(clock.time, visibility_seconds=10, maximum_receives=2)
     queue.dead_letters = dead.append
@@ -110,7 +110,7 @@ def test_what_is_received_too_often_goes_to_the_dead_letters() -> None:
     assert queue.messages == []
 
 
-def test_a_record_tells_what_lambda_tells() -> None:
+def test_a_record_has_the_fields_that_lambda_sends() -> None:
     queue, clock = queue_of("1")
     clock.now = 1001.5
     (message,) = receive(queue)

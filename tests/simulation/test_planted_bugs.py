@@ -38,7 +38,7 @@ def breaks(parts: Parts, invariant: Invariant, kinds: set[Kind] | None = None) -
     )
 
 
-def test_a_retry_on_500_rotates_twice() -> None:
+def test_retrying_a_500_breaks_one_rotation_per_occurrence() -> None:
     class Retrying(httpx.BaseTransport):
         def __init__(self, inner: httpx.BaseTransport) -> None:
             self._inner = inner
@@ -50,7 +50,7 @@ def test_a_retry_on_500_rotates_twice() -> None:
     assert breaks(Parts(transport=Retrying), Invariant.ONCE)
 
 
-def test_forgetting_t_when_a_request_is_delivered_again_rotates_twice() -> None:
+def test_a_redelivery_that_forgets_its_time_rotates_twice() -> None:
     def delivered_now(record: dict[str, Any], now: float) -> dict[str, Any]:
         if record["attributes"]["ApproximateReceiveCount"] == "1":
             return record
@@ -70,23 +70,23 @@ def without_margin(decide: Decide) -> Decide:
     return anew
 
 
-def test_without_the_margin_a_repeated_delivery_rotates_again() -> None:
+def test_a_missing_margin_rotates_again_on_a_repeated_delivery() -> None:
     assert breaks(Parts(decide=without_margin), Invariant.ONCE)
 
 
-def test_without_the_margin_the_previous_key_goes_too_soon() -> None:
+def test_a_missing_margin_revokes_the_previous_key_too_soon() -> None:
     assert breaks(Parts(decide=without_margin), Invariant.PREVIOUS)
 
 
-def test_two_messages_of_one_rotation_at_the_same_time_take_the_previous_key_away() -> None:
+def test_concurrent_messages_of_one_rotation_revoke_the_previous_key() -> None:
     assert breaks(Parts(exclusive_groups=False), Invariant.PREVIOUS)
 
 
-def test_a_visibility_time_out_shorter_than_the_servers_longest_rotation_deletes_published_keys() -> None:
+def test_a_short_visibility_time_out_deletes_published_keys() -> None:
     assert breaks(Parts(visibility_seconds=60), Invariant.PUBLISHED, {Kind.GUARDED})
 
 
-def test_an_expired_token_that_is_final_lets_triggers_fail_without_a_cause() -> None:
+def test_an_expired_token_that_is_not_renewed_fails_without_a_cause() -> None:
     class NoSecondLogin(MachineIdentity):
         def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
             flow = super().sync_auth_flow(request)
@@ -98,17 +98,17 @@ def test_an_expired_token_that_is_final_lets_triggers_fail_without_a_cause() -> 
     assert breaks(Parts(identity=NoSecondLogin), Invariant.CAUSE, {Kind.GUARDED})
 
 
-def test_trying_failed_attempts_again_without_the_key_guard_deletes_published_keys() -> None:
+def test_retrying_failed_attempts_unguarded_deletes_published_keys() -> None:
     unguarded = partial(policy.decide, minimum_interval=MINIMUM_INTERVAL)
 
     assert breaks(Parts(decide=lambda _: unguarded), Invariant.PUBLISHED, {Kind.GUARDED})
 
 
-def test_what_is_acknowledged_without_an_end_has_vanished() -> None:
+def test_an_acknowledged_request_without_an_outcome_has_vanished() -> None:
     assert breaks(Parts(answered=lambda _: {"batchItemFailures": []}), Invariant.REPORTED)
 
 
-def test_what_is_said_to_be_rotated_already_and_is_not_is_found() -> None:
+def test_a_false_already_rotated_is_found() -> None:
     always = Decision(Verdict.SKIP, "AlreadyRotated")
 
     assert breaks(Parts(decide=lambda _: lambda *_: always), Invariant.DONE)
@@ -142,11 +142,11 @@ def refusing_instead_of_waiting(decide: Decide) -> Decide:
     return hastily
 
 
-def test_a_young_key_that_is_refused_accuses_the_published_one_while_a_replica_is_behind() -> None:
+def test_refusing_a_young_key_accuses_the_published_one_of_a_lagging_replica() -> None:
     assert breaks(Parts(decide=refusing_instead_of_waiting), Invariant.ACCUSED, {Kind.GUARDED})
 
 
-def test_an_outage_of_iam_that_is_final_ends_requests_without_a_cause() -> None:
+def test_refusing_during_an_iam_outage_ends_requests_without_a_cause() -> None:
     assert breaks(Parts(decide=refusing_instead_of_waiting), Invariant.CAUSE, {Kind.GUARDED})
 
 
@@ -166,13 +166,13 @@ class Hasty:
         self._sqs.change_message_visibility(VisibilityTimeout=seconds, **which)
 
 
-def test_without_key_guard_a_request_whose_process_was_killed_is_attempted_again_if_it_returns_early() -> None:
+def test_a_killed_unguarded_request_that_returns_early_is_attempted_again() -> None:
     unclaimed = partial(Hasty, seconds=CLAIM_SECONDS, instead=VISIBILITY_TIMEOUT_SECONDS)
 
     assert breaks(Parts(sqs=unclaimed), Invariant.ATTEMPT)
 
 
-def test_without_key_guard_a_request_that_follows_a_rotation_at_once_rotates_again_while_a_replica_is_behind() -> None:
+def test_an_unguarded_request_right_after_a_rotation_rotates_again() -> None:
     at_once = partial(Hasty, seconds=REPLICA_LAG.total_seconds(), instead=1)
 
     assert breaks(Parts(sqs=at_once), Invariant.ONCE, {Kind.UNGUARDED})
@@ -194,11 +194,11 @@ class OneClock:
         self.clock.sleep(seconds)
 
 
-def test_a_clock_that_stands_still_between_invocations_keeps_requests_waiting_for_good() -> None:
+def test_a_clock_that_stops_between_invocations_blocks_requests_for_good() -> None:
     assert breaks(Parts(clock=OneClock), Invariant.DRAINED)
 
 
-def test_a_connection_that_has_died_meanwhile_and_is_not_replaced_keeps_requests_waiting() -> None:
+def test_a_dead_connection_that_is_not_replaced_defers_without_a_cause() -> None:
     class Once(RenewedTransport):
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             request.extensions["repeatable"] = False
@@ -215,11 +215,11 @@ class Ahead(AwsClock):
         return super().time() + 180
 
 
-def test_a_sender_ahead_who_is_believed_is_told_that_it_is_done_before_its_time() -> None:
+def test_trusting_a_senders_fast_clock_reports_done_before_its_time() -> None:
     assert breaks(Parts(clock=lambda clock: Ahead(clock.scheduler, clock.process)), Invariant.DONE, {Kind.GUARDED})
 
 
-def test_a_proxys_page_that_is_taken_for_infisicals_word_ends_requests_without_a_cause() -> None:
+def test_a_proxys_page_taken_for_infisicals_ends_requests_without_a_cause() -> None:
     class Gullible(httpx.BaseTransport):
         def __init__(self, inner: httpx.BaseTransport) -> None:
             self._inner = inner
@@ -234,12 +234,12 @@ def test_a_proxys_page_that_is_taken_for_infisicals_word_ends_requests_without_a
     assert breaks(Parts(transport=Gullible), Invariant.CAUSE, {Kind.GUARDED})
 
 
-def test_a_mirrored_rotation_that_triggers_rotate_too_takes_the_key_of_the_mirrors_readers_away() -> None:
+def test_a_trigger_for_a_mirrored_rotation_deletes_the_mirrors_key() -> None:
     def without_mirrors(rotation_map: str) -> str:
         return json.dumps(json.loads(rotation_map) | {"mirrors": {}})
 
     assert breaks(Parts(dispatch_map=without_mirrors), Invariant.MIRRORED, {Kind.GUARDED})
 
 
-def test_a_request_that_sqs_moves_away_by_its_receive_count_has_vanished() -> None:
+def test_a_request_that_sqs_moves_to_the_dead_letters_has_vanished() -> None:
     assert breaks(Parts(maximum_receives=5), Invariant.REPORTED)

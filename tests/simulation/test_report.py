@@ -22,7 +22,7 @@ def test_one_schedule_is_shown_step_by_step(capsys: pytest.CaptureFixture[str]) 
     assert "rotate 1 is invoked" in capsys.readouterr().out
 
 
-def test_a_violation_is_told_with_its_seed_and_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_violation_is_printed_with_its_seed_and_trace(capsys: pytest.CaptureFixture[str]) -> None:
     held, broken = (
         Violation(Invariant.PUBLISHED, Kind.UNGUARDED, "a figure"),
         Violation(Invariant.ONCE, Kind.UNGUARDED, "twice"),

@@ -25,7 +25,7 @@ def test_tasks_take_turns_in_the_order_in_which_they_wake() -> None:
     assert scheduler.now == 100
 
 
-def test_a_thread_that_a_task_waits_for_goes_on_with_its_turn() -> None:
+def test_a_thread_that_a_task_waits_for_runs_in_its_turn() -> None:
     scheduler, woken = Scheduler(0), list[float]()
 
     def wake() -> None:
@@ -65,7 +65,7 @@ def test_all_tasks_of_a_process_end_when_it_dies() -> None:
     assert ends == [(5, "in one"), (5, "in small steps")]
 
 
-def test_nobody_of_a_process_runs_beside_a_task_that_is_alone() -> None:
+def test_no_task_of_a_process_runs_beside_one_that_is_alone() -> None:
     scheduler, process, lock, done = Scheduler(0), Process("a"), Lock(), list[tuple[float, str]]()
 
     def log_in(name: str) -> None:
@@ -86,7 +86,7 @@ def test_nobody_of_a_process_runs_beside_a_task_that_is_alone() -> None:
     assert done == [(5, "other"), (11, "first"), (21, "second")]
 
 
-def test_what_waits_when_all_is_over_is_ended() -> None:
+def test_a_task_that_still_waits_at_the_end_is_ended() -> None:
     scheduler, ends = Scheduler(0), list[str]()
 
     def work() -> None:

@@ -15,7 +15,7 @@ KEY_ID = re.compile(r"AKIA\w{16}")  # drawn by the stand-in, and different each 
 
 
 @pytest.mark.parametrize("first", range(0, SCHEDULES, SCHEDULES_A_TEST))
-def test_the_promise_holds_whatever_goes_wrong(first: int) -> None:
+def test_the_invariants_hold_in_every_schedule(first: int) -> None:
     totals = Totals()
     for seed in range(first, first + SCHEDULES_A_TEST):
         result = run(seed)
@@ -28,7 +28,7 @@ def test_the_promise_holds_whatever_goes_wrong(first: int) -> None:
     assert totals.ends[Kind.GUARDED, "refused"] > 0
 
 
-def test_without_the_key_guard_published_keys_are_deleted() -> None:
+def test_unguarded_rotations_lose_published_keys() -> None:
     """The figure that the guard brings down to nothing. Were it nothing without a guard, nothing would be tested."""
     assert deletes_published_keys(Kind.UNGUARDED)
 

@@ -59,12 +59,12 @@ def test_a_state_is_read_as_infisical_writes_it(parse: Parse) -> None:
 
 
 @EACH_ANSWER
-def test_fields_that_nobody_knows_are_no_reason_to_stop(parse: Parse) -> None:
+def test_unknown_fields_are_ignored(parse: Parse) -> None:
     assert parse(rotation(isLastRotationManual=True, rotateAtUtc={"hours": 0})) == parse(rotation())
 
 
 @EACH_ANSWER
-def test_a_status_that_nobody_knows_is_no_reason_to_stop(parse: Parse) -> None:
+def test_an_unknown_status_is_accepted(parse: Parse) -> None:
     assert parse(rotation(rotationStatus="paused")).status == "paused"
 
 
@@ -78,7 +78,7 @@ def test_infisical_need_not_say_anything(parse: Parse, fields: dict[str, object]
 
 @EACH_ANSWER
 @pytest.mark.parametrize("message", ["x" * 100_000, ["x" * 100_000]], ids=["text", "list"])
-def test_what_infisical_says_is_capped(parse: Parse, message: object) -> None:
+def test_infisicals_texts_are_capped(parse: Parse, message: object) -> None:
     told = parse(rotation(lastRotationMessage=message)).last_message
 
     assert told is not None
@@ -206,7 +206,7 @@ def test_an_answer_without_a_list_is_foreign(answer: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("entry", [None, "x", 7, [], [{}]], ids=repr)
-def test_an_entry_that_is_not_a_rotation_is_an_error_in_its_place_and_stops_no_other(entry: object) -> None:
+def test_an_invalid_entry_of_a_list_is_an_error_in_its_place(entry: object) -> None:
     first, odd, last = parse_list({"secretRotations": [rotation(), entry, described(2)]})
 
     assert isinstance(odd, InvalidAnswerError)
@@ -239,7 +239,7 @@ JSON = st.recursive(
 
 
 @given(st.sampled_from([*LIST_FIELDS, "lastRotationMessage"]), JSON)
-def test_whatever_infisical_answers_is_read_or_refused(field: str, value: object) -> None:
+def test_any_answer_of_infisical_is_read_or_refused(field: str, value: object) -> None:
     fields = json.loads(json.dumps(rotation(**{field: value})))
 
     try:

@@ -52,7 +52,7 @@ def test_certificates_read_from_a_text_are_accepted_by_openssl() -> None:
     ],
     ids=["trusted", "revocation list", "key", "cut", "a character less", "a wrong character", "bad end", "empty"],
 )
-def test_a_block_that_is_no_certificate_is_refused_and_not_skipped(second: str) -> None:
+def test_a_block_that_is_not_a_certificate_is_refused_and_not_skipped(second: str) -> None:
     with pytest.raises(ValueError, match=r"^block 2 is not a certificate in PEM form$"):
         parse_authorities(OWN_AUTHORITY + second)
 

@@ -73,7 +73,7 @@ def test_a_user_has_no_security_token() -> None:
 
 
 @EACH_CREDENTIALS
-def test_nothing_asks_sts_for_another_answer_than_json(credentials: ReadOnlyCredentials) -> None:
+def test_the_login_asks_sts_for_json_only(credentials: ReadOnlyCredentials) -> None:
     assert "accept" not in {name.lower() for name in signed(credentials)}
 
 
@@ -117,7 +117,7 @@ def test_credentials_that_boto3_keeps_fresh_sign_as_well() -> None:
     assert headers["Authorization"].endswith(signature(headers, SECRET_KEY, "eu-central-1"))
 
 
-def test_the_secret_key_is_shown_to_nobody() -> None:
+def test_the_secret_key_is_never_shown() -> None:
     login = aws_auth(IDENTITY_ID, SESSION, "eu-central-1")
     headers = base64.b64decode(login.body["iamRequestHeaders"]).decode()
 

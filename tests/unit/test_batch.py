@@ -106,7 +106,7 @@ def broken(_: RotationRequest, __: Claim) -> Outcome:
 # ---- the order of things ---------------------------------------------------------------------------------------------
 
 
-def test_no_deliveries_are_no_work() -> None:
+def test_an_empty_batch_does_nothing() -> None:
     assert Stage().work([], broken) == []
 
 
@@ -133,7 +133,7 @@ def test_different_rotations_are_worked_at_the_same_time() -> None:
     assert Stage().work([delivery(rotation_id(number)) for number in range(10)], ensure) == []
 
 
-def test_one_rotation_is_worked_one_by_one_while_another_is_worked_beside_it() -> None:
+def test_rotations_run_in_parallel_and_each_rotations_messages_in_turn() -> None:
     abreast = Barrier(2)
     working = {A: Lock(), B: Lock()}
 
@@ -161,12 +161,12 @@ def test_one_rotation_is_worked_in_the_order_of_its_messages() -> None:
 
 
 @EACH_ENDED
-def test_what_has_ended_is_acknowledged(outcome: Outcome) -> None:
+def test_an_ended_request_is_acknowledged(outcome: Outcome) -> None:
     assert Stage().work([delivery(A)], always(outcome)) == []
 
 
 @EACH_CERTAIN
-def test_what_has_certainly_ended_lets_the_next_one_of_its_rotation_pass(outcome: Outcome) -> None:
+def test_a_certain_end_lets_the_rotations_next_request_pass(outcome: Outcome) -> None:
     ensured = Ensured({"a1": outcome})
 
     Stage().work([delivery(A, 1), delivery(A, 2)], ensured)
@@ -175,19 +175,19 @@ def test_what_has_certainly_ended_lets_the_next_one_of_its_rotation_pass(outcome
 
 
 @EACH_COMING_BACK
-def test_what_was_not_done_or_will_be_looked_at_comes_back(outcome: Outcome) -> None:
+def test_a_deferred_or_guarded_request_is_returned(outcome: Outcome) -> None:
     assert Stage().work([delivery(A)], always(outcome)) == ["a1"]
 
 
 @EACH_COMING_BACK
-def test_what_comes_back_takes_all_later_ones_of_its_rotation_with_it_in_order(outcome: Outcome) -> None:
+def test_a_returned_request_returns_all_later_ones_of_its_rotation_in_order(outcome: Outcome) -> None:
     deliveries = [delivery(A, number) for number in (1, 2, 3, 4)]
 
     assert Stage().work(deliveries, Ensured({"a2": outcome})) == ["a2", "a3", "a4"]
 
 
 @EACH_COMING_BACK
-def test_what_is_held_is_not_tried(outcome: Outcome) -> None:
+def test_a_held_back_request_is_not_tried(outcome: Outcome) -> None:
     ensured = Ensured({"a2": outcome})
 
     Stage().work([delivery(A, number) for number in (1, 2, 3)], ensured)
@@ -196,7 +196,7 @@ def test_what_is_held_is_not_tried(outcome: Outcome) -> None:
 
 
 @EACH_COMING_BACK
-def test_what_comes_back_does_not_hold_other_rotations(outcome: Outcome) -> None:
+def test_a_returned_request_does_not_hold_other_rotations(outcome: Outcome) -> None:
     ensured = Ensured({"b1": outcome})
     deliveries = [delivery(group, number) for number in (1, 2) for group in (A, B, C)]
 
@@ -205,7 +205,7 @@ def test_what_comes_back_does_not_hold_other_rotations(outcome: Outcome) -> None
 
 
 @EACH_COMING_BACK
-def test_what_comes_back_is_not_for_a_person_yet(outcome: Outcome) -> None:
+def test_a_returned_request_is_not_reported_as_failed(outcome: Outcome) -> None:
     stage = Stage()
 
     stage.work([delivery(A, receive_count=949, age_seconds=HALF_A_DAY)], always(outcome))
@@ -216,13 +216,13 @@ def test_what_comes_back_is_not_for_a_person_yet(outcome: Outcome) -> None:
 # ---- what may still be under way -------------------------------------------------------------------------------------
 
 
-def test_what_may_be_under_way_is_acknowledged_and_takes_all_later_ones_of_its_rotation_back() -> None:
+def test_an_unconfirmed_attempt_is_acknowledged_and_returns_later_requests() -> None:
     deliveries = [delivery(A, number) for number in (1, 2, 3, 4)]
 
     assert Stage().work(deliveries, Ensured({"a2": UNCONFIRMED})) == ["a3", "a4"]
 
 
-def test_what_would_follow_an_attempt_that_may_be_under_way_is_not_tried() -> None:
+def test_an_unconfirmed_attempt_keeps_later_requests_from_being_tried() -> None:
     ensured = Ensured({"a2": UNCONFIRMED})
 
     Stage().work([delivery(A, number) for number in (1, 2, 3)], ensured)
@@ -230,7 +230,7 @@ def test_what_would_follow_an_attempt_that_may_be_under_way_is_not_tried() -> No
     assert ensured.messages == ["a1", "a2"]
 
 
-def test_what_would_follow_it_comes_back_after_the_full_visibility_timeout_by_when_it_has_ended() -> None:
+def test_requests_behind_an_unconfirmed_attempt_return_after_the_full_timeout() -> None:
     stage = Stage()
 
     stage.work([delivery(A, number) for number in (1, 2, 3)], Ensured({"a2": UNCONFIRMED}))
@@ -247,7 +247,7 @@ def test_an_attempt_that_may_be_under_way_does_not_hold_other_rotations() -> Non
 
 
 @pytest.mark.parametrize("result", Result)
-def test_whatever_it_is_called_nothing_follows_an_uncertain_outcome(result: Result) -> None:
+def test_no_request_follows_an_uncertain_outcome_of_any_name(result: Result) -> None:
     ensured = Ensured({"a1": Outcome(result, "Uncertain", next=Next.RETURN_LATER_ONES)})
 
     returned = Stage().work([delivery(A, 1), delivery(A, 2)], ensured)
@@ -260,7 +260,7 @@ OUTCOMES = st.sampled_from([ROTATED, FAILED, UNCONFIRMED, DEFERRED, FAILED_ATTEM
 
 
 @given(st.lists(st.tuples(st.sampled_from([A, B, C]), OUTCOMES), max_size=10))
-def test_in_any_batch_each_rotation_returns_from_its_first_message_on_that_comes_back_or_follows_an_uncertain_one(
+def test_the_first_returned_message_returns_all_later_ones_of_its_rotation(
     batch: list[tuple[str, Outcome]],
 ) -> None:
     deliveries = [delivery(group, number) for number, (group, _) in enumerate(batch)]
@@ -300,7 +300,7 @@ NOT_FRESH = pytest.mark.parametrize(
 
 
 @pytest.mark.parametrize("seconds_ago", [0.0, 1.0, FRESH_SECONDS - MILLISECOND])
-def test_what_was_just_received_is_worked_without_another_call(seconds_ago: float) -> None:
+def test_a_fresh_message_is_processed_without_extending_its_visibility(seconds_ago: float) -> None:
     stage = Stage()
 
     stage.work([delivery(A, number, age_seconds=seconds_ago) for number in (1, 2)], always(ROTATED))
@@ -309,7 +309,7 @@ def test_what_was_just_received_is_worked_without_another_call(seconds_ago: floa
 
 
 @NOT_FRESH
-def test_what_was_not_just_received_is_held_for_the_full_visibility_timeout(received: dict[str, Any]) -> None:
+def test_an_older_message_is_held_for_the_full_visibility_timeout(received: dict[str, Any]) -> None:
     stage = Stage()
 
     assert stage.work([delivery(A, **received)], always(ROTATED)) == []
@@ -317,7 +317,7 @@ def test_what_was_not_just_received_is_held_for_the_full_visibility_timeout(rece
 
 
 @NOT_FRESH
-def test_it_is_held_before_anything_is_done(received: dict[str, Any]) -> None:
+def test_a_message_is_held_before_its_rotation_is_attempted(received: dict[str, Any]) -> None:
     stage = Stage()
     held_before = []
 
@@ -342,7 +342,7 @@ def test_one_message_that_is_not_fresh_holds_all_of_its_rotation(received: dict[
 
 @NOT_FRESH
 @pytest.mark.parametrize("lost", ["receipt-a1", "receipt-a2"])
-def test_what_cannot_be_held_is_left_alone_with_all_of_its_rotation(received: dict[str, Any], lost: str) -> None:
+def test_a_message_that_cannot_be_held_returns_its_rotations_messages(received: dict[str, Any], lost: str) -> None:
     stage = Stage()
     stage.requests.lost_receipts = [lost]
     ensured = Ensured({})
@@ -352,7 +352,7 @@ def test_what_cannot_be_held_is_left_alone_with_all_of_its_rotation(received: di
     assert ensured.messages == ["b1", "b2"]
 
 
-def test_what_cannot_be_held_is_logged_and_not_reported_as_failed() -> None:
+def test_a_message_that_cannot_be_held_is_logged_and_not_reported_as_failed() -> None:
     stage = Stage()
     stage.requests.down = True
 
@@ -375,7 +375,7 @@ def test_a_rate_limit_shortens_what_was_held() -> None:
 # ---- when it comes back ----------------------------------------------------------------------------------------------
 
 
-def test_infisicals_rate_limit_says_when_the_message_and_those_that_it_holds_come_back() -> None:
+def test_a_rate_limit_sets_when_a_message_and_those_behind_it_return() -> None:
     stage = Stage()
 
     stage.work([delivery(A, number) for number in (1, 2, 3)], Ensured({"a2": LIMITED}))
@@ -383,7 +383,7 @@ def test_infisicals_rate_limit_says_when_the_message_and_those_that_it_holds_com
     assert stage.requests.visibility == [("receipt-a2", 30), ("receipt-a3", 30)]
 
 
-def test_without_a_rate_limit_a_message_comes_back_after_the_full_visibility_timeout() -> None:
+def test_a_deferred_message_returns_after_the_full_visibility_timeout() -> None:
     stage = Stage()
 
     stage.work([delivery(A)], always(DEFERRED))
@@ -392,7 +392,7 @@ def test_without_a_rate_limit_a_message_comes_back_after_the_full_visibility_tim
 
 
 @EACH_GUARDED
-def test_an_attempt_that_will_be_looked_at_comes_back_after_the_full_visibility_timeout_by_when_it_has_ended(
+def test_a_guarded_attempt_returns_after_the_full_visibility_timeout(
     outcome: Outcome,
 ) -> None:
     stage = Stage()
@@ -409,7 +409,7 @@ def test_a_queue_that_does_not_let_it_return_earlier_lets_it_return_later() -> N
     assert stage.work([delivery(A, 1), delivery(A, 2)], always(LIMITED)) == ["a1", "a2"]
 
 
-def test_a_visibility_change_that_fails_is_not_followed_by_another_that_could_hang_too() -> None:
+def test_a_failed_visibility_change_is_not_followed_by_another() -> None:
     stage = Stage()
     stage.requests.lost_receipts = ["receipt-a1"]
 
@@ -418,9 +418,7 @@ def test_a_visibility_change_that_fails_is_not_followed_by_another_that_could_ha
 
 
 @pytest.mark.parametrize(("receive_count", "seconds"), [(1, 2), (100, 2), (101, 60), (949, 60)])
-def test_a_request_that_was_delivered_a_hundred_times_returns_no_sooner_than_after_a_minute(
-    receive_count: int, seconds: int
-) -> None:
+def test_a_request_delivered_a_hundred_times_returns_after_a_minute_or_more(receive_count: int, seconds: int) -> None:
     stage = Stage()
 
     stage.work([delivery(A, receive_count=receive_count)], always(replace(LIMITED, return_seconds=1.1)))
@@ -428,7 +426,7 @@ def test_a_request_that_was_delivered_a_hundred_times_returns_no_sooner_than_aft
     assert stage.requests.visibility[-1] == ("receipt-a1", seconds)
 
 
-def test_a_rate_limit_of_one_second_for_twelve_hours_ends_the_request_by_time_before_sqs_moves_it() -> None:
+def test_a_request_limited_for_twelve_hours_ends_before_sqs_moves_it() -> None:
     stage = Stage()
     started, receive_count, returned = stage.clock.time(), 0, ["a1"]
     while returned:
@@ -458,7 +456,7 @@ def test_a_queue_that_does_not_let_it_return_earlier_is_logged() -> None:
 
 
 @EACH_FOR_A_PERSON
-def test_what_a_person_has_to_look_at_is_kept_with_all_that_is_known(outcome: Outcome) -> None:
+def test_a_failed_request_is_kept_with_all_that_is_known(outcome: Outcome) -> None:
     stage = Stage()
 
     stage.work([delivery(A, receive_count=3)], always(outcome))
@@ -494,7 +492,7 @@ def test_a_report_is_kept_once_a_message_in_the_order_of_its_rotation(outcome: O
 
 
 @pytest.mark.parametrize("outcome", DONE, ids=lambda outcome: outcome.result)
-def test_what_is_done_is_not_for_a_person(outcome: Outcome) -> None:
+def test_a_completed_request_is_not_reported_as_failed(outcome: Outcome) -> None:
     stage = Stage()
 
     stage.work([delivery(A)], always(outcome))
@@ -503,12 +501,12 @@ def test_what_is_done_is_not_for_a_person(outcome: Outcome) -> None:
 
 
 @EACH_DEFERRED
-def test_a_request_that_could_not_begin_for_half_a_day_is_acknowledged(outcome: Outcome) -> None:
+def test_a_request_deferred_for_twelve_hours_is_acknowledged(outcome: Outcome) -> None:
     assert Stage().work([waited_too_long(A)], always(outcome)) == []
 
 
 @EACH_DEFERRED
-def test_a_request_that_could_not_begin_for_half_a_day_ends_as_failed_with_its_reason(outcome: Outcome) -> None:
+def test_a_request_deferred_for_twelve_hours_ends_as_failed_with_its_reason(outcome: Outcome) -> None:
     stage = Stage()
 
     stage.work([waited_too_long(A, receive_count=60)], always(outcome))
@@ -520,14 +518,14 @@ def test_a_request_that_could_not_begin_for_half_a_day_ends_as_failed_with_its_r
 
 @EACH_DEFERRED
 @pytest.mark.parametrize("age_seconds", [0.0, HALF_A_DAY - MILLISECOND, HALF_A_DAY])
-def test_until_then_it_comes_back_however_often_it_was_delivered(outcome: Outcome, age_seconds: float) -> None:
+def test_a_request_deferred_for_less_than_twelve_hours_is_returned(outcome: Outcome, age_seconds: float) -> None:
     message = delivery(A, receive_count=949, age_seconds=age_seconds)
 
     assert Stage().work([message], always(outcome)) == ["a1"]
 
 
 @EACH_GUARDED
-def test_attempts_that_did_not_succeed_for_half_a_day_are_given_up_as_what_they_are(outcome: Outcome) -> None:
+def test_attempts_that_fail_for_twelve_hours_end_with_their_own_outcome(outcome: Outcome) -> None:
     stage = Stage()
 
     assert stage.work([waited_too_long(A, receive_count=40)], always(outcome)) == []
@@ -539,28 +537,28 @@ def test_attempts_that_did_not_succeed_for_half_a_day_are_given_up_as_what_they_
 
 @EACH_GUARDED
 @pytest.mark.parametrize("age_seconds", [0.0, HALF_A_DAY - MILLISECOND, HALF_A_DAY])
-def test_until_then_another_attempt_is_made(outcome: Outcome, age_seconds: float) -> None:
+def test_a_failed_attempt_is_retried_until_twelve_hours_have_passed(outcome: Outcome, age_seconds: float) -> None:
     stage = Stage()
 
     assert stage.work([delivery(A, receive_count=949, age_seconds=age_seconds)], always(outcome)) == ["a1"]
     assert stage.failed.sent == []
 
 
-def test_a_failed_attempt_that_is_given_up_lets_the_next_one_of_its_rotation_pass() -> None:
+def test_a_failed_attempt_that_is_given_up_lets_the_next_request_pass() -> None:
     ensured = Ensured({"a1": FAILED_ATTEMPT})
 
     assert Stage().work([waited_too_long(A, 1), delivery(A, 2)], ensured) == []
     assert ensured.messages == ["a1", "a2"]
 
 
-def test_nothing_follows_an_uncertain_attempt_early_though_it_is_given_up() -> None:
+def test_an_uncertain_attempt_that_is_given_up_still_holds_later_requests() -> None:
     ensured = Ensured({"a1": LOST_ATTEMPT})
 
     assert Stage().work([waited_too_long(A, 1), delivery(A, 2)], ensured) == ["a2"]
     assert ensured.messages == ["a1"]
 
 
-def test_half_a_day_is_over_when_the_attempt_ends_and_not_when_it_began() -> None:
+def test_the_twelve_hours_are_over_when_the_attempt_ends() -> None:
     stage = Stage()
 
     def ensure(_: RotationRequest, __: Claim) -> Outcome:
@@ -570,11 +568,11 @@ def test_half_a_day_is_over_when_the_attempt_ends_and_not_when_it_began() -> Non
     assert stage.work([delivery(A, age_seconds=HALF_A_DAY - 5.0)], ensure) == []
 
 
-def test_half_a_day_is_half_a_day() -> None:
+def test_the_twelve_hours_are_exactly_twelve_hours() -> None:
     assert MAXIMUM_WAIT_SECONDS == HALF_A_DAY
 
 
-def test_what_is_given_up_lets_the_next_one_of_its_rotation_pass() -> None:
+def test_a_request_that_is_given_up_lets_the_next_one_pass() -> None:
     ensured = Ensured({"a1": DEFERRED})
 
     Stage().work([waited_too_long(A, 1), delivery(A, 2)], ensured)
@@ -582,7 +580,7 @@ def test_what_is_given_up_lets_the_next_one_of_its_rotation_pass() -> None:
     assert ensured.messages == ["a1", "a2"]
 
 
-def test_what_is_given_up_behind_a_rate_limit_is_not_sent_back_earlier() -> None:
+def test_a_request_given_up_behind_a_rate_limit_is_not_returned_earlier() -> None:
     stage = Stage()
 
     stage.work([waited_too_long(A)], always(LIMITED))
@@ -591,7 +589,7 @@ def test_what_is_given_up_behind_a_rate_limit_is_not_sent_back_earlier() -> None
 
 
 @pytest.mark.parametrize("outcome", DONE, ids=lambda outcome: outcome.result)
-def test_after_half_a_day_it_may_still_succeed(outcome: Outcome) -> None:
+def test_a_request_older_than_twelve_hours_may_still_succeed(outcome: Outcome) -> None:
     stage = Stage()
 
     stage.work([waited_too_long(A)], always(outcome))
@@ -600,7 +598,7 @@ def test_after_half_a_day_it_may_still_succeed(outcome: Outcome) -> None:
 
 
 @EACH_FOR_A_PERSON
-def test_what_ended_otherwise_after_half_a_day_ended_as_it_did(outcome: Outcome) -> None:
+def test_a_request_older_than_twelve_hours_keeps_its_own_outcome(outcome: Outcome) -> None:
     stage = Stage()
 
     stage.work([waited_too_long(A)], always(outcome))
@@ -636,7 +634,7 @@ def claiming(outcome: Outcome | Exception) -> Ensure:
     return ensure
 
 
-def test_a_claimed_request_that_never_returns_is_too_old_for_another_claim_when_sqs_delivers_it() -> None:
+def test_a_claimed_request_is_too_old_for_another_claim_when_redelivered() -> None:
     stage = Stage()
     stage.work([delivery(A)], claiming(ROTATED))
 
@@ -646,7 +644,7 @@ def test_a_claimed_request_that_never_returns_is_too_old_for_another_claim_when_
     assert invisible_seconds > OLDEST_CLAIM_SECONDS
 
 
-def test_a_claim_keeps_within_the_twelve_hours_that_sqs_allows_a_message_received_before_the_function_ran() -> None:
+def test_a_claim_stays_within_the_twelve_hours_that_sqs_allows() -> None:
     longest_before_seconds = VISIBILITY_TIMEOUT_SECONDS + 900
 
     assert CLAIM_SECONDS + longest_before_seconds <= 43_200
@@ -680,9 +678,7 @@ def test_a_request_that_cannot_be_claimed_returns_and_was_not_attempted() -> Non
 
 
 @pytest.mark.parametrize(("outcome", "seconds"), [(DEFERRED, VISIBILITY_TIMEOUT_SECONDS), (LIMITED, 30)])
-def test_a_claimed_request_that_was_not_executed_returns_as_an_unclaimed_one_does(
-    outcome: Outcome, seconds: int
-) -> None:
+def test_a_claimed_request_that_was_not_executed_returns_normally(outcome: Outcome, seconds: int) -> None:
     stage = Stage()
 
     assert stage.work([delivery(A)], claiming(outcome)) == ["a1"]
@@ -696,7 +692,7 @@ def test_an_unexpected_error_after_the_claim_never_lets_the_request_return() -> 
     assert [(each["outcome"], each["reason"]) for each in stage.failed.reports] == [("unconfirmed", "UnexpectedError")]
 
 
-def test_a_rotated_request_that_waits_for_lagging_replicas_is_counted_once_and_holds_back_the_later_ones() -> None:
+def test_a_rotation_waiting_for_replicas_is_counted_once_and_holds_later_ones() -> None:
     stage = Stage()
     waits = replace(ROTATED, next=Next.RETURN, return_seconds=600.0)
 
@@ -733,9 +729,7 @@ def test_an_invalid_message_is_refused_and_kept_as_it_is(text: str, explanation:
 
 
 @INVALID
-def test_an_invalid_message_is_acknowledged_because_it_would_be_no_better_next_time(
-    text: str, explanation: str
-) -> None:
+def test_an_invalid_message_is_acknowledged(text: str, explanation: str) -> None:
     del explanation
 
     assert Stage().work([delivery(A, text=text)], broken) == []
@@ -749,7 +743,7 @@ def test_an_invalid_message_does_not_hold_the_next_one_of_its_group() -> None:
     assert ensured.messages == ["a2"]
 
 
-def test_a_message_in_a_group_of_another_rotation_never_rotates_because_it_would_not_be_alone() -> None:
+def test_a_message_in_another_rotations_group_never_rotates() -> None:
     ensured = Ensured({})
 
     Stage().work([delivery(A, text=body(B))], ensured)
@@ -768,13 +762,13 @@ def test_a_group_in_another_spelling_is_another_group() -> None:
 # ---- what nobody expected --------------------------------------------------------------------------------------------
 
 
-def test_what_nobody_expected_comes_back_with_what_it_holds() -> None:
+def test_an_unexpected_error_returns_its_request_and_later_ones() -> None:
     ensured = Ensured({"a1": RuntimeError("a mistake of ours")})
 
     assert Stage().work([delivery(A, 1), delivery(A, 2), delivery(B)], ensured) == ["a1", "a2"]
 
 
-def test_what_nobody_expected_does_not_hold_other_rotations() -> None:
+def test_an_unexpected_error_does_not_hold_other_rotations() -> None:
     ensured = Ensured({"a1": RuntimeError("a mistake of ours")})
 
     Stage().work([delivery(A, 1), delivery(B, 1), delivery(B, 2)], ensured)
@@ -782,7 +776,7 @@ def test_what_nobody_expected_does_not_hold_other_rotations() -> None:
     assert sorted(ensured.messages) == ["a1", "b1", "b2"]
 
 
-def test_what_nobody_expected_comes_back_after_the_full_visibility_timeout() -> None:
+def test_an_unexpected_error_returns_after_the_full_visibility_timeout() -> None:
     stage = Stage()
 
     stage.work([delivery(A)], broken)
@@ -790,7 +784,7 @@ def test_what_nobody_expected_comes_back_after_the_full_visibility_timeout() -> 
     assert stage.requests.visibility == []
 
 
-def test_what_nobody_expected_is_counted_as_deferred_because_it_comes_back() -> None:
+def test_an_unexpected_error_is_counted_as_deferred() -> None:
     stage = Stage()
 
     stage.work([delivery(A)], broken)
@@ -799,7 +793,7 @@ def test_what_nobody_expected_is_counted_as_deferred_because_it_comes_back() -> 
     assert (stage.observed.counted, line["reason"]) == (["RotationDeferred", "RequestAge"], "UnexpectedError")
 
 
-def test_what_nobody_expected_is_logged_with_its_traceback_and_then_as_an_outcome() -> None:
+def test_an_unexpected_error_is_logged_with_its_traceback_and_as_an_outcome() -> None:
     stage = Stage()
 
     stage.work([delivery(A)], broken)
@@ -818,7 +812,7 @@ def test_what_nobody_expected_is_logged_with_its_traceback_and_then_as_an_outcom
     assert outcome.items() >= expected.items()
 
 
-def test_what_nobody_expected_for_half_a_day_ends_as_failed() -> None:
+def test_an_unexpected_error_for_twelve_hours_ends_as_failed() -> None:
     stage = Stage()
 
     assert stage.work([waited_too_long(A)], broken) == []
@@ -827,7 +821,7 @@ def test_what_nobody_expected_for_half_a_day_ends_as_failed() -> None:
     assert stage.observed.counted == ["RotationFailed"]
 
 
-def test_what_is_no_mistake_but_the_end_of_the_process_is_not_caught() -> None:
+def test_an_error_that_ends_the_process_is_not_caught() -> None:
     def ended(_: RotationRequest, __: Claim) -> Outcome:
         raise SystemExit
 
@@ -839,7 +833,7 @@ def test_what_is_no_mistake_but_the_end_of_the_process_is_not_caught() -> None:
 
 
 @EACH_CERTAINLY_FAILED
-def test_a_report_that_cannot_be_kept_lets_its_request_come_back(outcome: Outcome) -> None:
+def test_a_report_that_cannot_be_kept_returns_its_request(outcome: Outcome) -> None:
     stage = Stage()
     stage.failed.down = True
 
@@ -847,7 +841,7 @@ def test_a_report_that_cannot_be_kept_lets_its_request_come_back(outcome: Outcom
 
 
 @EACH_CERTAINLY_FAILED
-def test_nothing_follows_a_request_whose_report_has_to_be_kept_first(outcome: Outcome) -> None:
+def test_an_unkept_report_holds_the_rotations_later_requests(outcome: Outcome) -> None:
     stage = Stage()
     stage.failed.down = True
     ensured = Ensured({"a1": outcome})
@@ -857,7 +851,7 @@ def test_nothing_follows_a_request_whose_report_has_to_be_kept_first(outcome: Ou
     assert ensured.messages == ["a1"]
 
 
-def test_a_request_that_may_have_rotated_never_comes_back_though_its_report_cannot_be_kept() -> None:
+def test_a_possible_rotation_never_returns_even_if_its_report_is_lost() -> None:
     stage = Stage()
     stage.failed.down = True
 
@@ -865,7 +859,7 @@ def test_a_request_that_may_have_rotated_never_comes_back_though_its_report_cann
 
 
 @pytest.mark.parametrize("outcome", [LIMITED, FAILED_ATTEMPT], ids=lambda outcome: outcome.reason)
-def test_what_is_given_up_comes_back_where_its_report_cannot_be_kept(outcome: Outcome) -> None:
+def test_a_given_up_request_returns_if_its_report_cannot_be_kept(outcome: Outcome) -> None:
     stage = Stage()
     stage.failed.down = True
 
@@ -873,7 +867,7 @@ def test_what_is_given_up_comes_back_where_its_report_cannot_be_kept(outcome: Ou
     assert stage.requests.visibility == [HELD]
 
 
-def test_what_may_be_under_way_and_is_given_up_does_not_come_back_though_its_report_cannot_be_kept() -> None:
+def test_a_given_up_uncertain_attempt_never_returns_if_its_report_is_lost() -> None:
     stage = Stage()
     stage.failed.down = True
 
@@ -881,7 +875,7 @@ def test_what_may_be_under_way_and_is_given_up_does_not_come_back_though_its_rep
 
 
 @EACH_GUARDED
-def test_a_queue_that_takes_no_reports_does_not_disturb_what_comes_back_anyway(outcome: Outcome) -> None:
+def test_a_failing_report_queue_does_not_affect_returned_requests(outcome: Outcome) -> None:
     stage = Stage()
     stage.failed.down = True
 
@@ -916,7 +910,7 @@ def test_a_report_that_cannot_be_kept_is_counted_once_as_what_it_is(outcome: Out
     assert stage.observed.counted[0] == f"Rotation{outcome.result.value.capitalize()}"
 
 
-def test_an_invalid_message_that_cannot_be_kept_comes_back() -> None:
+def test_an_invalid_message_that_cannot_be_kept_is_returned() -> None:
     stage = Stage()
     stage.failed.down = True
 
@@ -941,9 +935,7 @@ EACH_METRIC = pytest.mark.parametrize(
 
 @EACH_GUARDED
 @pytest.mark.parametrize("message", [delivery(A), waited_too_long(A)], ids=["tried again", "given up"])
-def test_every_attempt_that_did_not_succeed_is_counted_and_logged_as_what_it_is(
-    outcome: Outcome, message: Delivery
-) -> None:
+def test_every_unsuccessful_attempt_is_counted_and_logged_by_its_outcome(outcome: Outcome, message: Delivery) -> None:
     stage = Stage()
 
     stage.work([message], always(outcome))
@@ -961,7 +953,7 @@ def ages(stage: Stage) -> list[float]:
 
 @EACH_COMING_BACK
 @pytest.mark.parametrize("age_seconds", [0.0, 7200.0, HALF_A_DAY])
-def test_what_comes_back_tells_for_how_long_it_has(outcome: Outcome, age_seconds: float) -> None:
+def test_a_returned_request_reports_its_age(outcome: Outcome, age_seconds: float) -> None:
     stage = Stage()
 
     stage.work([delivery(A, receive_count=2, age_seconds=age_seconds)], always(outcome))
@@ -969,7 +961,7 @@ def test_what_comes_back_tells_for_how_long_it_has(outcome: Outcome, age_seconds
     assert ages(stage) == [age_seconds]
 
 
-def test_what_cannot_be_held_tells_for_how_long_it_comes_back() -> None:
+def test_a_failed_visibility_extension_reports_the_requests_age() -> None:
     """Nobody works it, so nobody gives it up."""
     stage = Stage()
     stage.requests.down = True
@@ -980,7 +972,7 @@ def test_what_cannot_be_held_tells_for_how_long_it_comes_back() -> None:
 
 
 @pytest.mark.parametrize("outcome", ENDED, ids=lambda outcome: outcome.result)
-def test_what_has_ended_has_no_age(outcome: Outcome) -> None:
+def test_an_ended_request_has_no_age(outcome: Outcome) -> None:
     stage = Stage()
 
     stage.work([delivery(A, receive_count=2, age_seconds=HALF_A_DAY)], always(outcome))
@@ -996,7 +988,7 @@ def test_a_clock_that_is_behind_the_queues_makes_nothing_younger_than_new() -> N
     assert ages(stage) == [0.0]
 
 
-def test_how_long_a_request_lay_there_before_it_was_received_does_not_count() -> None:
+def test_a_requests_age_begins_when_it_is_first_received() -> None:
     """Whoever stops the queue for a day, and lets it go on, gives none of its requests up."""
     stage = Stage()
     day_before = str(round((NOW.timestamp() - 2 * HALF_A_DAY) * 1000))
@@ -1034,7 +1026,7 @@ def test_how_long_a_request_lay_there_before_it_was_received_does_not_count() ->
         "deferred, given up",
     ],
 )
-def test_the_log_says_whether_the_request_comes_back_by_itself(
+def test_the_log_says_whether_the_request_is_returned(
     message: Delivery,
     outcome: Outcome,
     comes_back: bool,  # noqa: FBT001 - a parameter
@@ -1046,12 +1038,12 @@ def test_the_log_says_whether_the_request_comes_back_by_itself(
     assert [line["comes_back"] for line in stage.observed.logs] == [comes_back]
 
 
-def test_every_result_is_spoken_of_here() -> None:
+def test_every_result_is_covered_by_these_tests() -> None:
     assert {outcome.result for outcome in [*ENDED, DEFERRED]} == set(Result)
 
 
 @EACH_METRIC
-def test_every_end_is_counted(outcome: Outcome, level: str, metrics: list[str]) -> None:
+def test_every_outcome_is_counted(outcome: Outcome, level: str, metrics: list[str]) -> None:
     del level
     stage = Stage()
 
@@ -1061,7 +1053,7 @@ def test_every_end_is_counted(outcome: Outcome, level: str, metrics: list[str]) 
 
 
 @EACH_METRIC
-def test_every_end_is_logged_in_one_line_that_leads_back_to_its_event(
+def test_every_outcome_is_logged_in_one_line_that_names_its_event(
     outcome: Outcome, level: str, metrics: list[str]
 ) -> None:
     del metrics
@@ -1120,7 +1112,7 @@ def test_an_invalid_message_is_counted_as_refused() -> None:
     assert stage.observed.counted == ["RotationRefused"]
 
 
-def test_what_is_given_up_is_counted_as_failed_and_not_as_deferred() -> None:
+def test_a_given_up_request_is_counted_as_failed_and_not_as_deferred() -> None:
     stage = Stage()
 
     stage.work([waited_too_long(A)], always(DEFERRED))
@@ -1179,7 +1171,7 @@ def test_a_delivery_is_read_as_lambda_delivers_it() -> None:
     )
 
 
-def test_a_record_that_lambda_would_not_deliver_fails_the_batch_instead_of_losing_it() -> None:
+def test_an_invalid_sqs_record_fails_the_whole_batch() -> None:
     without_group = json.loads(json.dumps(RECORD))
     del without_group["attributes"]["MessageGroupId"]
 

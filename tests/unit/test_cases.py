@@ -105,7 +105,7 @@ def test_a_mirror_may_begin_with_a_byte_order_mark() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "not JSON", '["a"]'])
-def test_a_mirror_that_is_no_json_object_is_not_advised_to_be_emptied(value: str) -> None:
+def test_a_mirror_that_is_not_a_json_object_is_not_advised_to_be_emptied(value: str) -> None:
     """An empty string is what Secrets Manager shows of a binary secret."""
     with pytest.raises(MirrorError) as refused:
         key_in(value, MIRROR)
@@ -114,7 +114,7 @@ def test_a_mirror_that_is_no_json_object_is_not_advised_to_be_emptied(value: str
 
 
 @pytest.mark.parametrize("name", ["AccessKeyId", "access_key_id", "ACCESSKEYID"])
-def test_a_mirror_whose_fields_are_spelled_otherwise_is_refused_by_the_field(name: str) -> None:
+def test_a_mirror_with_a_misspelled_field_is_refused_by_the_field(name: str) -> None:
     """Readers would go on with the old key, and lose it at the second rotation."""
     with pytest.raises(MirrorError, match=f"{name}.*accessKeyIdField"):
         with_key(json.dumps({name: "AKIAOLD0000000000000", "host": "db"}), MIRROR, KEY)

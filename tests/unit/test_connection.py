@@ -36,7 +36,7 @@ def test_certificates_may_be_commented_and_repeated(around: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["x", " ", "-----BEGIN CERTIFICATE-----", "/infisical/ca", "{}"], ids=repr)
-def test_what_is_no_certificate_is_refused_by_the_templates_parameter(text: str) -> None:
+def test_a_text_that_is_not_a_certificate_is_refused_by_its_parameter(text: str) -> None:
     with pytest.raises(SettingsError, match=r"the template's parameter CaCertificateParameter names must hold"):
         trust(text)
 

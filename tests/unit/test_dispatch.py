@@ -80,14 +80,14 @@ def test_an_event_that_is_delivered_twice_is_the_same_request() -> None:
 
 
 @pytest.mark.parametrize("more", [{}, {"force": True}], ids=["", "forced"])
-def test_who_asks_again_for_the_same_moment_is_heard_again(more: dict[str, bool]) -> None:
+def test_a_repeated_direct_invocation_is_not_deduplicated(more: dict[str, bool]) -> None:
     """What stood in the way of the first request may be cured within SQS's five minutes."""
     event = {"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", **more}
 
     assert not deduplicated(DispatchStage(), event, "correlation", "another")
 
 
-def test_who_invokes_learns_what_was_sent() -> None:
+def test_dispatch_answers_with_what_was_sent() -> None:
     assert DispatchStage().dispatch(SCHEDULED, "correlation") == {
         "trigger": "weekly",
         "occurred_at": "2026-11-22T04:00:00.000Z",
@@ -96,7 +96,7 @@ def test_who_invokes_learns_what_was_sent() -> None:
     }
 
 
-def test_the_log_tells_the_same_as_the_answer() -> None:
+def test_the_log_says_the_same_as_the_answer() -> None:
     stage = DispatchStage()
 
     summary = stage.dispatch(SCHEDULED, "correlation")
@@ -188,9 +188,7 @@ def test_a_request_says_how_the_key_guard_looks(key_guard: object, sent: object)
 
 
 @KEY_GUARDS
-def test_how_the_key_guard_looks_at_a_selectors_rotations_goes_into_each_request(
-    key_guard: object, sent: object
-) -> None:
+def test_a_selectors_key_guard_options_go_into_each_request(key_guard: object, sent: object) -> None:
     selector = {"project": "payments", "keyGuard": key_guard}
     stage = DispatchStage(triggers={"weekly": selector}, infisical=FakeInfisical(described(0xA), described(0xB)))
 
@@ -223,7 +221,7 @@ def test_a_rotation_that_is_added_in_infisical_counts_from_the_next_event_on() -
 # ---- direct invocations ----------------------------------------------------------------------------------------------
 
 
-def test_a_person_may_choose_among_the_triggers_rotations() -> None:
+def test_an_operator_may_choose_among_the_triggers_rotations() -> None:
     stage = DispatchStage()
 
     summary = stage.dispatch({"trigger": "weekly", "only": [B]}, "correlation")
@@ -232,7 +230,7 @@ def test_a_person_may_choose_among_the_triggers_rotations() -> None:
 
 
 @pytest.mark.parametrize("force", [True, False])
-def test_what_a_person_forces_is_sent_as_forced_and_nothing_else_is(force: bool) -> None:  # noqa: FBT001 - a parameter
+def test_only_a_forced_invocation_is_sent_as_forced(force: bool) -> None:  # noqa: FBT001 - a parameter
     stage = DispatchStage()
 
     stage.dispatch({"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", "force": force}, "correlation")
@@ -240,7 +238,7 @@ def test_what_a_person_forces_is_sent_as_forced_and_nothing_else_is(force: bool)
     assert [body.get("forced", False) for body in stage.sqs.bodies] == [force, force]
 
 
-def test_a_person_may_say_when_it_occurred() -> None:
+def test_an_operator_may_set_the_occurrence_time() -> None:
     stage = DispatchStage()
 
     stage.dispatch({"trigger": "daily", "occurredAt": "2026-11-22T03:00:00Z"}, "correlation")
@@ -305,7 +303,7 @@ def test_a_dry_run_does_not_read_again_what_was_listed() -> None:
     assert len(stage.infisical.asked) == 3
 
 
-def test_a_dry_run_is_told_as_one() -> None:
+def test_a_dry_run_is_logged_as_one() -> None:
     stage = every_kind()
 
     stage.dispatch(DRY_RUN, "correlation")
@@ -384,7 +382,7 @@ def with_mirror() -> DispatchStage:
     return DispatchStage(mirrors={MIRROR: MIRRORED}, infisical=FakeInfisical(described(0xD)))
 
 
-def test_a_dry_run_may_name_a_mirror_and_tells_of_its_rotation() -> None:
+def test_a_dry_run_may_name_a_mirror_and_reports_its_rotation() -> None:
     stage = with_mirror()
 
     answer = stage.dispatch({"trigger": MIRROR, "dryRun": True}, "correlation")
@@ -411,7 +409,7 @@ def test_a_dry_run_may_name_a_mirror_and_tells_of_its_rotation() -> None:
     ],
     ids=["direct", "not dry", "forced", "scheduled", "the secret's own change"],
 )
-def test_whatever_is_no_dry_run_finds_no_trigger_in_a_mirror(event: dict[str, Any]) -> None:
+def test_a_mirrors_name_is_a_trigger_only_for_a_dry_run(event: dict[str, Any]) -> None:
     stage = with_mirror()
 
     with pytest.raises(UnmappedTriggerError):
@@ -502,7 +500,7 @@ EACH_REFUSAL = pytest.mark.parametrize(
 
 
 @EACH_REFUSAL
-def test_what_is_wrong_is_raised_so_that_lambda_keeps_the_event(
+def test_an_error_is_raised_so_that_lambda_keeps_the_event(
     stage_of: Callable[[], DispatchStage], event: object, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
@@ -510,7 +508,7 @@ def test_what_is_wrong_is_raised_so_that_lambda_keeps_the_event(
 
 
 @EACH_REFUSAL
-def test_where_anything_is_wrong_nothing_is_sent(
+def test_an_error_sends_no_request(
     stage_of: Callable[[], DispatchStage], event: object, error: type[Exception]
 ) -> None:
     stage = stage_of()
@@ -522,7 +520,7 @@ def test_where_anything_is_wrong_nothing_is_sent(
 
 
 @EACH_REFUSAL
-def test_what_is_wrong_is_logged_with_its_reason_and_the_correlation_id(
+def test_an_error_is_logged_with_its_reason_and_correlation_id(
     stage_of: Callable[[], DispatchStage], event: object, error: type[Exception]
 ) -> None:
     stage = stage_of()
@@ -541,7 +539,7 @@ def test_what_is_wrong_is_logged_with_its_reason_and_the_correlation_id(
     assert line.items() >= expected.items()
 
 
-def test_what_infisical_refuses_is_logged_in_its_own_word() -> None:
+def test_a_refusal_by_infisical_is_logged_by_its_own_reason() -> None:
     stage = selecting(
         httpx.Response(403, json={"statusCode": 403, "error": "PermissionDenied", "message": "you may not"})
     )
@@ -568,7 +566,7 @@ def test_an_unmapped_trigger_is_counted_with_its_explanation() -> None:
     [UNSUPPORTED, WRONG_MAP, STRANGER, EMPTY, NO_QUEUE],
     ids=["event", "map", "rotation", "selection", "queue"],
 )
-def test_another_refusal_is_no_unmapped_trigger(
+def test_other_refusals_are_not_counted_as_unmapped_triggers(
     stage_of: Callable[[], DispatchStage], event: object, error: type[Exception]
 ) -> None:
     stage = stage_of()
@@ -589,7 +587,7 @@ def test_half_delivered_is_raised_naming_what_is_missing() -> None:
         stage.dispatch(SCHEDULED, "correlation")
 
 
-def test_half_delivered_is_told_as_refused_and_not_as_dispatched() -> None:
+def test_a_half_delivered_trigger_is_counted_as_refused() -> None:
     stage = DispatchStage(refused=[B])
 
     with pytest.raises(UndeliveredRequestsError):
@@ -600,7 +598,7 @@ def test_half_delivered_is_told_as_refused_and_not_as_dispatched() -> None:
     ]
 
 
-def test_lambdas_next_attempt_after_half_a_delivery_sends_duplicates_that_the_queue_drops() -> None:
+def test_a_lambda_retry_sends_duplicates_that_the_queue_drops() -> None:
     stage = DispatchStage(refused=[B])
     with pytest.raises(UndeliveredRequestsError):
         stage.dispatch(SCHEDULED, "correlation")
@@ -674,7 +672,7 @@ WITH_A_SELECTOR = MAP | {"leaver": {"project": "payments"}}
 
 
 @given(EVENTS)
-def test_no_event_brings_a_rotation_that_its_trigger_does_not_stand_for(event: dict[str, Any]) -> None:
+def test_no_event_requests_a_rotation_outside_its_trigger(event: dict[str, Any]) -> None:
     infisical = FakeInfisical(described(0xD), described(0xE, projectId="other"))
     stage = DispatchStage(triggers=WITH_A_SELECTOR, mirrors={MIRROR: E}, infisical=infisical)
     expected: list[str] = []
@@ -716,7 +714,7 @@ def test_an_event_that_leaves_the_secret_as_it_was_is_ignored_without_an_error()
 # ---- odd rotations in a list -----------------------------------------------------------------------------------------
 
 
-def test_one_odd_rotation_in_a_list_does_not_stop_the_others_and_is_logged() -> None:
+def test_an_invalid_listed_rotation_is_logged_and_stops_no_other() -> None:
     without_folder = described(0xC, folder=None)
     infisical = FakeInfisical(described(0xA), described(0xB, rotationStatus=None), without_folder, described(0xD))
     stage = DispatchStage(triggers={"weekly": {"project": "payments"}}, infisical=infisical)
@@ -754,7 +752,7 @@ def with_a_mirrored_one() -> DispatchStage:
     return DispatchStage(triggers={"weekly": {"project": "payments"}}, mirrors={MIRROR: B}, infisical=infisical)
 
 
-def test_a_mirrored_rotation_is_left_out_of_a_selector_and_named_in_answer_and_log() -> None:
+def test_a_selector_leaves_mirrored_rotations_out_and_names_them() -> None:
     stage = with_a_mirrored_one()
 
     answer = stage.dispatch(SCHEDULED, "correlation")

@@ -46,7 +46,7 @@ def refusal(status: int, message: object = "no", error: object = "SomeError") ->
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])
-def test_a_success_is_no_error(status: int) -> None:
+def test_a_success_raises_no_error(status: int) -> None:
     raise_for_error(httpx.Response(status))
 
 
@@ -85,7 +85,9 @@ def test_every_answer_means_one_thing(response: httpx.Response, error: type[Infi
 
 
 @given(st.integers(300, 599), st.text(max_size=20) | st.none(), st.text(max_size=20) | st.none())
-def test_only_a_clear_no_says_that_nothing_was_done(status: int, error: str | None, message: str | None) -> None:
+def test_only_a_definite_rejection_means_that_nothing_was_done(
+    status: int, error: str | None, message: str | None
+) -> None:
     raised = error_of(refusal(status, message, error))
 
     has_infisicals_shape = error is not None and message is not None
@@ -108,7 +110,7 @@ def test_only_a_clear_no_says_that_nothing_was_done(status: int, error: str | No
         (None, 60.0),
     ],
 )
-def test_a_rate_limit_says_when_to_come_back_between_a_second_and_an_hour(header: str | None, seconds: float) -> None:
+def test_a_rate_limits_wait_is_between_a_second_and_an_hour(header: str | None, seconds: float) -> None:
     limited = error_of(httpx.Response(429, headers={} if header is None else {"retry-after": header}))
 
     assert isinstance(limited, RateLimitedError)
@@ -116,7 +118,7 @@ def test_a_rate_limit_says_when_to_come_back_between_a_second_and_an_hour(header
 
 
 @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=9) | st.floats().map(str))
-def test_whatever_the_header_says_the_wait_is_one_that_can_be_planned_with(header: str) -> None:
+def test_any_retry_after_header_gives_a_usable_wait(header: str) -> None:
     limited = error_of(httpx.Response(429, headers={"retry-after": header}))
 
     assert isinstance(limited, RateLimitedError)
@@ -133,7 +135,7 @@ def test_whatever_the_header_says_the_wait_is_one_that_can_be_planned_with(heade
         (refusal(400, PLAN_RESTRICTION), "PlanRestricted", "Upgrade plan"),
     ],
 )
-def test_an_error_that_an_operator_can_cure_names_the_next_step(
+def test_an_error_that_an_operator_can_fix_names_the_next_step(
     response: httpx.Response, reason: str, next_step: str
 ) -> None:
     error = error_of(response)
@@ -171,18 +173,18 @@ def test_a_refused_login_is_not_taken_for_a_refused_rotation() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 500])
-def test_infisicals_own_words_are_told_and_capped(status: int) -> None:
+def test_infisicals_message_is_quoted_and_capped(status: int) -> None:
     text = str(error_of(refusal(status, "no such luck " + "x" * 100_000, "y" * 100_000)))
 
     assert "no such luck" in text
     assert len(text) < 2 * MAXIMUM_TEXT_LENGTH + 50
 
 
-def test_a_validation_that_failed_is_told_though_its_message_is_a_list() -> None:
+def test_a_validation_error_whose_message_is_a_list_is_quoted() -> None:
     assert "Required" in str(error_of(refusal(422, [{"path": ["projectId"], "message": "Required"}])))
 
 
-def test_a_page_of_somebody_else_is_not_told_as_infisicals() -> None:
+def test_a_proxys_page_is_not_quoted_as_infisicals() -> None:
     text = str(error_of(httpx.Response(403, text="<html>s3cr3t</html>")))
 
     assert "did not come from Infisical" in text
@@ -194,7 +196,7 @@ def test_a_page_of_somebody_else_is_not_told_as_infisicals() -> None:
     [(None, None), ("", ""), ("x", "x"), ([], "[]"), ({"a": 1}, '{"a": 1}'), (7, "7"), ("x" * 401, "x" * 400)],
     ids=repr,
 )
-def test_a_text_is_capped_whatever_it_is(value: object, text: str | None) -> None:
+def test_any_text_is_capped(value: object, text: str | None) -> None:
     assert capped_text(value) == text
 
 

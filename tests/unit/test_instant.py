@@ -15,7 +15,7 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 @given(MOMENTS)
-def test_what_is_written_is_read_as_the_same_millisecond(moment: datetime) -> None:
+def test_a_formatted_timestamp_is_parsed_as_the_same_millisecond(moment: datetime) -> None:
     read = parse_instant(format_instant(moment), "time")
 
     assert timedelta(0) <= moment - read < MILLISECOND
@@ -74,7 +74,7 @@ def test_moments_are_written_in_utc_with_milliseconds() -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_possible_moment_with_an_offset_is_refused_by_its_field_name(value: object) -> None:
+def test_an_invalid_timestamp_is_refused_by_its_field_name(value: object) -> None:
     with pytest.raises(ValueError, match=r"^scheduledTime must be a .*date and time"):
         parse_instant(value, "scheduledTime")
 

@@ -38,7 +38,7 @@ def judged(
     ],
     ids=["due", "too soon", "rotated", "too soon, while consumers pick the new key up"],
 )
-def test_what_is_as_it_should_be_is_no_problem(fields: dict[str, object]) -> None:
+def test_a_healthy_rotation_is_no_problem(fields: dict[str, object]) -> None:
     assert judged(report(**fields)) == []
 
 
@@ -46,7 +46,7 @@ REFUSALS = ("OrphanKey", "KeyInUse", "PublishedKeyMissing", "KeysUnreadable", "P
 
 
 @pytest.mark.parametrize("reason", REFUSALS)
-def test_what_would_be_refused_is_told_with_its_reason(reason: str) -> None:
+def test_a_rotation_that_would_be_refused_is_reported_with_its_reason(reason: str) -> None:
     fields = {"decision": "refuse", "reason": reason, "explanation": "AKIA1", "key_guard_refusal": reason}
 
     (problem,) = judged(report(**fields))
@@ -56,7 +56,7 @@ def test_what_would_be_refused_is_told_with_its_reason(reason: str) -> None:
 
 
 @pytest.mark.parametrize("reason", ["OrphanKey", "PublishedKeyMissing", "KeysUnreadable"])
-def test_what_the_key_guard_will_refuse_is_told_before_the_rotation_is_due(reason: str) -> None:
+def test_a_coming_refusal_of_the_key_guard_is_reported_before_it_is_due(reason: str) -> None:
     fields = {"decision": "skip", "reason": "TooSoon", "key_guard_refusal": reason, "key_guard_explanation": "AKIA1"}
 
     (problem,) = judged(report(**fields))
@@ -79,15 +79,13 @@ def test_what_the_key_guard_will_refuse_is_told_before_the_rotation_is_due(reaso
     ],
     ids=["due", "not due"],
 )
-def test_what_cannot_be_decided_now_is_a_problem_that_passes(
-    fields: Callable[[str], dict[str, object]], reason: str
-) -> None:
+def test_an_undecided_rotation_is_a_temporary_problem(fields: Callable[[str], dict[str, object]], reason: str) -> None:
     (problem,) = judged(report(**fields(reason)))
 
     assert (reason in problem.what, "its words" in problem.what, "run this again" in problem.next_step) == (True,) * 3
 
 
-def test_a_rotation_that_rotates_itself_is_told() -> None:
+def test_a_rotation_with_auto_rotation_is_reported() -> None:
     (problem,) = judged(report(rotates_itself=True))
 
     assert "by itself" in problem.what
@@ -95,7 +93,7 @@ def test_a_rotation_that_rotates_itself_is_told() -> None:
     assert "auto-rotation off" in problem.next_step
 
 
-def test_everything_that_is_wrong_with_one_rotation_is_told_at_once() -> None:
+def test_all_problems_of_one_rotation_are_reported_at_once() -> None:
     wrong = report(decision="refuse", reason="OrphanKey", rotates_itself=True, minimum_interval_seconds=30 * 86_400)
 
     assert len(judged(wrong)) == 3
@@ -115,7 +113,7 @@ def test_everything_that_is_wrong_with_one_rotation_is_told_at_once() -> None:
         ("SomethingNew", "docs/runbook.md"),
     ],
 )
-def test_what_cannot_be_read_is_told_with_what_to_do(reason: str, step: str) -> None:
+def test_an_unreadable_rotation_is_reported_with_the_next_step(reason: str, step: str) -> None:
     (problem,) = judged(unreadable(reason))
 
     assert problem.what == f"it cannot be read ({reason}): Infisical's words"
@@ -131,7 +129,7 @@ NEARLY_A_WEEK = int(0.9 * WEEK.total_seconds())
     ("field", "told"),
     [("minimum_interval_seconds", "its minimum interval of"), ("grace_period_seconds", "its grace period of")],
 )
-def test_an_interval_that_is_not_well_below_the_period_is_told(field: str, told: str) -> None:
+def test_an_interval_not_well_below_the_period_is_reported(field: str, told: str) -> None:
     (at_the_edge,) = judged(report(**{field: NEARLY_A_WEEK}))
     (above,) = judged(report(**{field: 8 * 86_400}))
 
@@ -141,7 +139,7 @@ def test_an_interval_that_is_not_well_below_the_period_is_told(field: str, told:
 
 
 @pytest.mark.parametrize(("own", "stacks"), [(None, WEEK), (7 * 86_400, MAXIMUM_AGE)], ids=["the stack's", "the map's"])
-def test_a_maximum_age_that_ends_before_the_next_occurrence_is_told(own: int | None, stacks: timedelta) -> None:
+def test_a_maximum_age_that_ends_before_the_next_occurrence_is_reported(own: int | None, stacks: timedelta) -> None:
     (problem,) = judged(report(maximum_age_seconds=own), maximum_age=stacks)
 
     assert problem.what.startswith("its maximum age of 7 d is not above the schedule's period of 7 d")
@@ -154,14 +152,14 @@ def test_a_maximum_age_above_the_period_is_none(own: int | None, stacks: timedel
     assert judged(report(maximum_age_seconds=own), maximum_age=stacks) == []
 
 
-def test_without_a_period_nothing_is_compared_with_it() -> None:
+def test_an_unknown_period_is_compared_with_nothing() -> None:
     slow = report(minimum_interval_seconds=10**9, grace_period_seconds=10**9, maximum_age_seconds=1)
 
     assert judged(slow, period=None) == []
     assert len(judged(slow)) == 3
 
 
-def test_where_no_key_guard_looks_no_grace_period_counts() -> None:
+def test_a_grace_period_without_key_guard_is_ignored() -> None:
     unguarded = report(key_guard=False)
     for name in ("key_guard_refusal", "key_guard_explanation", "grace_period_seconds"):
         del unguarded[name]
@@ -184,7 +182,7 @@ def test_a_mirror_in_step_that_the_hook_rotates_is_no_problem(function: str) -> 
 @pytest.mark.parametrize(
     ("state", "told"), [("lags", "another key than Infisical publishes"), ("no value yet", "no value yet")]
 )
-def test_a_mirror_that_lags_is_cured_by_a_rotation_of_the_secret(state: str, told: str) -> None:
+def test_a_mirror_that_lags_is_fixed_by_rotating_the_secret(state: str, told: str) -> None:
     (problem,) = of_mirror(state=state)
 
     assert told in problem.what
@@ -199,20 +197,20 @@ def test_a_mirror_without_json_says_how_to_make_it_so() -> None:
 
 
 @pytest.mark.parametrize("function", [None, f"{HOOK}Two", HOOK.removesuffix("Function")])
-def test_a_mirror_that_something_else_rotates_is_told_once(function: str | None) -> None:
+def test_a_mirror_that_something_else_rotates_is_reported_once(function: str | None) -> None:
     (problem,) = of_mirror(rotation_function=function, rotation_enabled=False)
 
     assert problem.what.startswith(function or "no function")
     assert f'--rotation-lambda-arn {HOOK} --rotation-rules \'{{"ScheduleExpression": ' in problem.next_step
 
 
-def test_a_rotation_that_is_switched_off_is_told() -> None:
+def test_a_rotation_that_is_switched_off_is_reported() -> None:
     (problem,) = of_mirror(rotation_enabled=False)
 
     assert "switched off" in problem.what
 
 
-def test_of_a_secret_that_cannot_be_read_nothing_more_is_guessed() -> None:
+def test_an_unreadable_secret_gets_no_further_checks() -> None:
     answer = mirror(
         state="unknown", unreadable=[{"what": "secret", "reason": "AccessDeniedException", "explanation": "no"}]
     )
@@ -234,7 +232,7 @@ def test_of_a_secret_that_cannot_be_read_nothing_more_is_guessed() -> None:
         ("BadRequest", "correct the type"),
     ],
 )
-def test_a_key_that_the_hook_cannot_read_is_told(reason: str, step: str) -> None:
+def test_a_key_that_the_hook_cannot_read_is_reported(reason: str, step: str) -> None:
     side = {"what": "credentials", "reason": reason, "explanation": "no"}
 
     (problem,) = of_mirror(state="unknown", unreadable=[side])
@@ -269,7 +267,7 @@ def test_a_map_that_has_what_the_schedule_names_is_no_problem(
         ([], [], False, "it stands for nothing"),
     ],
 )
-def test_a_map_that_does_not_fit_the_schedule_is_told(
+def test_a_map_that_does_not_fit_the_schedule_is_reported(
     triggers: list[str],
     mirrors: list[str],
     enabled: bool,  # noqa: FBT001 - a parameter
@@ -303,7 +301,7 @@ def test_a_dry_run_that_failed_says_what_to_do(reason: str, step: str) -> None:
     assert step in problem.next_step
 
 
-def test_every_section_of_the_runbook_that_is_named_is_there() -> None:
+def test_every_runbook_section_that_is_linked_exists() -> None:
     headings = re.findall(r"^##+ (.+)$", (ROOT / "docs" / "runbook.md").read_text("utf-8"), re.MULTILINE)
     anchors = {heading.lower().replace(" ", "-") for heading in headings}
     named = [

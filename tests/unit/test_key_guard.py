@@ -105,7 +105,7 @@ class Stage:
         "another type, failed",
     ],
 )
-def test_what_is_decided_without_the_keys_does_not_even_open_iam(
+def test_a_decision_without_keys_opens_no_iam_client(
     known: RotationState, rotation: MappedRotation, verdict: Verdict, reason: str
 ) -> None:
     stage = Stage(PUBLISHED, ORPHAN)
@@ -125,7 +125,7 @@ def test_the_stacks_interval_counts() -> None:
 
 
 @pytest.mark.parametrize("keys", [(), (PUBLISHED,)], ids=["none", "one"])
-def test_where_no_key_would_go_one_call_is_enough(keys: tuple[UserKey, ...]) -> None:
+def test_a_rotation_that_deletes_no_key_needs_one_iam_call(keys: tuple[UserKey, ...]) -> None:
     stage = Stage(*keys)
 
     stage.decide(state(), request())
@@ -134,7 +134,7 @@ def test_where_no_key_would_go_one_call_is_enough(keys: tuple[UserKey, ...]) -> 
 
 
 @pytest.mark.parametrize("keys", [BOTH, BOTH[::-1]], ids=["as created", "reversed"])
-def test_where_one_of_two_would_go_its_last_use_is_asked_for_too(keys: tuple[UserKey, ...]) -> None:
+def test_a_key_to_be_deleted_has_its_last_use_read_too(keys: tuple[UserKey, ...]) -> None:
     stage = Stage(*keys)
 
     assert stage.decide(state(), request()) == Decision(Verdict.ROTATE, "Due")
@@ -155,7 +155,7 @@ def test_an_orphan_is_refused() -> None:
     assert ORPHAN.id in decision.explanation
 
 
-def test_what_is_forced_is_asked_about_as_well() -> None:
+def test_a_forced_rotation_asks_iam_too() -> None:
     assert Stage(PUBLISHED, ORPHAN).decide(state(), request(forced=True)).reason == "OrphanKey"
 
 
@@ -170,7 +170,7 @@ def test_a_key_in_use_is_refused_with_what_iam_knows_of_it() -> None:
     assert "at 2026-11-22T04:00:00.000Z for s3 in eu-central-1" in decision.explanation
 
 
-def test_a_user_without_keys_is_no_mistake_of_ours() -> None:
+def test_a_user_without_keys_is_not_an_unexpected_error() -> None:
     assert Stage().decide(state(), request()).reason == "PublishedKeyMissing"
 
 
@@ -278,7 +278,7 @@ def test_keys_that_iam_does_not_list_are_refused_only_where_its_no_is_definite(
 
 
 @EACH_ERROR
-def test_a_last_use_that_iam_does_not_show_is_refused_only_where_its_no_is_definite(
+def test_an_unreadable_last_use_refuses_only_after_a_definite_denial(
     error: Exception, words: str, verdict: Verdict
 ) -> None:
     stage = Stage(*BOTH)
@@ -318,7 +318,7 @@ def test_awss_words_are_capped(error: ClientError | BotoCoreError) -> None:
 
 
 @pytest.mark.parametrize("forced", [False, True], ids=["unforced", "forced"])
-def test_without_the_users_name_nothing_is_asked_and_nothing_rotated(forced: bool) -> None:  # noqa: FBT001 - a parameter
+def test_a_rotation_without_a_user_name_is_refused_without_asking_iam(forced: bool) -> None:  # noqa: FBT001 - a parameter
     stage = Stage(*BOTH)
 
     decision = stage.decide(state(user=None), request(forced=forced))
@@ -328,7 +328,7 @@ def test_without_the_users_name_nothing_is_asked_and_nothing_rotated(forced: boo
     assert stage.iam.calls == []
 
 
-def test_a_mistake_of_ours_is_no_refusal() -> None:
+def test_a_bug_is_not_reported_as_a_refusal() -> None:
     stage = Stage(*BOTH)
     stage.iam.down = ZeroDivisionError("ours")
 
@@ -423,13 +423,13 @@ def list_keys(client: "IAMClient") -> None:
     client.list_access_keys(UserName="deployer")
 
 
-def test_without_a_role_iam_is_asked_with_the_functions_own_credentials(aws: Aws) -> None:
+def test_iam_is_asked_with_the_functions_credentials_by_default(aws: Aws) -> None:
     list_keys(IamClients(client("iam"), VirtualClock())(None))
 
     assert (aws.assumed, aws.listed_as) == ([], [(OWN_KEY, None)])
 
 
-def test_with_a_role_iam_is_asked_with_the_roles_credentials(aws: Aws) -> None:
+def test_iam_is_asked_with_the_configured_roles_credentials(aws: Aws) -> None:
     list_keys(IamClients(client("iam"), VirtualClock())(ROLE))
 
     assert aws.assumed == [(ROLE, "key-guard")]
@@ -445,7 +445,7 @@ def test_a_role_is_assumed_with_the_external_id_that_its_trust_policy_asks_for(a
     assert aws.external_ids == ["payments-1", "payments-2", None]
 
 
-def test_a_role_is_assumed_once_for_half_an_hour_which_is_half_of_what_its_credentials_last(aws: Aws) -> None:
+def test_a_role_is_assumed_once_for_half_of_its_credentials_lifetime(aws: Aws) -> None:
     clock = VirtualClock()
     clients = IamClients(client("iam"), clock)
 
@@ -485,7 +485,7 @@ def test_rotations_that_are_worked_at_the_same_time_assume_their_role_once(aws: 
     assert len(set(map(id, opened))) == 1
 
 
-def test_nobody_waits_for_the_role_of_another(aws: Aws) -> None:
+def test_a_request_does_not_wait_for_the_role_of_another(aws: Aws) -> None:
     clients = IamClients(client("iam"), VirtualClock())
     aws.hangs_for, other = ROLE, ROLE.replace("210987654321", "345678901234")
 

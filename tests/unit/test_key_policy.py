@@ -80,7 +80,7 @@ def test_a_published_key_that_is_alone_loses_nothing() -> None:
 
 
 @pytest.mark.parametrize("since_commit", [-DAY, -10 * MINUTE, -5 * MINUTE - SECOND])
-def test_a_key_that_somebody_else_made_before_the_published_one_may_go_as_any_previous_one(
+def test_a_foreign_key_older_than_the_published_one_may_be_deleted(
     since_commit: timedelta,
 ) -> None:
     assert vouched(key("AKIATHEIRS", since_commit), PUBLISHED).verdict is Verdict.ROTATE
@@ -108,7 +108,7 @@ def test_a_young_key_beside_the_published_one_waits_and_is_not_accused(
 
 
 @EITHER_WAY
-def test_a_second_key_that_stays_beside_the_published_one_is_an_orphan_once_it_has_settled(forced: bool) -> None:  # noqa: FBT001 - a parameter
+def test_a_second_key_becomes_an_orphan_once_it_has_settled(forced: bool) -> None:  # noqa: FBT001 - a parameter
     assert vouched(PUBLISHED, young(age=SETTLED_AFTER), forced=forced).reason == "OrphanKey"
 
 
@@ -121,7 +121,7 @@ def test_a_published_key_that_is_young_itself_is_settled_by_infisicals_own_state
     assert decision.verdict is Verdict.ROTATE
 
 
-def test_a_key_settles_before_its_own_request_returns_after_the_full_visibility_timeout() -> None:
+def test_a_key_settles_before_its_own_request_is_redelivered() -> None:
     assert SETTLED_AFTER.total_seconds() < VISIBILITY_TIMEOUT_SECONDS
 
 
@@ -134,7 +134,7 @@ def test_an_inactive_previous_key_is_not_in_use_whenever_it_was_used() -> None:
     assert vouched(inactive, PUBLISHED, last_use=used(MINUTE)).verdict is Verdict.ROTATE
 
 
-def test_an_inactive_published_key_is_refused_with_the_command_that_reactivates_it() -> None:
+def test_an_inactive_published_key_is_refused_with_the_command_to_reactivate() -> None:
     decision = vouched(PREVIOUS, replace(PUBLISHED, active=False), last_use=used(MINUTE))
 
     assert (decision.verdict, decision.reason) == (Verdict.REFUSE, "PublishedKeyInactive")
@@ -146,7 +146,7 @@ def test_an_inactive_published_key_that_leaked_is_replaced_by_force() -> None:
     assert vouched(PREVIOUS, replace(PUBLISHED, active=False), forced=True).verdict is Verdict.ROTATE
 
 
-def test_an_inactive_orphan_is_refused_because_the_published_key_is_still_the_older_one() -> None:
+def test_an_inactive_orphan_is_refused_too() -> None:
     assert vouched(PUBLISHED, replace(ORPHAN, active=False)).reason == "OrphanKey"
 
 
@@ -156,7 +156,7 @@ def test_an_inactive_orphan_is_refused_because_the_published_key_is_still_the_ol
 @EITHER_WAY
 @IN_ANY_ORDER
 @pytest.mark.parametrize("since_commit", [3 * DAY, HOUR, 3 * MINUTE, SECOND, NOTHING, -SECOND, -2 * MINUTE])
-def test_a_second_key_that_may_be_newer_than_the_published_one_is_never_passed_over(
+def test_a_second_key_that_may_be_newer_is_never_ignored(
     since_commit: timedelta,
     ordered: Ordered,
     forced: bool,  # noqa: FBT001 - a parameter
@@ -170,18 +170,18 @@ def test_a_second_key_that_may_be_newer_than_the_published_one_is_never_passed_o
 
 @pytest.mark.parametrize("published_at", [-2 * MINUTE, -SECOND, NOTHING, 2 * MINUTE])
 @pytest.mark.parametrize("created_at", [-2 * MINUTE, -SECOND, NOTHING, 2 * MINUTE, 150 * SECOND])
-def test_of_two_keys_within_150_seconds_of_the_commit_nobody_can_tell_which_is_published(
+def test_two_keys_within_150_seconds_of_the_commit_are_indistinguishable(
     published_at: timedelta, created_at: timedelta
 ) -> None:
     assert vouched(key("AKIAONE", published_at), key("AKIAOTHER", created_at)).reason == "OrphanKey"
 
 
-def test_the_orphan_is_told_before_the_use_of_the_other_key() -> None:
+def test_an_orphan_is_reported_before_the_use_of_the_other_key() -> None:
     assert vouched(PUBLISHED, ORPHAN, last_use=used(HOUR)).reason == "OrphanKey"
 
 
 @IN_ANY_ORDER
-def test_what_is_said_of_an_orphan_names_both_keys_their_moments_and_the_commands(ordered: Ordered) -> None:
+def test_an_orphans_explanation_names_both_keys_their_dates_and_commands(ordered: Ordered) -> None:
     explanation = vouched(*ordered([PUBLISHED, ORPHAN])).explanation
 
     assert "the IAM user deployer has an access key" in explanation
@@ -202,7 +202,7 @@ def commands_in(explanation: str) -> list[str]:
 
 @IN_ANY_ORDER
 @pytest.mark.parametrize("since_commit", [-MINUTE, MINUTE], ids=["before", "after"])
-def test_where_either_key_may_be_published_the_commands_are_about_the_one_that_is_further_from_the_commit(
+def test_the_commands_for_an_ambiguous_pair_name_the_key_further_from_commit(
     since_commit: timedelta, ordered: Ordered
 ) -> None:
     commands = commands_in(vouched(*ordered([PUBLISHED, key("AKIAFURTHER", since_commit)])).explanation)
@@ -211,7 +211,7 @@ def test_where_either_key_may_be_published_the_commands_are_about_the_one_that_i
 
 
 @IN_ANY_ORDER
-def test_no_command_is_given_that_would_take_the_published_key_away(ordered: Ordered) -> None:
+def test_no_suggested_command_deletes_the_published_key(ordered: Ordered) -> None:
     refusals = [
         vouched(*ordered([PUBLISHED, ORPHAN])),
         vouched(*BOTH, last_use=used(HOUR)),
@@ -236,7 +236,7 @@ def test_a_previous_key_that_was_used_within_the_grace_period_stays(ago: timedel
 
 
 @IN_ANY_ORDER
-def test_what_is_said_of_a_key_in_use_finds_its_consumer(ordered: Ordered) -> None:
+def test_a_key_in_use_is_explained_with_its_last_consumer(ordered: Ordered) -> None:
     explanation = vouched(*ordered(BOTH), last_use=used(HOUR)).explanation
 
     assert f"the access key {PREVIOUS.id} of the IAM user deployer, which a rotation deletes" in explanation
@@ -246,7 +246,7 @@ def test_what_is_said_of_a_key_in_use_finds_its_consumer(ordered: Ordered) -> No
 
 
 @pytest.mark.parametrize(("grace_period", "reason"), [(HOUR, "Due"), (2 * HOUR, "KeyInUse")], ids=["over", "not over"])
-def test_the_grace_period_is_what_it_is_told_to_be(grace_period: timedelta, reason: str) -> None:
+def test_the_configured_grace_period_counts(grace_period: timedelta, reason: str) -> None:
     assert vouched(*BOTH, last_use=used(HOUR), grace_period=grace_period).reason == reason
 
 
@@ -258,7 +258,7 @@ def test_the_grace_period_is_what_it_is_told_to_be(grace_period: timedelta, reas
     [(), (PREVIOUS,), (ORPHAN,), (PREVIOUS, ORPHAN), (key("AKIALATE", 151 * SECOND),), (key("AKIAEARLY", -DAY),)],
     ids=["none", "an older one", "a newer one", "both", "shortly after", "a day before"],
 )
-def test_without_a_key_that_can_be_the_published_one_a_person_has_to_look(keys: tuple[UserKey, ...]) -> None:
+def test_a_user_without_the_published_key_is_refused(keys: tuple[UserKey, ...]) -> None:
     decision = vouched(*keys)
 
     assert (decision.verdict, decision.reason) == (Verdict.REFUSE, "PublishedKeyMissing")
@@ -268,7 +268,7 @@ def test_without_a_key_that_can_be_the_published_one_a_person_has_to_look(keys: 
 
 
 @pytest.mark.parametrize("since_commit", [-90 * SECOND - 2 * MINUTE, NOTHING, 2 * MINUTE], ids=str)
-def test_the_published_key_is_recognised_though_the_commit_took_its_time_and_iams_clock_is_two_minutes_off(
+def test_the_published_key_is_recognised_despite_a_slow_commit_and_clock_skew(
     since_commit: timedelta,
 ) -> None:
     assert vouched(PREVIOUS, key("AKIAPUBLISHED", since_commit)).verdict is Verdict.ROTATE
@@ -288,7 +288,7 @@ def test_the_published_key_is_recognised_though_the_commit_took_its_time_and_iam
     ],
     ids=["key in use", "no keys", "published key gone", "two others", "two others in use"],
 )
-def test_what_is_forced_may_revoke_a_key_in_use_and_rotate_where_the_published_one_is_gone(
+def test_force_overrides_a_key_in_use_and_a_missing_published_key(
     keys: tuple[UserKey, ...], last_use: LastUse | None
 ) -> None:
     assert vouched(*keys, last_use=last_use).verdict is Verdict.REFUSE
@@ -492,21 +492,21 @@ AND_WHOLE_SECONDS = History([Attempt(998 * TICK, seconds=90 * SECOND), EARLY_ORP
 @example(EARLIEST_ORPHAN)
 @example(EVERY_CLOCK_OFF)
 @example(AND_WHOLE_SECONDS)
-def test_in_any_history_no_rotation_that_goes_ahead_deletes_the_published_key(history: History) -> None:
+def test_an_approved_rotation_never_deletes_the_published_key(history: History) -> None:
     for moment in play(history):
         assert moment.decision.verdict is not Verdict.ROTATE or moment.next_to_go != moment.published
 
 
 @given(histories())
 @example(AND_WHOLE_SECONDS)
-def test_in_any_history_a_published_key_that_is_there_is_not_missed(history: History) -> None:
+def test_an_existing_published_key_is_always_found(history: History) -> None:
     for moment in play(history):
         is_there = moment.published in {key.id for key in moment.user.keys}
         assert not is_there or moment.vouched(forced=False).reason != "PublishedKeyMissing"
 
 
 @given(histories())
-def test_in_any_history_a_key_that_was_used_within_the_grace_period_goes_only_by_force(history: History) -> None:
+def test_a_key_used_within_the_grace_period_is_deleted_only_by_force(history: History) -> None:
     for moment in play(history):
         last_use = moment.user.last_use
         in_use = last_use is not None and moment.now - last_use.at < GRACE_PERIOD
@@ -514,7 +514,7 @@ def test_in_any_history_a_key_that_was_used_within_the_grace_period_goes_only_by
 
 
 @given(histories())
-def test_in_any_history_force_passes_over_no_orphan_and_stops_at_nothing_else(history: History) -> None:
+def test_force_stops_at_orphans_and_at_nothing_else(history: History) -> None:
     for moment in play(history):
         unforced, forced = moment.vouched(forced=False), moment.vouched(forced=True)
         never_forced = unforced.reason in ("OrphanKey", "UnsettledKey")
@@ -525,13 +525,13 @@ def test_in_any_history_force_passes_over_no_orphan_and_stops_at_nothing_else(hi
     histories(CLEAN_ENDS, used=IDLE, strangers=st.none(), least=10 * MINUTE)
     | histories(CLEAN_ENDS, off=st.just(NOTHING), used=IDLE, strangers=st.none())
 )
-def test_where_infisical_knows_every_key_and_none_is_in_use_every_rotation_goes_ahead(history: History) -> None:
+def test_rotations_of_tracked_and_unused_keys_always_go_ahead(history: History) -> None:
     """Ten minutes after the last one whatever the clocks, and five where they agree."""
     assert [moment.decision.reason for moment in play(history)] == ["Due"] * len(history.attempts)
 
 
 @given(histories(used=IDLE, least=10 * MINUTE))
-def test_once_the_untracked_key_is_taken_away_the_next_rotation_goes_ahead(history: History) -> None:
+def test_deleting_the_untracked_key_lets_the_next_rotation_go_ahead(history: History) -> None:
     cured = replace(history, attempts=[*history.attempts, Attempt(HOUR, forced=False, cleared=True)])
 
     assert play(cured)[-1].decision.reason == "Due"

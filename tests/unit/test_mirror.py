@@ -54,7 +54,9 @@ NEW = {"accessKeyId": ID, "secretAccessKey": SECRET}
 
 @given(st.lists(st.tuples(NAMES, VALUES, SPACES, SPACES), max_size=6), SPACES)
 @example([], "")
-def test_whatever_else_a_value_holds_is_kept_byte_for_byte(members: list[tuple[str, str, str, str]], end: str) -> None:
+def test_replacing_the_key_keeps_the_rest_of_the_value_byte_for_byte(
+    members: list[tuple[str, str, str, str]], end: str
+) -> None:
     def text(values: list[str], more: str) -> str:
         parts = [
             f"{before}{name}{before}:{after}{value}{after}"
@@ -77,5 +79,5 @@ def test_whatever_else_a_value_holds_is_kept_byte_for_byte(members: list[tuple[s
 
 
 @given(st.sampled_from([1, 1.5, None, True, [], {}]))
-def test_what_is_not_a_string_is_not_a_key(value: object) -> None:
+def test_a_field_that_is_not_a_string_is_not_a_key(value: object) -> None:
     assert key_in(json.dumps({"accessKeyId": value, "secretAccessKey": "x"}), MIRROR) is None

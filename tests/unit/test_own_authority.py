@@ -72,6 +72,6 @@ def test_public_authorities_stay_strict() -> None:
     ],
     ids=["an unknown authority", "an expired certificate", "a wrong host name"],
 )
-def test_beside_an_own_authority_a_certificate_is_still_refused_for(pem: bytes, problem: str, tmp_path: Path) -> None:
+def test_a_certificate_is_still_refused_beside_an_own_authority_for(pem: bytes, problem: str, tmp_path: Path) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match=problem):
         handshake(trust(authority().pem), server(tmp_path, pem))

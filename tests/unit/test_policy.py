@@ -134,7 +134,7 @@ def situations(draw: st.DrawFn) -> Situation:
 
 
 @given(situations())
-def test_what_was_rotated_since_its_trigger_is_never_rotated_for_it_again(situation: Situation) -> None:
+def test_a_rotation_newer_than_the_trigger_is_never_repeated(situation: Situation) -> None:
     rotated_since = situation.rotated_before_trigger <= timedelta(0)
 
     assert (situation.decide().reason == "AlreadyRotated") == rotated_since
@@ -143,7 +143,7 @@ def test_what_was_rotated_since_its_trigger_is_never_rotated_for_it_again(situat
 @given(situations(), SKEWS, DISTANCES)
 @example(Situation(state(NOW), request(NOW), SECOND), -FIVE_MINUTES, timedelta(0))
 @example(Situation(state(NOW), request(NOW, forced=True), WEEK), -FIVE_MINUTES, timedelta(0))
-def test_a_rotation_ends_its_trigger_for_good_though_the_clocks_differ_by_five_minutes(
+def test_a_rotation_ends_its_trigger_despite_five_minutes_of_clock_skew(
     situation: Situation, skew: timedelta, delay: timedelta
 ) -> None:
     rotated_at = situation.request.occurred_at + delay + skew
@@ -166,7 +166,7 @@ def test_a_trigger_that_was_skipped_stays_skipped(situation: Situation, later: t
 
 
 @given(situations())
-def test_no_rotation_follows_another_sooner_than_five_minutes_or_unless_forced_the_minimum_interval(
+def test_rotations_keep_five_minutes_or_the_minimum_interval_apart(
     situation: Situation,
 ) -> None:
     too_soon = timedelta(0) < situation.rotated_before_trigger <= situation.margin
@@ -184,7 +184,7 @@ def test_the_interval_of_the_map_overrides_the_default(situation: Situation, oth
 
 
 @given(situations())
-def test_without_an_interval_in_the_map_the_default_counts(situation: Situation) -> None:
+def test_the_default_interval_counts_if_the_map_sets_none(situation: Situation) -> None:
     rotation = replace(situation.request.rotation, minimum_interval=None)
     unmapped = replace(situation, request=replace(situation.request, rotation=rotation))
     rotation = replace(rotation, minimum_interval=situation.default_interval)
@@ -193,7 +193,7 @@ def test_without_an_interval_in_the_map_the_default_counts(situation: Situation)
     assert unmapped.decide() == mapped.decide()
 
 
-def test_an_interval_as_long_as_the_schedules_period_would_skip_every_other_occurrence() -> None:
+def test_an_interval_as_long_as_the_period_skips_every_other_occurrence() -> None:
     rotated_for_the_first = state(NOW + SECOND)
     second = request(NOW + WEEK)
 
@@ -201,14 +201,14 @@ def test_an_interval_as_long_as_the_schedules_period_would_skip_every_other_occu
 
 
 @given(situations())
-def test_a_person_is_asked_only_where_a_due_rotation_failed_since_it_last_succeeded_and_no_key_guard_will_look(
+def test_a_previous_failure_refuses_only_due_and_unguarded_rotations(
     situation: Situation,
 ) -> None:
     assert (situation.decide().verdict is Verdict.REFUSE) == (situation.is_due and situation.blocked)
 
 
 @given(situations())
-def test_what_the_key_guard_will_look_at_is_never_refused_before(situation: Situation) -> None:
+def test_a_guarded_rotation_is_never_refused_before_the_key_guard(situation: Situation) -> None:
     guarded = replace(situation, request=replace(situation.request, rotation=GUARDED))
 
     assert guarded.decide().verdict is not Verdict.REFUSE
@@ -235,19 +235,19 @@ def test_a_failed_attempt_stands_in_the_way_where_no_key_guard_looks(rotation: M
 
 
 @given(situations())
-def test_what_is_forced_is_never_refused(situation: Situation) -> None:
+def test_a_forced_rotation_is_never_refused(situation: Situation) -> None:
     assert situation.forced().decide().verdict is not Verdict.REFUSE
 
 
 @given(situations())
-def test_what_is_forced_is_still_rotated_once(situation: Situation) -> None:
+def test_a_forced_rotation_still_happens_only_once(situation: Situation) -> None:
     rotated_since = situation.rotated_before_trigger <= timedelta(0)
 
     assert (situation.forced().decide().reason == "AlreadyRotated") == rotated_since
 
 
 @given(situations(), st.none() | INTERVALS, INTERVALS)
-def test_no_interval_stands_in_the_way_of_what_is_forced(
+def test_a_forced_rotation_ignores_the_minimum_interval(
     situation: Situation, own_interval: timedelta | None, default_interval: timedelta
 ) -> None:
     forced = situation.forced()
@@ -258,7 +258,7 @@ def test_no_interval_stands_in_the_way_of_what_is_forced(
 
 
 @given(situations())
-def test_whatever_is_rotated_unforced_is_rotated_forced_too(situation: Situation) -> None:
+def test_every_rotation_that_is_due_unforced_is_due_forced_too(situation: Situation) -> None:
     unforced = situation.forced(forced=False).decide()
 
     assert unforced.verdict is not Verdict.ROTATE or situation.forced().decide() == unforced
@@ -273,14 +273,14 @@ def test_a_due_rotation_in_a_clean_state_or_forced_is_always_rotated(situation: 
 
 
 @given(situations())
-def test_what_is_not_rotated_is_explained(situation: Situation) -> None:
+def test_every_decision_against_a_rotation_is_explained(situation: Situation) -> None:
     decision = situation.decide()
 
     assert decision.verdict is Verdict.ROTATE or decision.explanation
 
 
 @given(st.text(min_size=1, max_size=99))
-def test_a_refusal_tells_what_infisical_said(text: str) -> None:
+def test_a_refusal_quotes_infisical(text: str) -> None:
     failed = replace(state(NOW - WEEK, status="failed", attempted_at=NOW - HOUR), last_message=text)
 
     assert text in decide(failed, request(NOW), HOUR).explanation
@@ -290,7 +290,7 @@ def test_a_refusal_tells_what_infisical_said(text: str) -> None:
 
 
 @given(situations(), st.builds(MappedRotation, id=st.uuids().map(str), type=TEXTS, guard=GUARDS), TEXTS, TEXTS, TEXTS)
-def test_names_ids_types_and_texts_decide_nothing_but_whether_the_key_guard_will_look(
+def test_names_ids_types_and_texts_do_not_affect_the_decision(
     situation: Situation, other: MappedRotation, trigger: str, correlation_id: str, name: str
 ) -> None:
     rotation = replace(other, minimum_interval=situation.request.rotation.minimum_interval)
@@ -316,7 +316,7 @@ def test_attempts_and_messages_decide_nothing_where_the_state_is_not_failed(
 
 
 @given(situations(), spans(timedelta(days=-3000), timedelta(days=3000)))
-def test_no_clock_decides_anything(situation: Situation, shift: timedelta) -> None:
+def test_the_decision_reads_no_clock(situation: Situation, shift: timedelta) -> None:
     shifted_state = replace(
         situation.state,
         last_rotated_at=situation.state.last_rotated_at + shift,
@@ -394,14 +394,14 @@ def play(history: History) -> Played:
 
 
 @given(histories())
-def test_in_any_history_one_trigger_is_one_rotation_at_most(history: History) -> None:
+def test_one_trigger_causes_at_most_one_rotation(history: History) -> None:
     rotations = Counter(number for number, _ in play(history).rotated)
 
     assert all(times == 1 for times in rotations.values())
 
 
 @given(histories())
-def test_in_any_history_rotations_keep_their_distance_to_the_next_trigger(history: History) -> None:
+def test_rotations_keep_their_distance_to_the_next_trigger(history: History) -> None:
     rotated = play(history).rotated
 
     for (_, rotated_at), (number, _) in pairwise(rotated):
@@ -409,7 +409,7 @@ def test_in_any_history_rotations_keep_their_distance_to_the_next_trigger(histor
 
 
 @given(histories())
-def test_in_any_history_every_wish_is_fulfilled_in_the_end(history: History) -> None:
+def test_every_trigger_is_fulfilled_in_the_end(history: History) -> None:
     last_rotated_at = play(history).last_rotated_at
 
     for number, occurred_at in enumerate(history.occurrences):

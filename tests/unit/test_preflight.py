@@ -101,7 +101,7 @@ def survey_by(functions: FakeLambda, hook: str | None = HOOK, period: timedelta 
 # ---- asking ----------------------------------------------------------------------------------------------------------
 
 
-def test_every_trigger_and_every_mirror_is_asked_about_dry_and_nothing_else_is_asked() -> None:
+def test_preflight_makes_a_dry_run_of_every_trigger_and_mirror_only() -> None:
     rows, asked = rows_of({}, {"weekly": A, "mirror's/other": [A, C]}, mirrors={SECRET: B})
 
     assert asked == [
@@ -129,7 +129,7 @@ def test_rotations_that_share_an_iam_user_are_a_problem_of_each() -> None:
     assert [[each.startswith(what) for each in of_row] for of_row in problems] == [[True], [True], [], [], [], [True]]
 
 
-def test_each_rotation_has_a_row_that_says_how_it_is() -> None:
+def test_each_rotation_has_a_row_with_its_state() -> None:
     itself = report(rotates_itself=True, rotation_name="reports", key_guard_refusal="OrphanKey", user_name="reports")
     database = report(rotation_type="mysql-credentials", key_guard=False, user_name=None, decision="skip")
     rows, _ = rows_of({"weekly": {"rotations": [report(), itself, database, unreadable("NotFound")]}})
@@ -173,7 +173,7 @@ TOO_LARGE = Failing({"errorType": "Function.ResponseSizeTooLarge", "errorMessage
         "offline",
     ],
 )
-def test_a_trigger_that_has_no_answer_is_told_and_keeps_no_other_from_being_asked(answer: object, reason: str) -> None:
+def test_a_trigger_without_an_answer_is_reported_and_stops_no_other(answer: object, reason: str) -> None:
     (failed, fine), _ = rows_of({"weekly": answer}, {"weekly": A, "monthly": B})
 
     assert (failed.of, failed.decision, failed.reason) == ("weekly", "unknown", reason)
@@ -182,7 +182,7 @@ def test_a_trigger_that_has_no_answer_is_told_and_keeps_no_other_from_being_aske
     assert (fine.of, fine.problems) == ("monthly", [])
 
 
-def test_what_the_caller_may_not_ends_everything() -> None:
+def test_a_denied_invocation_ends_preflight() -> None:
     with pytest.raises(ClientError):
         rows_of({"weekly": refused("AccessDeniedException", 403)}, {"weekly": A, "monthly": B})
 
@@ -205,7 +205,7 @@ def test_the_client_waits_longer_than_either_function_may_run() -> None:
 # ---- beside the schedule ---------------------------------------------------------------------------------------------
 
 
-def test_only_what_the_schedule_names_is_compared_with_its_period() -> None:
+def test_only_the_schedules_trigger_is_compared_with_its_period() -> None:
     slow = {"rotations": [report(minimum_interval_seconds=8 * 86_400)]}
 
     (weekly, monthly), _ = rows_of({"weekly": slow, "monthly": slow}, {"weekly": A, "monthly": B})
@@ -233,7 +233,7 @@ def test_a_mirror_is_compared_with_its_own_schedule(schedule: str | None, proble
 # ---- mirrors ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_the_two_functions_say_of_a_mirror_is_one_row() -> None:
+def test_the_two_answers_about_a_mirror_are_one_row() -> None:
     answers = {
         f"hook of {SECRET}": mirror(state="lags"),
         SECRET: {"rotations": [report(decision="refuse", reason="KeyInUse", key_guard_refusal="KeyInUse")]},
@@ -245,7 +245,7 @@ def test_what_the_two_functions_say_of_a_mirror_is_one_row() -> None:
     assert [problem.what[:20] for problem in row.problems] == ["it holds another key", "it would be refused "]
 
 
-def test_a_hook_that_fails_is_told_beside_what_dispatch_says() -> None:
+def test_a_failing_hook_is_reported_beside_dispatchs_answer() -> None:
     failed = Failing({"errorType": "LoginRefusedError", "errorMessage": "not let in"})
 
     (row,), _ = rows_of({f"hook of {SECRET}": failed}, {}, mirrors={SECRET: A})
@@ -255,7 +255,7 @@ def test_a_hook_that_fails_is_told_beside_what_dispatch_says() -> None:
     assert "allow hook-role as a principal" in problem.next_step
 
 
-def test_mirrors_of_a_stack_without_a_hook_are_told() -> None:
+def test_mirrors_of_a_stack_without_a_hook_are_reported() -> None:
     (row,), asked = rows_of({}, {}, mirrors={SECRET: A}, hook=None)
 
     assert [function for function, _ in asked] == [DISPATCH]
@@ -275,7 +275,7 @@ def access(answers: Mapping[str, object], triggers: Mapping[str, object]) -> tup
     return survey.access(rows), functions.invoked
 
 
-def test_they_are_asked_about_one_rotation_that_can_be_read() -> None:
+def test_the_access_check_uses_one_readable_rotation() -> None:
     gone, there = (
         unreadable("NotFound") | {"rotation_id": A},
         report(rotation_id=B, rotation_type="postgres-credentials"),
@@ -288,19 +288,19 @@ def test_they_are_asked_about_one_rotation_that_can_be_read() -> None:
     assert asked == [(ROTATE, event), (AUDIT, event)]
 
 
-def test_where_none_can_be_read_they_are_asked_all_the_same() -> None:
+def test_the_access_check_is_made_even_if_no_rotation_is_readable() -> None:
     _, asked = access({"weekly": {"rotations": [unreadable("NotFound")]}}, {"weekly": A})
 
     assert [event["rotationId"] for _, event in asked] == [rotation_id(1)] * 2
 
 
-def test_where_no_rotation_is_known_they_are_not_asked() -> None:
+def test_the_access_check_is_skipped_if_no_rotation_is_known() -> None:
     failed = Failing({"errorType": "EmptySelectionError", "errorMessage": "stands for no rotation"})
 
     assert access({"weekly": failed}, {"weekly": {"project": "p"}}) == ({}, [])
 
 
-def test_whom_infisical_does_not_let_in_is_told_with_the_role_to_allow() -> None:
+def test_a_refused_login_is_reported_with_the_role_to_allow() -> None:
     refusal = {"readable": False, "reason": "LoginRefused", "explanation": "not let in"}
 
     problems, _ = access({"rotate": refusal, "audit": refusal}, {"weekly": A})
@@ -311,7 +311,7 @@ def test_whom_infisical_does_not_let_in_is_told_with_the_role_to_allow() -> None
         assert f"allow {name}-role as a principal" in problem.next_step
 
 
-def test_one_that_fails_is_told_and_the_other_is_asked() -> None:
+def test_a_failed_access_check_is_reported_and_the_other_is_made() -> None:
     problems, asked = access({"rotate": Failing({"errorType": "SettingsError", "errorMessage": "no URL"})}, {"w": A})
 
     assert [function for function, _ in asked] == [ROTATE, AUDIT]
@@ -326,12 +326,12 @@ def test_whom_the_caller_may_not_invoke_is_not_asked_and_the_other_is() -> None:
     assert problems == {"audit": []}
 
 
-def test_what_else_lambda_refuses_ends_everything() -> None:
+def test_any_other_refusal_by_lambda_ends_preflight() -> None:
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         access({"audit": refused("ResourceNotFoundException", 404)}, {"weekly": A})
 
 
-def test_one_that_knows_no_dry_run_is_not_judged() -> None:
+def test_a_function_without_dry_runs_is_not_checked() -> None:
     with pytest.raises(OutdatedError, match="deploy this version first"):
         access({"audit": {"RotationsWatched": 1}}, {"weekly": A})
 
@@ -360,7 +360,7 @@ FINE = Row("weekly", "rotate", "Due", "payments", "user deployer", "2026-11-15T0
 UNREAD = Problem("it cannot be read (NotFound): gone.", "correct the id")
 
 
-def test_where_all_is_well_the_next_step_is_to_switch_the_schedule_on() -> None:
+def test_the_next_step_without_problems_is_to_enable_the_schedule() -> None:
     count, lines = shown([FINE])
 
     assert count == 0
@@ -374,7 +374,7 @@ def test_where_all_is_well_the_next_step_is_to_switch_the_schedule_on() -> None:
     ]
 
 
-def test_what_was_not_asked_is_told() -> None:
+def test_a_skipped_check_is_reported() -> None:
     _, whole = shown([FINE])
     _, partly = shown([FINE], access={"audit": []})
     count, hardly = shown([FINE], access={})
@@ -385,14 +385,14 @@ def test_what_was_not_asked_is_told() -> None:
     assert count == 0
 
 
-def test_who_is_not_let_in_is_a_problem_of_that_function() -> None:
+def test_a_refused_login_is_a_problem_of_that_function() -> None:
     count, lines = shown([FINE], access={"rotate": [UNREAD], "audit": []})
 
     assert count == 1
     assert "✗ rotate: it cannot be read (NotFound): gone. Next: correct the id" in lines
 
 
-def test_where_the_schedule_is_on_there_is_no_next_step() -> None:
+def test_an_enabled_schedule_leaves_no_next_step() -> None:
     count, lines = shown([FINE], schedule=ON)
 
     assert (count, lines[0][-9:]) == (0, "It is on.")
@@ -407,7 +407,7 @@ def test_a_problem_is_one_line_with_its_next_step() -> None:
     assert "1 to see to. Then run this again." in lines
 
 
-def test_a_problem_that_many_share_is_told_once() -> None:
+def test_a_problem_that_many_share_is_reported_once() -> None:
     rows = [Row("weekly", "unreadable", "LoginRefused", f"r{number}", problems=[UNREAD]) for number in range(12)]
 
     count, lines = shown(rows)
@@ -418,7 +418,7 @@ def test_a_problem_that_many_share_is_told_once() -> None:
     assert f"weekly: r{SUBJECTS - 1}, {12 - SUBJECTS} more: it cannot be read" in line
 
 
-def test_what_is_wrong_with_the_map_is_told_without_a_table() -> None:
+def test_a_problem_with_the_map_is_printed_without_a_table() -> None:
     count, lines = shown([], [UNREAD])
 
     assert count == 1

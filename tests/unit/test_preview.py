@@ -92,7 +92,7 @@ def orphan_key(_: RotationState, __: RotationRequest) -> Decision:
     return Decision(Verdict.REFUSE, "OrphanKey", "AKIAORPHAN may be nobody's")
 
 
-def test_what_the_key_guard_refuses_is_reported_with_its_reason() -> None:
+def test_a_refusal_by_the_key_guard_is_previewed_with_its_reason() -> None:
     report = due_after(HOUR, orphan_key)(request(1, guard=GuardOptions()), state(1))
 
     assert (
@@ -138,7 +138,7 @@ def test_every_decision_is_reported_as_rotate_would_take_it(known: RotationState
     assert report["explanation"] == taken.explanation
 
 
-def test_what_would_be_forced_is_decided_as_forced() -> None:
+def test_a_forced_dry_run_is_decided_as_forced() -> None:
     failed = state(1, rotated_at=-HOUR, status="failed")
 
     assert [of_known(request(1, forced=force), failed)["decision"] for force in (False, True)] == ["skip", "rotate"]
@@ -194,7 +194,7 @@ def orphan_once_due(known: RotationState, wish: RotationRequest) -> Decision:
     [(HOUR, False), (-HOUR / 2, False), (-HOUR, False), (HOUR, True), (-CLOCK_MARGIN, True)],
     ids=["rotated since", "rotated shortly before", "only just", "forced, rotated since", "forced, only just"],
 )
-def test_what_the_key_guard_would_refuse_is_told_before_anything_is_due(
+def test_a_coming_refusal_by_the_key_guard_is_previewed_before_it_is_due(
     rotated_at: timedelta,
     forced: bool,  # noqa: FBT001 - a parameter
 ) -> None:
@@ -221,7 +221,7 @@ def test_keys_that_cannot_be_looked_at_now_are_not_called_in_order(rotated_at: t
     assert (report["key_guard_refusal"], report["key_guard_explanation"]) == ("IamUnavailable", "w")
 
 
-def test_what_the_key_guard_refuses_now_is_asked_once() -> None:
+def test_a_current_refusal_asks_the_key_guard_once() -> None:
     asked: list[RotationRequest] = []
 
     def ask(known: RotationState, wish: RotationRequest) -> Decision:
@@ -235,7 +235,7 @@ def test_what_the_key_guard_refuses_now_is_asked_once() -> None:
 
 
 @pytest.mark.parametrize("known", [state(1), state(1, rotated_at=HOUR)], ids=["due", "not due"])
-def test_what_the_key_guard_has_nothing_against_is_no_refusal(known: RotationState) -> None:
+def test_an_approval_by_the_key_guard_is_previewed_as_no_refusal(known: RotationState) -> None:
     report = due_after(HOUR)(request(1, guard=GuardOptions()), known)
 
     assert (report["key_guard_refusal"], report["key_guard_explanation"]) == (None, "")
@@ -246,7 +246,7 @@ def test_what_the_key_guard_has_nothing_against_is_no_refusal(known: RotationSta
     [MappedRotation(rotation_id(1), guard=None), MappedRotation(rotation_id(1), "mysql-credentials")],
     ids=["switched off", "another type"],
 )
-def test_where_the_key_guard_is_off_it_is_not_asked(rotation: MappedRotation) -> None:
+def test_a_disabled_key_guard_is_not_asked(rotation: MappedRotation) -> None:
     asked: list[RotationRequest] = []
 
     def ask(known: RotationState, wish: RotationRequest) -> Decision:
@@ -307,7 +307,7 @@ def test_ten_rotations_are_read_at_the_same_time() -> None:
     assert {report["decision"] for report in reports} == {"rotate"}
 
 
-def test_nothing_is_previewed_as_nothing() -> None:
+def test_an_empty_selection_is_previewed_as_empty() -> None:
     assert previews(FakeInfisical().client, [], [], HOUR) == []
 
 
@@ -381,7 +381,7 @@ def test_behind_a_rate_limit_every_rotation_that_is_not_known_says_so() -> None:
     assert "retry in 30 seconds" in reports[0]["explanation"]
 
 
-def test_a_mistake_of_ours_is_no_rotation_that_cannot_be_read() -> None:
+def test_a_bug_is_not_reported_as_an_unreadable_rotation() -> None:
     def mistake(_: httpx.Request) -> httpx.Response:
         raise ZeroDivisionError
 

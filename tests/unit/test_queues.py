@@ -67,7 +67,7 @@ def test_ten_calls_are_made_at_the_same_time() -> None:
 
 
 @given(st.integers(0, 45))
-def test_no_call_holds_none_or_more_than_ten_messages(number: int) -> None:
+def test_each_batch_call_holds_one_to_ten_messages(number: int) -> None:
     sqs = FakeSqs()
 
     RequestQueue(sqs.client, REQUESTS_URL).send([request(index) for index in range(number)])
@@ -76,7 +76,7 @@ def test_no_call_holds_none_or_more_than_ten_messages(number: int) -> None:
 
 
 @given(st.integers(0, 45))
-def test_no_more_calls_are_made_than_needed(number: int) -> None:
+def test_batches_are_filled_before_another_call(number: int) -> None:
     sqs = FakeSqs()
 
     RequestQueue(sqs.client, REQUESTS_URL).send([request(index) for index in range(number)])
@@ -104,7 +104,7 @@ def test_the_message_group_is_the_rotation(number: int) -> None:
         assert entry.get("MessageGroupId") == RotationRequest.from_message(entry["MessageBody"]).rotation.id
 
 
-def test_a_second_delivery_of_an_occurrence_is_recognised_whoever_dispatched_it() -> None:
+def test_a_second_delivery_of_an_occurrence_is_always_recognised() -> None:
     again = replace(request(1), correlation_id="another invocation")
 
     assert deduplication_id(again) == deduplication_id(request(1))
@@ -120,7 +120,7 @@ def test_a_second_delivery_of_an_occurrence_is_recognised_whoever_dispatched_it(
     ],
     ids=["trigger", "time", "rotation", "force"],
 )
-def test_another_occurrence_is_another_wish(other: RotationRequest) -> None:
+def test_another_occurrence_is_not_deduplicated(other: RotationRequest) -> None:
     assert deduplication_id(other) != deduplication_id(request(1))
 
 
@@ -129,7 +129,7 @@ TRIGGERS = st.text("ab", min_size=1, max_size=2) | st.text(min_size=1)
 
 
 @given(TRIGGERS, TRIGGERS)
-def test_a_deduplication_id_is_what_sqs_accepts_whatever_the_trigger_is_called(trigger: str, other: str) -> None:
+def test_a_deduplication_id_is_valid_for_any_trigger_name(trigger: str, other: str) -> None:
     first, second = (deduplication_id(replace(request(1), trigger=name)) for name in (trigger, other))
 
     assert {len(first), len(second)} == {len(hashlib.sha256().hexdigest())}
@@ -138,7 +138,7 @@ def test_a_deduplication_id_is_what_sqs_accepts_whatever_the_trigger_is_called(t
     assert (first == second) == (trigger == other)
 
 
-def test_what_the_queue_does_not_accept_is_named() -> None:
+def test_a_refused_message_is_named() -> None:
     sqs = FakeSqs(refused_groups=[rotation_id(2), rotation_id(13)])
 
     with pytest.raises(UndeliveredRequestsError) as undelivered:
@@ -150,7 +150,7 @@ def test_what_the_queue_does_not_accept_is_named() -> None:
     )
 
 
-def test_a_message_that_is_not_accepted_does_not_keep_the_later_ones_from_being_tried() -> None:
+def test_a_refused_message_does_not_stop_the_later_ones() -> None:
     sqs = FakeSqs(refused_groups=[rotation_id(2)])
 
     with pytest.raises(UndeliveredRequestsError):
@@ -187,7 +187,7 @@ def test_a_call_that_fails_does_not_keep_the_later_ones_from_being_tried(
     failing=st.sets(st.integers(1, 3)),
     refused=st.sets(st.integers(0, 24)),
 )
-def test_whatever_was_not_accepted_is_named_and_nothing_else_is(
+def test_exactly_the_refused_messages_are_named(
     failure: Exception, number: int, failing: set[int], refused: set[int]
 ) -> None:
     sqs = FakeSqs(refused_groups=[rotation_id(index) for index in refused])
@@ -228,7 +228,7 @@ def test_a_mistake_of_ours_is_not_taken_for_a_queue_that_does_not_accept() -> No
         RequestQueue(sqs.client, REQUESTS_URL).send([request(0)])
 
 
-def test_a_thousand_messages_that_are_not_accepted_are_named_in_a_text_that_a_log_can_hold() -> None:
+def test_a_thousand_refused_messages_fit_into_a_log_line() -> None:
     sqs = FakeSqs(refused_groups=[rotation_id(index) for index in range(1000)])
 
     with pytest.raises(UndeliveredRequestsError) as undelivered:
@@ -245,7 +245,7 @@ def test_a_message_returns_when_it_shall() -> None:
     assert sqs.changed == [{"QueueUrl": REQUESTS_URL, "ReceiptHandle": "receipt", "VisibilityTimeout": 30}]
 
 
-def test_what_is_held_stays_away_for_the_full_visibility_timeout() -> None:
+def test_a_held_message_is_invisible_for_the_full_visibility_timeout() -> None:
     sqs = FakeSqs()
 
     RequestQueue(sqs.client, REQUESTS_URL).hold(["receipt-1", "receipt-2"])
@@ -256,7 +256,7 @@ def test_what_is_held_stays_away_for_the_full_visibility_timeout() -> None:
     ]
 
 
-def test_whoever_cannot_hold_them_all_is_told() -> None:
+def test_a_message_that_cannot_be_held_is_reported_to_the_caller() -> None:
     sqs = FakeSqs()
     sqs.lost_receipts = ["receipt-2"]
 

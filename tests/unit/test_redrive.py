@@ -100,12 +100,12 @@ def test_a_record_that_does_not_say_why_is_replayed_all_the_same(said: object) -
     assert (json.loads(undelivered.payload), undelivered.kept_because) == (RULE_EVENT, "")
 
 
-def test_what_is_forced_without_a_time_is_not_given_one() -> None:
+def test_a_forced_event_without_a_time_is_not_given_one() -> None:
     """Nobody said for which moment: dispatch refused it, and a replay must not make it acceptable."""
     assert reason_of('{"trigger": "weekly", "force": true}').startswith("force needs occurredAt")
 
 
-def test_what_is_forced_at_a_time_stays_forced_at_that_time() -> None:
+def test_a_forced_event_keeps_its_own_time() -> None:
     event = {"trigger": "weekly", "force": True, "occurredAt": format_instant(OCCURRED_AT)}
 
     assert unwrap(json.dumps(event), SENT_AT, NOW).trigger == Trigger("weekly", OCCURRED_AT, forced=True, direct=True)
@@ -138,7 +138,7 @@ def test_a_placeholder_without_a_scheduled_time_is_left_with_the_command_to_send
 
 
 @pytest.mark.parametrize("scheduled_time", ["", "soon", "2026-11-16T05:00:00"])
-def test_a_scheduled_time_that_is_not_a_moment_is_refused(scheduled_time: str) -> None:
+def test_a_scheduled_time_that_is_not_a_timestamp_is_refused(scheduled_time: str) -> None:
     with pytest.raises(ValueError, match="SCHEDULED_TIME"):
         unwrap(json.dumps(PLACEHOLDERS[0]), SENT_AT, NOW, scheduled_time)
 
@@ -207,7 +207,7 @@ json_values = st.recursive(
 @given(st.text() | json_values.map(json.dumps))
 @example(json.dumps(record({"trigger": "\ud800"})))
 @example('{"trigger": "weekly", "occurredAt": NaN}')
-def test_no_body_whatsoever_ends_the_run(body: str) -> None:
+def test_any_message_body_leaves_redrive_running(body: str) -> None:
     with suppress(ValueError):
         unwrap(body, SENT_AT, NOW).payload.encode()
 
@@ -292,7 +292,7 @@ def triggers(*names: str) -> list[dict[str, str]]:
     return [{"trigger": name, "scheduledTime": format_instant(OCCURRED_AT)} for name in names]
 
 
-def test_what_is_accepted_is_deleted_and_what_is_refused_returns_with_its_reason() -> None:
+def test_accepted_messages_are_deleted_and_refused_ones_return_with_a_reason() -> None:
     queue = Queue(*triggers("weekly", "nobody"), "hello")
 
     replays = list(redrive(queue, Dispatch(queue, "nobody")).run(dry=False))
@@ -319,7 +319,7 @@ def test_a_dry_run_invokes_nothing_deletes_nothing_and_hides_nothing() -> None:
     assert queue.hidden == set()
 
 
-def test_what_scheduler_kept_is_shown_with_its_scheduled_time_and_its_error() -> None:
+def test_a_schedulers_dead_letter_is_shown_with_its_time_and_error() -> None:
     """A dead letter of EventBridge Scheduler: its Input as it was configured, and attributes that say the rest."""
     queue = Queue(PLACEHOLDERS[0])
     queue.attributes["message-0"] = {"SCHEDULED_TIME": "2026-11-16T05:00:00Z", "ERROR_MESSAGE": "Rate Exceeded."}
@@ -393,7 +393,7 @@ def test_a_message_that_cannot_be_deleted_ends_the_run_and_stays() -> None:
 @given(st.text(), st.text())
 @example("weekly\x1b[2J", "line\nline\r\u2028")
 @example("\ud800", "x" * 5000)
-def test_whatever_the_texts_hold_a_replay_is_one_short_printable_line(what: str, result: str) -> None:
+def test_every_replay_is_shown_as_one_short_printable_line(what: str, result: str) -> None:
     line = str(Replay(what, result, done=True))
 
     assert line.isprintable()

@@ -36,13 +36,13 @@ def variables() -> Iterator[tuple[str, str, str]]:
             yield source if source in TEMPLATE["Parameters"] else "", variable, function
 
 
-def test_every_parameter_is_there_with_its_default_in_the_templates_order() -> None:
+def test_every_parameter_is_listed_with_its_default_in_the_templates_order() -> None:
     documented = [(name, default) for name, default, *_ in rows() if name.isalnum()]
 
     assert documented == [(name, str(each["Default"])) for name, each in TEMPLATE["Parameters"].items()]
 
 
-def test_every_environment_variable_is_there_with_what_it_comes_from_and_who_reads_it() -> None:
+def test_every_environment_variable_is_listed_with_its_source_and_readers() -> None:
     documented = {
         (name if name.isalnum() else "", variable, function)
         for name, _, variable, functions, _ in rows()
@@ -53,11 +53,11 @@ def test_every_environment_variable_is_there_with_what_it_comes_from_and_who_rea
     assert documented == set(variables())
 
 
-def test_every_row_says_what_it_is() -> None:
+def test_every_row_has_a_description() -> None:
     assert [row for row in rows() if not row[4]] == []
 
 
-def test_every_metric_is_there() -> None:
+def test_every_metric_is_listed() -> None:
     cells = re.findall(r"^\| ([^|]+) \|", METRICS, re.MULTILINE)
     named = {name for cell in cells for name in cell.split(", ")} - {"metric", "---"}
 

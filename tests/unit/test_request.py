@@ -71,7 +71,7 @@ def test_a_forced_request_says_so() -> None:
     assert json.loads(replace(REQUEST, forced=True).to_message())["forced"] is True
 
 
-def test_any_other_request_says_nothing_of_force() -> None:
+def test_an_unforced_request_has_no_force_field() -> None:
     assert "forced" not in json.loads(REQUEST.to_message())
 
 
@@ -123,13 +123,13 @@ def test_the_key_guard_is_never_switched_off_by_guessing(value: object) -> None:
 
 
 @pytest.mark.parametrize("role", ["", 0, True, [], {}, [ROLE]], ids=repr)
-def test_a_role_that_is_no_text_is_named(role: object) -> None:
+def test_a_role_that_is_not_a_string_is_named(role: object) -> None:
     with pytest.raises(ValueError, match=r"^role must be a string"):
         RotationRequest.from_message(message("keyGuard", {"role": role}))
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 10**15, 1.5, True, "3600", []], ids=repr)
-def test_a_grace_period_that_is_no_possible_number_of_seconds_is_named(seconds: object) -> None:
+def test_a_grace_period_that_is_out_of_range_is_named(seconds: object) -> None:
     with pytest.raises(ValueError, match=r"^gracePeriodSeconds must be a number of seconds"):
         RotationRequest.from_message(message("keyGuard", {"gracePeriodSeconds": seconds}))
 
@@ -153,7 +153,7 @@ def test_a_rotation_is_guarded_unless_the_guard_is_off_or_it_has_no_keys_in_iam(
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_the_oldest_key_is_the_one_that_was_created_first_however_they_are_listed(order: int) -> None:
+def test_the_oldest_key_is_found_in_any_order(order: int) -> None:
     older, newer = UserKey("AKIAOLDER", NOW - timedelta(seconds=1)), UserKey("AKIANEWER", NOW)
 
     assert UserKeys((older, newer)[::order]).oldest == older
@@ -170,7 +170,7 @@ def test_a_missing_or_wrong_field_is_named(field: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, -(10**30), 10**15, 10**400, True, False, 1.5, 1e300, "3600", "", [], {}])
-def test_an_interval_that_is_no_possible_number_of_seconds_is_refused(value: object) -> None:
+def test_an_interval_that_is_out_of_range_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"^minimumIntervalSeconds must be a number of seconds"):
         RotationRequest.from_message(message("minimumIntervalSeconds", value))
 
@@ -217,7 +217,7 @@ def test_a_type_that_would_change_the_path_is_refused(slug: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["../x", "00000000-0000-0000-0000-00000000000", f"{rotation_id(1)}/x", "x" * 36])
-def test_an_id_that_is_no_uuid_is_refused(value: str) -> None:
+def test_an_id_that_is_not_a_uuid_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match=r"^rotationId must be a rotation id \(a UUID\)"):
         RotationRequest.from_message(message("rotationId", value))
 
@@ -228,13 +228,13 @@ def test_every_spelling_of_an_id_becomes_one(spelling: str) -> None:
 
 
 @pytest.mark.parametrize("body", ["", "{", "weekly", "'{}'", "\ufeff{}"])
-def test_a_message_that_is_no_json_is_refused(body: str) -> None:
+def test_a_message_that_is_not_json_is_refused(body: str) -> None:
     with pytest.raises(ValueError, match=r"^the message is not valid JSON: "):
         RotationRequest.from_message(body)
 
 
 @pytest.mark.parametrize("body", ["null", "[]", '"weekly"', "7", "[{}]"])
-def test_a_message_that_is_no_object_is_refused(body: str) -> None:
+def test_a_message_that_is_not_an_object_is_refused(body: str) -> None:
     with pytest.raises(ValueError, match=r"^the message is not a JSON object"):
         RotationRequest.from_message(body)
 
@@ -247,7 +247,7 @@ def test_a_long_wrong_value_is_shown_by_its_beginning_only(field: str) -> None:
     assert len(str(refusal.value)) < 250
 
 
-def test_what_is_left_out_of_the_map_is_an_iam_users_keys() -> None:
+def test_the_default_type_is_aws_iam_user_secret() -> None:
     assert MappedRotation(rotation_id(1)).type == Selector("payments").type == DEFAULT_TYPE == "aws-iam-user-secret"
 
 

@@ -68,7 +68,7 @@ class Stage:
         return httpx.Response(200, json={"secretRotation": rotation})
 
 
-def test_what_has_ended_does_not_come_back() -> None:
+def test_an_ended_request_is_not_returned() -> None:
     stage = Stage(1, 2)
 
     answer = stage.rotate({"Records": [record(1), record(2)]}, "request", INVOCATION_SECONDS)
@@ -77,7 +77,7 @@ def test_what_has_ended_does_not_come_back() -> None:
     assert stage.posts == [rotation_id(1), rotation_id(2)]
 
 
-def test_what_could_not_begin_is_named_as_lambda_wants_it() -> None:
+def test_a_deferred_request_is_returned_as_a_batch_item_failure() -> None:
     stage = Stage(2, refused=frozenset({1}))
 
     answer = stage.rotate({"Records": [record(1)]}, "request", INVOCATION_SECONDS)
@@ -87,7 +87,7 @@ def test_what_could_not_begin_is_named_as_lambda_wants_it() -> None:
 
 
 @pytest.mark.parametrize(("spare_seconds", "posts"), [(0.0, 1), (-0.001, 0)], ids=["enough", "too little"])
-def test_nothing_is_begun_that_could_not_be_watched_and_reported_to_its_end(spare_seconds: float, posts: int) -> None:
+def test_a_request_is_not_begun_without_time_to_confirm_and_report_it(spare_seconds: float, posts: int) -> None:
     stage = Stage(1)
 
     stage.rotate({"Records": [record(1)]}, "request", FINISH_SECONDS + ATTEMPT_SECONDS + spare_seconds)
@@ -105,7 +105,7 @@ def test_the_stacks_interval_counts() -> None:
     assert stage.observed.counted == ["RotationSkipped"]
 
 
-def test_every_line_of_the_log_leads_to_its_invocation() -> None:
+def test_every_log_line_names_its_invocation() -> None:
     stage = Stage(1, 2)
 
     stage.rotate({"Records": [record(1), record(2)]}, "request-of-lambda", INVOCATION_SECONDS)

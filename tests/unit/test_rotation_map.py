@@ -111,7 +111,7 @@ def test_a_selector_may_say_how_many_rotations_it_matches_at_least() -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "3", None, True])
-def test_at_least_is_a_number_of_rotations(value: object) -> None:
+def test_at_least_must_be_a_number_of_rotations(value: object) -> None:
     assert refusal(map_of(weekly={"project": "p", "atLeast": value})).startswith(
         "the rotation map is wrong: triggers.weekly.atLeast must be "
     )
@@ -247,7 +247,7 @@ def test_a_wrong_value_of_a_trigger_is_refused_by_its_entry(value: object, entry
     ],
     ids=repr,
 )
-def test_an_interval_in_other_words_is_refused(entry: dict[str, str], interval: str) -> None:
+def test_an_interval_in_another_notation_is_refused(entry: dict[str, str], interval: str) -> None:
     text = refusal(map_of(weekly={**entry, "minimumInterval": interval}))
 
     assert text.startswith("the rotation map is wrong: triggers.weekly.minimumInterval must match pattern")
@@ -277,7 +277,7 @@ def test_a_document_of_another_shape_is_refused(document: object, reason: str) -
 
 
 @pytest.mark.parametrize("text", ["", " ", "{", "weekly", "{'triggers': {}}", f'{{"triggers": {{"weekly": "{A}"}},}}'])
-def test_what_is_no_json_is_refused_by_its_place(text: str) -> None:
+def test_invalid_json_is_refused_by_its_place(text: str) -> None:
     assert "line 1 column" in refusal(text).removeprefix("the rotation map is no JSON: ")
 
 
@@ -358,9 +358,7 @@ def test_a_mirror_may_have_an_interval_and_an_age_of_its_own() -> None:
 
 @EACH_PLACE
 @pytest.mark.parametrize(("key_guard", "options"), OPTIONS, ids=repr)
-def test_every_entry_may_say_how_the_key_guard_looks(
-    where: str, key_guard: object, options: GuardOptions | None
-) -> None:
+def test_every_entry_may_set_key_guard_options(where: str, key_guard: object, options: GuardOptions | None) -> None:
     assert guard_in(where, with_guard(where, key_guard)) == options
 
 
@@ -607,7 +605,7 @@ def what_is_named(entry: Entry) -> str:
 
 
 @given(MAPS)
-def test_whatever_an_editor_accepts_is_read_entry_by_entry(document: dict[str, Any]) -> None:
+def test_every_map_that_the_schema_accepts_is_read_entry_by_entry(document: dict[str, Any]) -> None:
     entries = {name: value if isinstance(value, list) else [value] for name, value in document["triggers"].items()}
     assume(not names_a_rotation_twice(document) and not replaces_the_only_credential(document))
 
@@ -641,7 +639,7 @@ def test_the_parser_and_an_editor_that_knows_the_schema_agree(document: object) 
 
 
 @given(st.text())
-def test_any_text_is_a_map_or_refused(text: str) -> None:
+def test_any_text_is_read_as_a_map_or_refused(text: str) -> None:
     try:
         parse_rotation_map(text)
     except RotationMapError as error:
@@ -684,7 +682,7 @@ def test_a_mirror_without_its_suffix_is_refused_with_its_whole_arn() -> None:
     assert ARN not in text
 
 
-def test_a_partial_arn_that_looks_like_a_full_one_is_told_by_the_full_one() -> None:
+def test_a_partial_arn_that_looks_full_is_answered_with_the_full_one() -> None:
     """A secret's name may itself end in a dash and six characters."""
     partial = "arn:aws:secretsmanager:us-east-1:123456789012:secret:payments-secret"
     rotation_map = parse_rotation_map(json.dumps({"triggers": {}, "mirrors": {partial: A}}))
@@ -709,7 +707,7 @@ def test_a_secret_that_is_not_mirrored_is_named_whole() -> None:
 
 
 @pytest.mark.parametrize("value", [A, A.upper(), {"id": A}], ids=["id", "upper case", "object"])
-def test_a_trigger_that_names_a_mirrored_rotation_is_refused_with_both_places_and_the_next_step(value: object) -> None:
+def test_a_trigger_for_a_mirrored_rotation_is_refused_with_both_places(value: object) -> None:
     text = refusal(json.dumps({"triggers": {"daily": B, "weekly": [C, value]}, "mirrors": {ARN: {"id": A}}}))
 
     assert text.startswith("the rotation map is wrong: triggers.weekly[1] names rotation ")

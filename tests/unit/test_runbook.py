@@ -38,7 +38,7 @@ def test_the_reasons_are_found_in_the_code() -> None:
 
 
 @pytest.mark.parametrize("reason", sorted(REASONS - NO_FAILURES))
-def test_every_reason_has_its_cause_and_cure(reason: str) -> None:
+def test_every_reason_has_a_cause_and_a_remedy(reason: str) -> None:
     assert re.search(rf"\b{reason}\b", RUNBOOK)
 
 
@@ -49,7 +49,7 @@ def test_every_alarm_leads_to_a_section() -> None:
     assert set(named) - ANCHORS == set()
 
 
-def test_every_link_leads_to_a_section() -> None:
+def test_every_link_leads_to_an_existing_section() -> None:
     linked = re.findall(r"\]\(#([a-z0-9-]+)\)", RUNBOOK)
 
     assert linked

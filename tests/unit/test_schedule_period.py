@@ -72,7 +72,7 @@ def test_the_first_and_the_last_of_a_weekday_are_those_of_the_calendar(expressio
         "cron(0 4 22 11 ? 2026-2027)",
     ],
 )
-def test_what_occurs_once_or_never_again_has_no_period(expression: str) -> None:
+def test_a_schedule_without_a_second_occurrence_has_no_period(expression: str) -> None:
     assert shortest_period(expression, "UTC", NOW) is None
 
 
@@ -99,7 +99,7 @@ def test_what_occurs_once_or_never_again_has_no_period(expression: str) -> None:
         ("cron(0 5 ? * MON *)", ""),
     ],
 )
-def test_what_is_not_understood_is_said_and_not_guessed(expression: str, timezone: str) -> None:
+def test_an_unknown_schedule_expression_is_reported_and_not_guessed(expression: str, timezone: str) -> None:
     with pytest.raises(UnknownPeriodError, match="not understood here"):
         shortest_period(expression, timezone, NOW)
 

@@ -57,13 +57,13 @@ def ids(selection: Selection) -> list[str]:
 # ---- select ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_mapped_rotation_stands_for_itself_without_asking_infisical() -> None:
+def test_a_mapped_rotation_is_selected_without_asking_infisical() -> None:
     mapped = MappedRotation(rotation_id(1), MYSQL, SIX_DAYS)
 
     assert select([mapped], nothing_is_listed) == Selection((Selected(mapped, None),))
 
 
-def test_a_selected_rotation_has_the_selectors_interval_and_brings_its_state_along() -> None:
+def test_a_selected_rotation_has_its_selectors_interval_and_its_state() -> None:
     project = Project(listed(1, kind=MYSQL))
 
     selection = select([Selector("p", type=MYSQL, minimum_interval=SIX_DAYS)], project.list)
@@ -116,7 +116,7 @@ def test_a_path_is_one_folder_without_those_below_it_or_named_like_it(other: str
     assert ids(select([Selector("p", path="/payments")], project.list)) == [rotation_id(1)]
 
 
-def test_what_was_not_asked_for_is_not_selected_though_infisical_lists_it() -> None:
+def test_a_listed_rotation_outside_the_selector_is_not_selected() -> None:
     def list_more(_project: str, _type: str) -> Listed:
         return [listed(1), listed(2, project="q"), listed(3, kind=MYSQL)]
 
@@ -152,7 +152,7 @@ def test_an_entry_by_id_counts_before_a_selector_wherever_it_stands() -> None:
         }
 
 
-def test_of_two_selectors_for_a_rotation_the_first_counts() -> None:
+def test_the_first_of_two_matching_selectors_counts() -> None:
     selectors = [Selector("p", path="/", minimum_interval=SIX_DAYS), Selector("p")]
 
     selection = select(selectors, Project(listed(1), listed(2, path="/payments")).list)
@@ -167,7 +167,7 @@ def test_a_selector_with_enough_matches_is_selected(at_least: int, mirrored: lis
     assert len(selection.rotations) == 3 - len(mirrored)
 
 
-def test_a_selector_with_fewer_matches_than_at_least_is_an_error_that_names_the_numbers() -> None:
+def test_a_selector_below_at_least_is_an_error_with_both_numbers() -> None:
     with pytest.raises(ShortSelectionError, match="matches 2 rotations, and atLeast says 3"):
         select([Selector("p", at_least=3)], Project(listed(1), listed(2)).list)
 
@@ -177,7 +177,7 @@ def test_a_selector_with_fewer_matches_than_at_least_is_an_error_that_names_the_
     [Selector("q"), Selector("p", environment="Prod"), Selector("p", path="/payments"), Selector("p", type=MYSQL)],
     ids=repr,
 )
-def test_a_selector_that_stands_for_nothing_is_an_error_that_names_it(selector: Selector) -> None:
+def test_a_selector_without_matches_is_an_error_that_names_it(selector: Selector) -> None:
     entries: list[MappedRotation | Selector] = [MappedRotation(rotation_id(1)), Selector("p"), selector]
 
     with pytest.raises(EmptySelectionError) as empty:
@@ -186,7 +186,7 @@ def test_a_selector_that_stands_for_nothing_is_an_error_that_names_it(selector: 
     assert str(empty.value).startswith(f"{selector} stands for no rotation ")
 
 
-def test_what_infisical_refuses_is_raised_as_it_is() -> None:
+def test_a_refusal_by_infisical_is_raised_unchanged() -> None:
     def refuse(_project: str, _type: str) -> Listed:
         raise RejectedError(403, "PermissionDenied", "you may not")
 
@@ -225,7 +225,7 @@ def stands_for(entry: MappedRotation | Selector, rotations: Sequence[ListedRotat
 
 
 @given(ENTRIES, LISTED)
-def test_whatever_is_selected_is_what_the_entries_and_the_list_say_each_once_and_by_the_entry_that_counts(
+def test_the_selection_is_each_matching_rotation_once_by_its_first_entry(
     entries: list[MappedRotation | Selector], rotations: list[ListedRotation]
 ) -> None:
     meant = [stands_for(entry, rotations) for entry in entries]
@@ -245,7 +245,7 @@ def test_whatever_is_selected_is_what_the_entries_and_the_list_say_each_once_and
 
 
 @given(ENTRIES, LISTED)
-def test_a_state_that_is_brought_along_is_one_that_infisical_listed_for_that_rotation(
+def test_a_selected_state_is_the_one_that_infisical_listed(
     entries: list[MappedRotation | Selector], rotations: list[ListedRotation]
 ) -> None:
     try:
@@ -259,7 +259,7 @@ def test_a_state_that_is_brought_along_is_one_that_infisical_listed_for_that_rot
 
 
 @given(ENTRIES, LISTED)
-def test_no_project_and_type_is_looked_up_twice_or_without_need(
+def test_each_project_and_type_is_listed_once_and_only_if_needed(
     entries: list[MappedRotation | Selector], rotations: list[ListedRotation]
 ) -> None:
     project = Project(*rotations)
@@ -287,7 +287,7 @@ def test_a_listed_rotation_that_cannot_be_read_stops_no_other_and_is_named_once(
     assert (ids(selection), selection.unreadable) == ([rotation_id(1), rotation_id(2)], (ODD,))
 
 
-def test_a_selector_that_stands_for_nothing_says_how_many_could_not_be_read() -> None:
+def test_a_selector_without_matches_counts_the_unreadable_ones() -> None:
     with pytest.raises(EmptySelectionError, match=r"1 rotations that Infisical lists cannot be read.*secretRotations"):
         select([Selector("p")], lambda _project, _type: [ODD])
 
@@ -313,12 +313,12 @@ def test_a_selector_leaves_mirrored_rotations_out_and_names_them() -> None:
     assert selection.mirrored == (rotation_id(2),)
 
 
-def test_a_selector_that_matches_only_mirrored_rotations_is_an_error_that_says_so() -> None:
+def test_a_selector_of_mirrored_rotations_only_is_an_error() -> None:
     with pytest.raises(EmptySelectionError, match=r"matches only rotations that a secret mirrors \(2 of them\)"):
         select([Selector("p")], Project(listed(1), listed(2)).list, {rotation_id(1), rotation_id(2)})
 
 
-def test_whoever_chooses_a_mirrored_rotation_is_told_how_to_rotate_it() -> None:
+def test_choosing_a_mirrored_rotation_explains_how_to_rotate_it() -> None:
     with pytest.raises(UnmappedRotationError, match=f"mirrors {rotation_id(9)}.*rotate-secret"):
         only(frozenset({rotation_id(1), rotation_id(9)}), SELECTED)
 
@@ -328,17 +328,17 @@ def test_whoever_chooses_a_mirrored_rotation_is_told_how_to_rotate_it() -> None:
 SELECTED = Selection(tuple(Selected(MappedRotation(rotation_id(number))) for number in (3, 1, 2)), (rotation_id(9),))
 
 
-def test_whoever_does_not_choose_gets_all() -> None:
+def test_an_event_without_only_selects_every_rotation() -> None:
     assert only(None, SELECTED) == SELECTED
 
 
-def test_whoever_chooses_gets_those_in_the_order_of_the_map() -> None:
+def test_chosen_rotations_keep_the_order_of_the_map() -> None:
     chosen = only(frozenset({rotation_id(2), rotation_id(3)}), SELECTED)
 
     assert chosen == Selection((SELECTED.rotations[0], SELECTED.rotations[2]))
 
 
-def test_whoever_chooses_what_the_trigger_does_not_stand_for_gets_nothing() -> None:
+def test_choosing_a_rotation_outside_the_trigger_is_refused() -> None:
     wanted = frozenset({rotation_id(1), rotation_id(5), rotation_id(4)})
 
     with pytest.raises(UnmappedRotationError) as unmapped:
@@ -357,7 +357,7 @@ def test_a_thousand_strangers_are_named_in_a_text_that_a_log_can_hold() -> None:
 
 
 @given(st.frozensets(NUMBERS.map(rotation_id)) | st.none(), st.lists(NUMBERS, unique=True))
-def test_nobody_can_choose_more_than_the_trigger_stands_for(wanted: frozenset[str] | None, numbers: list[int]) -> None:
+def test_a_choice_never_exceeds_the_trigger(wanted: frozenset[str] | None, numbers: list[int]) -> None:
     selected = Selection(tuple(Selected(MappedRotation(rotation_id(number))) for number in numbers))
 
     try:

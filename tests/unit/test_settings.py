@@ -79,11 +79,11 @@ def test_rotate_reads_its_environment() -> None:
 
 
 @EACH_FUNCTION
-def test_what_is_set_to_nothing_is_as_if_it_were_not_set(function: Function) -> None:
+def test_an_empty_variable_counts_as_unset(function: Function) -> None:
     assert function.read(function.environment | UNUSED) == function.read(function.environment)
 
 
-def test_with_universal_auth_the_identity_is_a_secret() -> None:
+def test_universal_auth_takes_the_identity_from_a_secret() -> None:
     environment = COMMON | {"MACHINE_IDENTITY_ID": "", "MACHINE_IDENTITY_SECRET": f" {IDENTITY_SECRET}\n"}
 
     read = InfisicalSettings.read(environment)
@@ -157,7 +157,7 @@ def test_a_variable_that_is_not_set_is_named(function: Function, variable: str, 
     ids=["not set", "nothing", "white space", "both"],
 )
 @EACH_FUNCTION
-def test_no_identity_and_two_are_refused_by_the_parameters_of_both(
+def test_a_missing_or_double_identity_is_refused_by_both_parameters(
     function: Function, identities: dict[str, str]
 ) -> None:
     environment = {name: value for name, value in function.environment.items() if name != "MACHINE_IDENTITY_ID"}
@@ -241,7 +241,7 @@ def test_a_url_that_says_more_than_where_infisical_is_is_refused(url: str) -> No
 
 
 @pytest.mark.parametrize("url", [*NO_BASE_URL, "http://us.infisical.com/hidden", "ftp://us.infisical.com/hidden"])
-def test_a_url_that_is_refused_is_not_told_to_the_log(url: str) -> None:
+def test_a_refused_url_is_not_logged(url: str) -> None:
     with pytest.raises(SettingsError) as refused:
         InfisicalSettings.read(with_url(url))
 
@@ -310,7 +310,7 @@ def test_the_template_sets_what_a_function_reads_and_nothing_else(function: Func
 
 
 @EACH_VARIABLE
-def test_what_is_not_set_names_the_templates_parameter_that_sets_it(function: Function, variable: str) -> None:
+def test_a_missing_variable_names_its_template_parameter(function: Function, variable: str) -> None:
     value = variables_of(function)[variable]
     is_parameter = isinstance(value, Intrinsic) and value.argument in TEMPLATE["Parameters"]
     cure = (
@@ -321,12 +321,12 @@ def test_what_is_not_set_names_the_templates_parameter_that_sets_it(function: Fu
         function.read(function.environment | {variable: ""})
 
 
-def test_what_is_wrong_names_the_templates_parameter_that_sets_it() -> None:
+def test_an_invalid_variable_names_its_template_parameter() -> None:
     with pytest.raises(SettingsError, match=r"; set the template's parameter MinimumIntervalMinutes$"):
         CommonSettings.read(COMMON | {"MINIMUM_INTERVAL_MINUTES": "x"})
 
 
-def test_the_templates_defaults_are_accepted_beside_an_identity() -> None:
+def test_the_templates_defaults_are_accepted_with_an_identity() -> None:
     defaults = {name: str(parameter.get("Default", "")) for name, parameter in TEMPLATE["Parameters"].items()}
     variables = {
         name: defaults[value.argument]

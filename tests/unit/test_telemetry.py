@@ -32,7 +32,7 @@ def without_timestamp(line: dict[str, object]) -> dict[str, object]:
     return {**line, "_aws": {name: value for name, value in embedded.items() if name != "Timestamp"}}
 
 
-def test_an_occurrence_is_one_object_of_cloudwatchs_embedded_metric_format_and_nothing_else() -> None:
+def test_a_metric_is_one_object_of_cloudwatchs_embedded_metric_format() -> None:
     observed = Observed()
 
     observed.telemetry.count(Metric.ROTATION_SKIPPED)
@@ -53,7 +53,7 @@ def test_an_occurrence_is_one_object_of_cloudwatchs_embedded_metric_format_and_n
     }
 
 
-def test_what_took_time_says_how_many_milliseconds() -> None:
+def test_a_duration_is_reported_in_milliseconds() -> None:
     observed = Observed()
 
     observed.telemetry.count(Metric.ROTATION_SUCCEEDED, duration_seconds=1.5)
@@ -64,7 +64,7 @@ def test_what_took_time_says_how_many_milliseconds() -> None:
     assert line["RotationDuration"] == [1500.0]
 
 
-def test_what_took_no_time_at_all_has_a_duration_too() -> None:
+def test_a_duration_of_zero_is_reported_too() -> None:
     observed = Observed()
 
     observed.telemetry.count(Metric.ROTATION_SUCCEEDED, duration_seconds=0.0)
@@ -80,7 +80,7 @@ def test_properties_can_be_searched_for() -> None:
     assert observed.lines[0].items() >= {"trigger": "weekly", "reason": "PermissionDenied"}.items()
 
 
-def test_properties_are_no_dimensions_because_each_value_would_be_a_metric_of_its_own() -> None:
+def test_properties_are_not_dimensions() -> None:
     observed = Observed()
 
     observed.telemetry.count(Metric.ROTATION_FAILED, trigger="weekly", reason="PermissionDenied")
@@ -88,7 +88,7 @@ def test_properties_are_no_dimensions_because_each_value_would_be_a_metric_of_it
     assert observed.lines[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
 
 
-def test_refusals_are_counted_by_their_reason_too_because_each_wants_another_cure() -> None:
+def test_refusals_are_counted_by_reason_too() -> None:
     observed = Observed()
 
     observed.telemetry.count(Metric.ROTATION_REFUSED, trigger="weekly", reason="OrphanKey")
@@ -106,7 +106,7 @@ def test_a_refusal_without_a_reason_is_counted_all_the_same() -> None:
     assert observed.lines[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"]]
 
 
-def test_one_occurrence_is_not_told_again_with_the_next() -> None:
+def test_a_metric_is_not_emitted_again_with_the_next() -> None:
     observed = Observed()
 
     observed.telemetry.count(Metric.ROTATION_FAILED, duration_seconds=1.0, trigger="weekly")
@@ -116,7 +116,7 @@ def test_one_occurrence_is_not_told_again_with_the_next() -> None:
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "carriage\rreturn", "\u2028", "é", "\ud800"], ids=ascii)
-def test_a_line_is_one_write_that_is_flushed_whatever_its_properties_hold(text: str) -> None:
+def test_a_line_is_one_flushed_write_with_any_properties(text: str) -> None:
     stream = CountingStream()
 
     Telemetry("stack-of-writes", "INFO", stream).count(Metric.UNMAPPED_TRIGGER, explanation=text)
@@ -129,7 +129,7 @@ def test_a_line_is_one_write_that_is_flushed_whatever_its_properties_hold(text: 
 
 
 @pytest.mark.parametrize("metric", Metric)
-def test_every_metric_goes_by_its_own_name(metric: Metric) -> None:
+def test_every_metric_is_emitted_under_its_own_name(metric: Metric) -> None:
     observed = Observed()
 
     observed.telemetry.count(metric)
@@ -153,7 +153,7 @@ def test_a_log_line_is_one_object_with_its_service_level_and_fields() -> None:
     assert line.items() >= expected.items()
 
 
-def test_what_is_below_the_log_level_is_not_told() -> None:
+def test_a_line_below_the_log_level_is_not_logged() -> None:
     observed = Observed("ERROR")
 
     observed.telemetry.logger.warning("rotation deferred")
@@ -161,7 +161,7 @@ def test_what_is_below_the_log_level_is_not_told() -> None:
     assert observed.lines == []
 
 
-def test_metrics_are_told_whatever_the_log_level() -> None:
+def test_metrics_are_emitted_at_any_log_level() -> None:
     observed = Observed("ERROR")
 
     observed.telemetry.count(Metric.ROTATION_DEFERRED)

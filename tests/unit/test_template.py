@@ -48,7 +48,7 @@ def test_every_function_is_placed_in_the_vpc_if_there_is_one(resources: dict[str
         assert otherwise == {"Ref": "AWS::NoValue"}
 
 
-def test_the_visibility_time_out_is_six_times_what_a_guarded_request_may_take_and_outlasts_the_function(
+def test_the_visibility_time_out_is_six_times_a_guarded_requests_time(
     resources: dict[str, Any],
 ) -> None:
     function = resources["RotateFunction"]["Properties"]
@@ -59,7 +59,7 @@ def test_the_visibility_time_out_is_six_times_what_a_guarded_request_may_take_an
     assert function["Timeout"] + FRESH_SECONDS < VISIBILITY_TIMEOUT_SECONDS
 
 
-def test_an_ambiguous_attempt_without_key_guard_is_watched_until_every_replica_must_show_it(
+def test_an_unguarded_attempt_is_watched_until_every_replica_shows_it(
     resources: dict[str, Any],
 ) -> None:
     seconds = resources["RotateFunction"]["Properties"]["Timeout"] - FINISH_SECONDS
@@ -67,7 +67,7 @@ def test_an_ambiguous_attempt_without_key_guard_is_watched_until_every_replica_m
     assert seconds > ATTEMPT_SECONDS + REPLICA_LAG.total_seconds()
 
 
-def test_only_who_decides_about_a_rotation_may_look_at_keys_and_no_function_may_do_more_in_iam(
+def test_only_deciding_functions_may_read_keys_in_iam(
     resources: dict[str, Any],
 ) -> None:
     asked_of_iam = {
@@ -88,7 +88,7 @@ def test_only_who_decides_about_a_rotation_may_look_at_keys_and_no_function_may_
     }
 
 
-def test_only_they_may_assume_a_role_and_only_one_that_the_stack_names(resources: dict[str, Any]) -> None:
+def test_only_deciding_functions_may_assume_a_key_guard_role(resources: dict[str, Any]) -> None:
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         assumable = [each["Resource"] for each in statements_of(role) if mentions(each["Action"], "sts:AssumeRole")]
         assert assumable == (

@@ -198,7 +198,7 @@ def test_the_time_until_the_first_byte_counts() -> None:
         size_read(stream, clock, connect_seconds=READ_TIMEOUT_SECONDS)
 
 
-def test_each_answer_has_a_time_of_its_own() -> None:
+def test_each_response_has_its_own_time_limit() -> None:
     clock = VirtualClock()
     network = FakeNetwork(
         lambda: httpx.Response(200, stream=Chunks([b"x"], clock, seconds_a_chunk=READ_TIMEOUT_SECONDS))
@@ -246,7 +246,7 @@ def test_a_network_that_cannot_be_read_synchronously_is_a_mistake_of_ours() -> N
 # ---- time-outs of a whole call ---------------------------------------------------------------------------------------
 
 
-def test_each_phase_of_a_call_gets_what_is_left_of_it() -> None:
+def test_each_phase_of_a_call_gets_the_remaining_time() -> None:
     clock = VirtualClock()
     timeouts = CallTimeouts(clock.monotonic() + 35.0, clock)
 
@@ -351,7 +351,7 @@ def test_a_read_is_repeated_once_only() -> None:
     assert networks.used[:2] == [1, 1]
 
 
-def test_no_request_uses_a_connection_from_before_a_freeze_not_even_a_rotation() -> None:
+def test_no_request_uses_a_connection_from_before_a_freeze() -> None:
     networks = Networks()
     networks.send()
     networks.died[0] = DEAD[3]

@@ -20,7 +20,7 @@ def test_a_client_id_and_a_client_secret_log_in() -> None:
     assert (login.path, login.body) == ("/api/v1/auth/universal-auth/login", BODY)
 
 
-def test_what_else_the_secret_holds_is_not_sent() -> None:
+def test_other_fields_of_the_identity_secret_are_not_sent() -> None:
     assert universal_auth(json.dumps(BODY | {"note": "rotates payments"})).body == BODY
 
 
@@ -76,7 +76,7 @@ def test_a_login_has_no_readable_form() -> None:
 
 
 @pytest.mark.parametrize("secret", ["", " ", SECRET, f'"{SECRET}"', f'["{SECRET}"]', "null", "7", f'{{"{SECRET}'])
-def test_a_secret_that_is_no_object_is_refused_by_what_it_must_be(secret: str) -> None:
+def test_a_secret_that_is_not_an_object_is_refused_by_what_it_must_be(secret: str) -> None:
     with pytest.raises(ValueError, match=r"^the machine identity's secret must be JSON: ") as refused:
         universal_auth(secret)
 
@@ -85,7 +85,7 @@ def test_a_secret_that_is_no_object_is_refused_by_what_it_must_be(secret: str) -
 
 @pytest.mark.parametrize("name", ["clientId", "clientSecret"])
 @pytest.mark.parametrize("value", [None, "", " ", "\n", 7, True, [SECRET], {"value": SECRET}], ids=repr)
-def test_a_value_that_is_missing_or_none_is_named_and_nothing_else_is_told(name: str, value: object) -> None:
+def test_a_missing_or_null_value_is_named_and_nothing_else_is_shown(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=rf"^the machine identity's secret has no {name}$"):
         universal_auth(json.dumps(BODY | {name: value}))
 
@@ -100,7 +100,7 @@ def test_a_value_of_another_name_is_none(name: str, other: str) -> None:
 
 
 @given(st.text(min_size=5))
-def test_whatever_a_wrong_secret_holds_no_text_repeats_it(secret: str) -> None:
+def test_an_error_about_a_secret_never_quotes_it(secret: str) -> None:
     with pytest.raises(ValueError, match="machine identity's secret") as refused:
         universal_auth(json.dumps({"clientSecret": secret}))
 
