@@ -26,7 +26,7 @@ hook: $(DEV) $(AWS) ## Let Secrets Manager rotate a secret that mirrors a key, o
 
 .PHONY: preflight
 preflight: $(DEV) $(if $(STACK),,$(AWS)) ## Ask a deployed stack about every rotation of its map (STACK=name; without, on an embedded AWS)
-	@python $(if $(STACK),tools/preflight.py --stack "$(STACK)",-m tests.sandbox.show_preflight)
+	@python -m $(if $(STACK),tools.preflight --stack "$(STACK)",tests.sandbox.show_preflight)
 
 .PHONY: test
 test: $(DEV) $(AWS) $(LAMBDA) $(CHECKS) ## Run every test
@@ -60,7 +60,7 @@ samconfig.toml: # yours: sam deploy --guided saves your parameters there, and gi
 
 .PHONY: package
 package: build ## Pack what was built into build/, to be deployed without building
-	@python tools/package.py
+	@python -m tools.package
 
 .PHONY: deploy
 deploy: build ## Deploy to your AWS account, asking for every parameter
@@ -69,7 +69,7 @@ deploy: build ## Deploy to your AWS account, asking for every parameter
 .PHONY: redrive
 redrive: $(DEV) ## Replay the triggers in UndeliveredTriggers (STACK=name, DRY=1 only shows them)
 	@test -n "$(STACK)" || { echo "Whose? make redrive STACK=name" >&2; exit 2; }
-	@python tools/redrive.py --stack "$(STACK)" $(if $(filter-out 0,$(DRY)),--dry)
+	@python -m tools.redrive --stack "$(STACK)" $(if $(filter-out 0,$(DRY)),--dry)
 
 .PHONY: lock
 lock: $(DEV) ## Renew the locked requirements from the *.in files

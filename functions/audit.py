@@ -50,7 +50,7 @@ class Audit:
         Raises what keeps it from reading the map. What cannot be read of Infisical is counted.
         """
         if report := preview_access(event, self.infisical):
-            return report
+            return dict(report)
         self.telemetry.logger.append_keys(correlation_id=correlation_id)
         try:
             rotation_map = parse_rotation_map(self.read_map())

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from rotator.clock import Clock
+    from rotator.dry_run.reports import DispatchReport, IgnoredReport, TriggerReport, TriggerSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +54,19 @@ class Dispatch:
         """
         if why := why_ignored(event):
             self.telemetry.logger.info("event ignored", explanation=why, correlation_id=correlation_id)
-            return {"ignored": why, "requests": 0, "correlation_id": correlation_id}
+            ignored: IgnoredReport = {"ignored": why, "requests": 0, "correlation_id": correlation_id}
+            return dict(ignored)
         try:
             trigger = read_trigger(event, now=instant_at(self.clock.time()))
-            return self._dispatch(trigger, self._select(trigger), correlation_id)
+            return dict(self._dispatch(trigger, self._select(trigger), correlation_id))
         except Exception as error:
             self._refuse(error, correlation_id)
             raise
 
-    def _dispatch(self, trigger: Trigger, selection: Selection, correlation_id: str) -> dict[str, Any]:
-        summary: dict[str, Any] = {
+    def _dispatch(
+        self, trigger: Trigger, selection: Selection, correlation_id: str
+    ) -> "TriggerReport | DispatchReport":
+        summary: TriggerSummary = {
             "trigger": trigger.name,
             "occurred_at": format_instant(trigger.occurred_at),
             "correlation_id": correlation_id,
@@ -80,12 +84,12 @@ class Dispatch:
             with ThreadPoolExecutor(CONCURRENT_READS) as pool:
                 previews = list(pool.map(self.preview, requests, states))
             self.telemetry.logger.info("trigger previewed", **summary)
-            return summary | {"dry_run": True, "rotations": previews}
+            return {**summary, "dry_run": True, "rotations": previews}
         # Who asks again, once what stood in the way is cured, wants another answer than that to the same request.
         self.requests.send(requests, occurrence=correlation_id if trigger.direct else "")
-        summary["requests"] = len(requests)
-        self.telemetry.logger.info("trigger dispatched", **summary)
-        return summary
+        report: DispatchReport = {**summary, "requests": len(requests)}
+        self.telemetry.logger.info("trigger dispatched", **report)
+        return report
 
     def _select(self, trigger: Trigger) -> Selection:
         rotation_map = parse_rotation_map(self.read_map())

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
     from rotator.clock import Clock
+    from rotator.dry_run.reports import MirrorReport
 
 FINISH_SECONDS = 5.0
 
@@ -59,7 +60,7 @@ class Hook:
         Raises what Secrets Manager shows to the operator; nothing of it holds key material.
         """
         if secret_arn := _dry_run_of(event):
-            return self._preview(secret_arn)
+            return dict(self._preview(secret_arn))
         step, secret_id, token = _parse(event)
         log: dict[str, Any] = {"step": step, "secret": secret_id, "correlation_id": token}
         deadline = Deadline(self.clock.monotonic() + remaining_seconds - FINISH_SECONDS, self.clock)
@@ -75,7 +76,7 @@ class Hook:
         self.telemetry.count(Metric.HOOK_STEP_SUCCEEDED, **log)
         return None
 
-    def _preview(self, secret_arn: str) -> dict[str, Any]:
+    def _preview(self, secret_arn: str) -> "MirrorReport":
         mirror = parse_rotation_map(self.read_map()).mirror_of(secret_arn)
         report = preview_mirror(self.secrets, self.infisical, secret_arn, mirror)
         self.telemetry.logger.info("mirror previewed", secret=secret_arn, state=report["state"])

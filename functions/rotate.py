@@ -52,7 +52,7 @@ class Rotate:
         Or answer a dry run, which a person asks for.
         """
         if report := preview_access(event, self.infisical):
-            return report
+            return dict(report)
         self.telemetry.logger.append_keys(function_request_id=request_id)
         started = self.clock.monotonic()
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
+    from rotator.dry_run.reports import DispatchReport, IgnoredReport, TriggerReport
+
 OUTPUTS = ("UndeliveredTriggersUrl", "DispatchFunctionName")
 
 # Ten messages, each of which may keep `dispatch` busy for its full minute.
@@ -182,12 +184,13 @@ class Redrive:
         Raises RedriveError with its reason where it does not.
         """
         answer = self._lambda.invoke(FunctionName=self._function_name, Payload=payload.encode())
-        result: Any = json.loads(answer["Payload"].read())
+        result = json.loads(answer["Payload"].read())
         if answer.get("FunctionError"):
             raise RedriveError(_message(result) or "the function failed without a reason")
-        if result.get("dry_run"):
+        report: DispatchReport | TriggerReport | IgnoredReport = result
+        if "requests" not in report:
             return "it was a dry run, and rotated nothing"
-        return f"requests {result['requests']}, correlation_id {result['correlation_id']}"
+        return f"requests {report['requests']}, correlation_id {report['correlation_id']}"
 
 
 def connect(stack: str) -> Redrive:

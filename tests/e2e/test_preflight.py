@@ -1,4 +1,4 @@
-"""`tools/preflight.py` as a person runs it, against the deployed stack: what is well, what is not, and what is next."""
+"""`make preflight` as a person runs it, against the deployed stack: what is well, what is not, and what is next."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -52,7 +52,7 @@ def test_where_all_is_well_it_says_so_and_changes_nothing(deployed: Sandbox, new
     run = preflight(deployed)
 
     assert (run.status, run.errors) == (0, "")
-    assert run.lines[0] == "The schedule names weekly: cron(0 5 ? * MON *), UTC, at least 7 d apart. It is off."
+    assert run.lines[0] == "Schedule: trigger weekly, cron(0 5 ? * MON *) in UTC, at least 7 d apart. It is off."
     rows = [line.split() for line in run.lines if line.startswith(" ✓")]
     moment = ["2026-01-05", "05:00"]
     assert rows[0] == ["✓", due.name, *moment, "rotate", "in", "order", "off"]
@@ -61,7 +61,7 @@ def test_where_all_is_well_it_says_so_and_changes_nothing(deployed: Sandbox, new
     assert [line.split() for line in run.lines if "mirror:" in line] == [
         [f"mirror/{mirrored.name}", "mirror:", "in", "step"]
     ]
-    assert "✓ Nothing stands in the way." in run.lines
+    assert "✓ No problems found." in run.lines
     assert any("ScheduleState=ENABLED" in line for line in run.lines)
 
     assert {posts_for(deployed, each) for each in (due, fresh, mirrored)} == {0}
@@ -167,20 +167,20 @@ def wrong(deployed: Sandbox) -> Wrong:
 def test_what_has_to_be_seen_to_is_an_exit_status(wrong: Wrong) -> None:
     assert (wrong.run.status, wrong.run.errors) == (1, "")
     count = len(wrong.run.problems("✗"))
-    assert f"{count} to see to. Then run this again." in wrong.run.lines
+    assert f"{count} problems found. Fix them, then run preflight again." in wrong.run.lines
     assert all(". Next: " in line for line in wrong.run.problems("✗"))
 
 
 @pytest.mark.parametrize(
     ("name", "told", "step"),
     [
-        ("itself", "Infisical rotates it by itself", "auto-rotation off"),
+        ("itself", "auto-rotation is on in Infisical", "auto-rotation off"),
         ("orphan", "refused now (OrphanKey): the IAM user preflight-orphan has", "docs/runbook.md#orphankey"),
         ("orphan-soon", "refused once it is due (OrphanKey)", "docs/runbook.md#orphankey"),
         ("used", "refused now (KeyInUse): the access key", "docs/runbook.md#keyinuse"),
         ("elsewhere", "refused now (KeysUnreadable): ", "docs/runbook.md#keysunreadable"),
-        ("interval", "minimum interval of 8 d is too near to the schedule's period of 7 d", "lower minimumInterval"),
-        ("grace", "grace period of 7 d is too near to the schedule's period of 7 d", "lower gracePeriod"),
+        ("interval", "minimum interval of 8 d is too close to the schedule's period of 7 d", "lower minimumInterval"),
+        ("grace", "grace period of 7 d is too close to the schedule's period of 7 d", "lower gracePeriod"),
         ("age", "maximum age of 7 d is not above the schedule's period of 7 d", "raise maximumAge"),
     ],
 )
@@ -232,7 +232,7 @@ def test_a_trigger_that_stands_for_nothing_is_told_and_the_others_are_asked(wron
         ("lagging", "it holds another key than Infisical publishes", "aws secretsmanager rotate-secret --secret-id"),
         ("empty", "it holds no value yet", "aws secretsmanager rotate-secret --secret-id"),
         ("detached", "no function rotates the secret", "--rotation-lambda-arn arn:aws:lambda:"),
-        ("plain", "its value is no JSON object", "aws secretsmanager put-secret-value"),
+        ("plain", "its value is not a JSON object", "aws secretsmanager put-secret-value"),
         ("off", "its rotation is switched off", "aws secretsmanager rotate-secret --secret-id"),
         ("foreign", "the hook cannot read the secret (AccessDeniedException): ", "MirroredSecretArns"),
     ],
@@ -336,7 +336,7 @@ def test_a_map_that_is_not_there_is_told_with_the_command_that_makes_it(deployed
     [
         ('{"triggers": {"weekly": "payments"}}', "triggers.weekly"),
         ("{", "no JSON"),
-        ('{"triggers": {}}', "it stands for nothing"),
+        ('{"triggers": {}}', "it has no trigger and no mirror"),
     ],
 )
 def test_a_map_that_is_wrong_is_told(deployed: Sandbox, rotation_map: str, told: str) -> None:
@@ -372,9 +372,9 @@ def test_a_schedule_that_names_a_trigger_that_is_not_mapped_is_told(
         run = preflight(deployed)
 
     assert run.status == 1
-    assert run.lines[0] == "The schedule names weekly: rate(36 hours), UTC, at least 36 h apart. It is on."
+    assert run.lines[0] == "Schedule: trigger weekly, rate(36 hours) in UTC, at least 36 h apart. It is on."
     (line,) = run.problems("✗ ")
-    assert "it has no trigger weekly, which the schedule names; it has: daily. Next: " in line
+    assert "it has no trigger weekly, which the schedule uses; its triggers: daily. Next: " in line
 
 
 # ---- who cannot ask --------------------------------------------------------------------------------------------------
@@ -412,11 +412,11 @@ def test_who_may_do_these_four_things_may_ask_and_nobody_with_less(
 
     allow({**STATEMENTS, "lambda:InvokeFunction": EVERY_FUNCTION})
     whole = preflight(deployed, credentials=credentials)
-    assert (whole.status, whole.lines[-1]) == (0, "Not asked: whether the machine identity may rotate.")
+    assert (whole.status, whole.lines[-1]) == (0, "Not checked: whether the machine identity may rotate.")
     allow(STATEMENTS)
     partly = preflight(deployed, credentials=credentials)
     assert partly.status == 0
-    assert partly.lines[-1].startswith("Not asked: whether Infisical lets rotate and audit in")
+    assert partly.lines[-1].startswith("Not checked: whether rotate and audit can log in to Infisical")
     for missing in STATEMENTS:
         allow({action: on for action, on in STATEMENTS.items() if action != missing})
         run = preflight(deployed, credentials=credentials)

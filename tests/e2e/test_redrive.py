@@ -1,4 +1,4 @@
-"""Dead letters come back: `tools/redrive.py` as a person runs it, against the deployed stack."""
+"""Dead letters come back: `make redrive` as a person runs it, against the deployed stack."""
 
 import json
 from collections.abc import Iterator

@@ -21,16 +21,15 @@ class Run(NamedTuple):
 
 
 def run_tool(deployed: Sandbox, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
-    """What `make` runs; AWS_ENDPOINT_URL leads it to the embedded AWS. Lines are as wide as they have to be."""
+    """What `make` runs, with its output in a pipe; AWS_ENDPOINT_URL leads it to the embedded AWS."""
     run = subprocess.run(
-        [sys.executable, f"tools/{name}.py", *arguments],
+        [sys.executable, "-m", f"tools.{name}", *arguments],
         cwd=ROOT,
         env={
             **os.environ,
             **deployed.stack.aws.environment,
             **(environment or {}),
             "PYTHONPATH": f"{ROOT}{os.pathsep}functions",
-            "COLUMNS": "200",
         },
         capture_output=True,
         text=True,

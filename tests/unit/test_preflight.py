@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from io import StringIO
 from typing import TYPE_CHECKING, Any, cast
@@ -17,10 +17,12 @@ from rotator.triggers.rotation_map import parse_rotation_map
 from tests.sandbox.embedded_aws import ROOT
 from tests.unit.dry_run_reports import HOOK, ROLE, SECRET, mirror, report, unreadable
 from tests.unit.fakes import NOW, rotation_id
-from tools.dry_runs import READ_TIMEOUT_SECONDS, DryRuns, OutdatedError
-from tools.judgement import Problem
-from tools.preflight import SUBJECTS, THE_MAP, Schedule, read_schedule, show
-from tools.survey import Row, Stack, Survey, with_shared_users
+from tools.preflight.__main__ import THE_MAP
+from tools.preflight.checks import Problem
+from tools.preflight.collect import Preflight, Row, with_shared_users
+from tools.preflight.display import MAX_SUBJECTS, open_console, show
+from tools.preflight.functions import READ_TIMEOUT_SECONDS, DeployedFunctions, OutdatedError
+from tools.preflight.stack import Schedule, Stack, read_schedule
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -77,10 +79,10 @@ def rows_of(
     """The rows of a map, and what was asked for them."""
     functions = FakeLambda(answers)
     rotation_map = parse_rotation_map(json.dumps({"triggers": triggers, "mirrors": mirrors}))
-    return list(survey_by(functions, hook, period).rows(rotation_map)), functions.invoked
+    return list(preflight_by(functions, hook, period).collect_rows(rotation_map)), functions.invoked
 
 
-def survey_by(functions: FakeLambda, hook: str | None = HOOK, period: timedelta | None = WEEK) -> Survey:
+def preflight_by(functions: FakeLambda, hook: str | None = HOOK, period: timedelta | None = WEEK) -> Preflight:
     stack = Stack(
         dispatch=DISPATCH,
         dispatch_role=ROLE,
@@ -95,7 +97,8 @@ def survey_by(functions: FakeLambda, hook: str | None = HOOK, period: timedelta 
         schedule_trigger="weekly",
         maximum_age=timedelta(days=35),
     )
-    return Survey(stack, DryRuns(cast("LambdaClient", functions), DISPATCH, hook), period, NOW)
+    deployed = DeployedFunctions(cast("LambdaClient", functions), DISPATCH, hook)
+    return Preflight(stack, deployed, period, NOW)
 
 
 # ---- asking ----------------------------------------------------------------------------------------------------------
@@ -110,7 +113,7 @@ def test_preflight_makes_a_dry_run_of_every_trigger_and_mirror_only() -> None:
         (HOOK, {"dryRun": True, "SecretId": SECRET}),
         (DISPATCH, {"trigger": SECRET, "dryRun": True}),
     ]
-    assert [row.of for row in rows] == ["weekly", "mirror's/other", "mirror/deployer"]
+    assert [row.group for row in rows] == ["weekly", "mirror's/other", "mirror/deployer"]
     assert [row.problems for row in rows] == [[], [], []]
 
 
@@ -134,7 +137,7 @@ def test_each_rotation_has_a_row_with_its_state() -> None:
     database = report(rotation_type="mysql-credentials", key_guard=False, user_name=None, decision="skip")
     rows, _ = rows_of({"weekly": {"rotations": [report(), itself, database, unreadable("NotFound")]}})
 
-    assert [(row.rotation, row.kind, row.key_guard, row.auto_rotation, row.decision) for row in rows] == [
+    assert [(row.rotation, row.detail, row.key_guard, row.auto_rotation, row.decision) for row in rows] == [
         ("payments", "user deployer", "in order", "off", "rotate"),
         ("reports", "", "OrphanKey", "on", "rotate"),
         ("payments", "mysql-credentials", "off", "off", "skip"),
@@ -176,10 +179,10 @@ TOO_LARGE = Failing({"errorType": "Function.ResponseSizeTooLarge", "errorMessage
 def test_a_trigger_without_an_answer_is_reported_and_stops_no_other(answer: object, reason: str) -> None:
     (failed, fine), _ = rows_of({"weekly": answer}, {"weekly": A, "monthly": B})
 
-    assert (failed.of, failed.decision, failed.reason) == ("weekly", "unknown", reason)
+    assert (failed.group, failed.decision, failed.reason) == ("weekly", "unknown", reason)
     (problem,) = failed.problems
     assert problem.what.startswith(f"the dry run failed ({reason}): ")
-    assert (fine.of, fine.problems) == ("monthly", [])
+    assert (fine.group, fine.problems) == ("monthly", [])
 
 
 def test_a_denied_invocation_ends_preflight() -> None:
@@ -269,10 +272,10 @@ def test_mirrors_of_a_stack_without_a_hook_are_reported() -> None:
 def access(answers: Mapping[str, object], triggers: Mapping[str, object]) -> tuple[dict[str, list[Problem]], list[Any]]:
     """What keeps them from a rotation, and what they were asked."""
     functions = FakeLambda(answers)
-    survey = survey_by(functions)
-    rows = list(survey.rows(parse_rotation_map(json.dumps({"triggers": triggers}))))
+    preflight = preflight_by(functions)
+    rows = list(preflight.collect_rows(parse_rotation_map(json.dumps({"triggers": triggers}))))
     functions.invoked.clear()
-    return survey.access(rows), functions.invoked
+    return preflight.check_access(rows), functions.invoked
 
 
 def test_the_access_check_uses_one_readable_rotation() -> None:
@@ -364,13 +367,13 @@ def test_the_next_step_without_problems_is_to_enable_the_schedule() -> None:
     count, lines = shown([FINE])
 
     assert count == 0
-    assert lines[0] == "The schedule names weekly: cron(0 5 ? * MON *), UTC, at least 7 d apart. It is off."
+    assert lines[0] == "Schedule: trigger weekly, cron(0 5 ? * MON *) in UTC, at least 7 d apart. It is off."
     (row,) = [line.split() for line in lines if "payments" in line]
     assert row == ["✓", "payments", "2026-11-15", "05:00", "rotate", "in", "order", "off"]
     assert any("user deployer" in line for line in lines)
     assert lines[-3:-1] == [
-        "✓ Nothing stands in the way.",
-        "Next: switch the schedule on, by deploying with ScheduleState=ENABLED.",
+        "✓ No problems found.",
+        "Next: deploy with ScheduleState=ENABLED to switch the schedule on.",
     ]
 
 
@@ -379,9 +382,9 @@ def test_a_skipped_check_is_reported() -> None:
     _, partly = shown([FINE], access={"audit": []})
     count, hardly = shown([FINE], access={})
 
-    assert whole[-1] == "Not asked: whether the machine identity may rotate."
-    assert partly[-1].startswith("Not asked: whether Infisical lets rotate in (")
-    assert hardly[-1].startswith("Not asked: whether Infisical lets rotate and audit in (")
+    assert whole[-1] == "Not checked: whether the machine identity may rotate."
+    assert partly[-1].startswith("Not checked: whether rotate can log in to Infisical (")
+    assert hardly[-1].startswith("Not checked: whether rotate and audit can log in to Infisical (")
     assert count == 0
 
 
@@ -404,7 +407,7 @@ def test_a_problem_is_one_line_with_its_next_step() -> None:
 
     assert count == 1
     assert f"✗ weekly: {A}: it cannot be read (NotFound): gone. Next: correct the id" in lines
-    assert "1 to see to. Then run this again." in lines
+    assert "1 problem found. Fix it, then run preflight again." in lines
 
 
 def test_a_problem_that_many_share_is_reported_once() -> None:
@@ -415,7 +418,7 @@ def test_a_problem_that_many_share_is_reported_once() -> None:
     assert count == 1
     (line,) = [line for line in lines if UNREAD.next_step in line]
     assert line.startswith("✗ weekly: r0, weekly: r1, ")
-    assert f"weekly: r{SUBJECTS - 1}, {12 - SUBJECTS} more: it cannot be read" in line
+    assert f"weekly: r{MAX_SUBJECTS - 1}, {12 - MAX_SUBJECTS} more: it cannot be read" in line
 
 
 def test_a_problem_with_the_map_is_printed_without_a_table() -> None:
@@ -423,6 +426,17 @@ def test_a_problem_with_the_map_is_printed_without_a_table() -> None:
 
     assert count == 1
     assert "✗ the rotation map: it cannot be read (NotFound): gone. Next: correct the id" in lines
+
+
+def test_a_row_in_a_pipe_is_one_line_however_long_its_names_are() -> None:
+    name, user = "payments-" + "x" * 300, "user " + "y" * 64
+    pipe = StringIO()
+
+    show(open_console(pipe), "weekly", OFF, [replace(FINE, rotation=name, detail=user)], {THE_MAP: []})
+
+    (row,) = [line.split() for line in pipe.getvalue().splitlines() if name in line]
+    assert row == ["✓", name, "2026-11-15", "05:00", "rotate", "in", "order", "off"]
+    assert any(line.strip() == user for line in pipe.getvalue().splitlines())
 
 
 def test_a_mirror_has_its_state_beside_its_name() -> None:
@@ -476,7 +490,7 @@ def test_the_schedules_time_zone_counts() -> None:
 
 @pytest.mark.parametrize(
     ("expression", "rhythm"),
-    [("at(2026-11-30T05:00:00)", "not again after that"), ("cron(0 5 15W * ? *)", "how often is not understood here")],
+    [("at(2026-11-30T05:00:00)", "at most one more occurrence"), ("cron(0 5 15W * ? *)", "an expression that")],
 )
 def test_a_schedule_without_a_known_period_says_so(expression: str, rhythm: str) -> None:
     schedule = schedule_of(expression)

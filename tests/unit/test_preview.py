@@ -1,5 +1,5 @@
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from threading import Barrier
@@ -29,11 +29,12 @@ def previews(
     requests: Sequence[RotationRequest],
     states: Sequence[RotationState | None],
     interval: timedelta,
-) -> list[dict[str, Any]]:
+) -> list[Mapping[str, Any]]:
     """A dry run as `dispatch` does it: what is not known is read."""
     selected = [Selected(each.rotation, known) for each, known in zip(requests, states, strict=True)]
     read = read_states(infisical, selected)
-    return list(map(due_after(interval), requests, read))
+    preview = due_after(interval)
+    return [preview(request, state) for request, state in zip(requests, read, strict=True)]
 
 
 def due_after(interval: timedelta, ask: Decide | None = None) -> Preview:
@@ -62,7 +63,7 @@ def state(number: int, *, rotated_at: timedelta = -7 * DAY, status: str = "succe
     )
 
 
-def of_known(wish: RotationRequest, known: RotationState) -> dict[str, Any]:
+def of_known(wish: RotationRequest, known: RotationState) -> Mapping[str, Any]:
     (report,) = previews(FakeInfisical().client, [wish], [known], HOUR)
     return report
 
@@ -115,7 +116,7 @@ def test_a_refusal_by_the_key_guard_is_previewed_with_its_reason() -> None:
     ids=["guarded", "switched off", "another type"],
 )
 def test_a_report_says_whether_the_key_guard_has_looked(rotation: MappedRotation, guarded: bool) -> None:  # noqa: FBT001 - a parameter
-    report = due_after(HOUR)(RotationRequest(rotation, "weekly", NOW, "c"), state(1))
+    report: Mapping[str, Any] = due_after(HOUR)(RotationRequest(rotation, "weekly", NOW, "c"), state(1))
 
     assert report["key_guard"] is guarded
 
@@ -154,7 +155,7 @@ def test_a_report_is_json_as_it_is() -> None:
     assert json.loads(json.dumps(report)) == report
 
 
-def of_rotation(known: RotationState = state(1), **fields: Any) -> dict[str, Any]:  # noqa: ANN401, B008 - a value
+def of_rotation(known: RotationState = state(1), **fields: Any) -> Mapping[str, Any]:  # noqa: ANN401, B008 - a value
     """The report of what the map says of a rotation; no key guard has anything against it."""
     wish = RotationRequest(MappedRotation(rotation_id(1), **fields), "weekly", NOW, "c")
     return due_after(HOUR)(wish, known)
@@ -228,7 +229,7 @@ def test_a_current_refusal_asks_the_key_guard_once() -> None:
         asked.append(wish)
         return orphan_key(known, wish)
 
-    report = due_after(HOUR, ask)(request(1, guard=GuardOptions()), state(1))
+    report: Mapping[str, Any] = due_after(HOUR, ask)(request(1, guard=GuardOptions()), state(1))
 
     assert (report["reason"], report["key_guard_refusal"]) == ("OrphanKey", "OrphanKey")
     assert len(asked) == 1
@@ -236,7 +237,7 @@ def test_a_current_refusal_asks_the_key_guard_once() -> None:
 
 @pytest.mark.parametrize("known", [state(1), state(1, rotated_at=HOUR)], ids=["due", "not due"])
 def test_an_approval_by_the_key_guard_is_previewed_as_no_refusal(known: RotationState) -> None:
-    report = due_after(HOUR)(request(1, guard=GuardOptions()), known)
+    report: Mapping[str, Any] = due_after(HOUR)(request(1, guard=GuardOptions()), known)
 
     assert (report["key_guard_refusal"], report["key_guard_explanation"]) == (None, "")
 

@@ -1,14 +1,17 @@
 """A dry run of a function that nobody invokes by hand: whether Infisical lets it in and tells it of a rotation."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rotator.fields import parse_rotation_id, parse_type
 from rotator.infisical.client import Infisical
 from rotator.infisical.errors import InfisicalError
 from rotator.model import MappedRotation
 
+if TYPE_CHECKING:
+    from rotator.dry_run.reports import AccessReport
 
-def preview_access(event: object, infisical: Infisical) -> dict[str, Any] | None:
+
+def preview_access(event: object, infisical: Infisical) -> "AccessReport | None":
     """Read the rotation that {"dryRun": true, "rotationId": "…", "type": "…"} names, and report why it cannot be read.
 
     Returns None where the event is no dry run. Raises ValueError where it is one of another shape.
@@ -18,9 +21,14 @@ def preview_access(event: object, infisical: Infisical) -> dict[str, Any] | None
     if event.keys() != {"dryRun", "rotationId", "type"} or event["dryRun"] is not True:
         raise ValueError('a dry run is {"dryRun": true, "rotationId": "…", "type": "…"}, and no more')
     rotation = MappedRotation(parse_rotation_id(event["rotationId"], "rotationId"), parse_type(event))
-    report = {"dry_run": True, "rotation_id": rotation.id}
     try:
         infisical.state(rotation)
     except InfisicalError as error:
-        return report | {"readable": False, "reason": error.reason, "explanation": str(error)}
-    return report | {"readable": True}
+        return {
+            "dry_run": True,
+            "rotation_id": rotation.id,
+            "readable": False,
+            "reason": error.reason,
+            "explanation": str(error),
+        }
+    return {"dry_run": True, "rotation_id": rotation.id, "readable": True}

@@ -1,7 +1,7 @@
 """A dry run of the hook: whether it could keep a mirror, and whether the mirror is in step. It only reads."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -14,6 +14,8 @@ from rotator.model import AccessKey, Mirror
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
+
+    from rotator.dry_run.reports import MirrorReport, SecretRotation, UnreadableSide
 
 
 class MirrorState(StrEnum):
@@ -28,10 +30,10 @@ class MirrorState(StrEnum):
 
 def preview_mirror(
     secrets: "SecretsManagerClient", infisical: Infisical, secret_arn: str, mirror: Mirror
-) -> dict[str, Any]:
+) -> "MirrorReport":
     """Report of both sides what can be read, and of what cannot, why. Nothing of it is key material."""
-    unreadable: list[dict[str, str]] = []
-    report: dict[str, Any] = {"secret": secret_arn, "rotation_id": mirror.rotation.id, "dry_run": True}
+    unreadable: list[UnreadableSide] = []
+    attachment: SecretRotation = {}
     published: AccessKey | None = None
     try:
         published = infisical.credentials(mirror.rotation).published
@@ -39,15 +41,22 @@ def preview_mirror(
         unreadable.append({"what": "credentials", "reason": error.reason, "explanation": str(error)})
     state = MirrorState.UNKNOWN
     try:
-        report |= _attachment(secrets.describe_secret(SecretId=secret_arn))
+        attachment = _attachment(secrets.describe_secret(SecretId=secret_arn))
         state = _state(_value(secrets, secret_arn), mirror, published)
     except (BotoCoreError, ClientError) as error:
         explanation = str(error)[:MAXIMUM_TEXT_LENGTH]
         unreadable.append({"what": "secret", "reason": reason_of(error), "explanation": explanation})
-    return report | {"state": state, "unreadable": unreadable}
+    return {
+        "secret": secret_arn,
+        "rotation_id": mirror.rotation.id,
+        "dry_run": True,
+        **attachment,
+        "state": state,
+        "unreadable": unreadable,
+    }
 
 
-def _attachment(secret: "DescribeSecretResponseTypeDef") -> dict[str, Any]:
+def _attachment(secret: "DescribeSecretResponseTypeDef") -> "SecretRotation":
     """Which function rotates the secret, if rotation is switched on, and when."""
     rules = secret.get("RotationRules", {})
     days = rules.get("AutomaticallyAfterDays")

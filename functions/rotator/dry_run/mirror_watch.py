@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
     from rotator.clock import Clock
+    from rotator.dry_run.reports import MirrorReport
 
 CONCURRENT_DRY_RUNS = 10
 
@@ -82,10 +83,11 @@ class MirrorWatch:
         event = json.dumps({"dryRun": True, "SecretId": secret}).encode()
         try:
             answer = self._lambda.invoke(FunctionName=self._hook, Payload=event)
-            report = json.loads(answer["Payload"].read())
+            payload = json.loads(answer["Payload"].read())
         except (BotoCoreError, ClientError) as error:
             return MirrorLook(secret, MirrorState.UNKNOWN, str(error)[:MAXIMUM_TEXT_LENGTH])
         if answer.get("FunctionError"):
-            return MirrorLook(secret, MirrorState.UNKNOWN, f"the hook failed: {report.get('errorMessage')!s:.400}")
+            return MirrorLook(secret, MirrorState.UNKNOWN, f"the hook failed: {payload.get('errorMessage')!s:.400}")
+        report: MirrorReport = payload
         why = "; ".join(f"{each['what']} ({each['reason']}): {each['explanation']}" for each in report["unreadable"])
         return MirrorLook(secret, MirrorState(report["state"]), why)

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rotator.infisical.errors import InfisicalError
 from rotator.model import RotationState
 from rotator.rotation.policy import Decide, Decision, Verdict, allowed_from
 from rotator.rotation.request import RotationRequest
 from rotator.timestamps import format_instant
+
+if TYPE_CHECKING:
+    from rotator.dry_run.reports import KeyReport, RotationReport, UnreadableRotation
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,31 +22,39 @@ class Preview:
     minimum_interval: timedelta
     grace_period: timedelta
 
-    def __call__(self, request: RotationRequest, state: RotationState | InfisicalError) -> dict[str, Any]:
+    def __call__(
+        self, request: RotationRequest, state: RotationState | InfisicalError
+    ) -> "RotationReport | UnreadableRotation":
         """Report what would be decided; of a rotation that cannot be read, that it cannot be."""
         rotation = request.rotation
-        report = {"rotation_id": rotation.id, "rotation_type": rotation.type}
         if isinstance(state, InfisicalError):
-            return report | {"decision": "unreadable", "reason": state.reason, "explanation": str(state)}
+            return {
+                "rotation_id": rotation.id,
+                "rotation_type": rotation.type,
+                "decision": "unreadable",
+                "reason": state.reason,
+                "explanation": str(state),
+            }
         decision = self.decide(state, request)
         soonest = allowed_from(state, request, self.minimum_interval)
-        return {
-            **report,
+        report: RotationReport = {
+            "rotation_id": rotation.id,
+            "rotation_type": rotation.type,
             "rotation_name": state.name,
             "user_name": state.user_name,
             "connection_id": state.connection_id,
             "rotates_itself": state.rotates_itself,
             "last_rotated_at": format_instant(state.last_rotated_at),
-            "decision": decision.verdict,
+            "decision": decision.verdict.value,
             "reason": decision.reason,
             "explanation": decision.explanation,
             "minimum_interval_seconds": _seconds(soonest - state.last_rotated_at),
-            "maximum_age_seconds": _seconds(rotation.maximum_age),
+            "maximum_age_seconds": _seconds(rotation.maximum_age) if rotation.maximum_age is not None else None,
             "key_guard": rotation.guarded,
-            **(self._keys(state, request, decision) if rotation.guarded else {}),
         }
+        return {**report, **self._keys(state, request, decision)} if rotation.guarded else report
 
-    def _keys(self, state: RotationState, request: RotationRequest, decision: Decision) -> dict[str, Any]:
+    def _keys(self, state: RotationState, request: RotationRequest, decision: Decision) -> "KeyReport":
         """What the key guard has against the user's keys.
 
         Where nothing is due it is asked as if it were, so that what is wrong is known before something is.
@@ -59,5 +70,5 @@ class Preview:
         }
 
 
-def _seconds(duration: timedelta | None) -> int | None:
-    return int(duration.total_seconds()) if duration is not None else None
+def _seconds(duration: timedelta) -> int:
+    return int(duration.total_seconds())

@@ -4,14 +4,17 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from tests.unit.dry_run_reports import HOOK, ROLE, SECRET, mirror, report, unreadable
-from tools import judgement
-from tools.dry_runs import Failure
-from tools.judgement import Problem, spoken
+from tools.preflight import checks
+from tools.preflight.checks import Problem, format_duration
+from tools.preflight.functions import Failure
+
+if TYPE_CHECKING:
+    from rotator.dry_run.reports import MirrorReport, RotationReport, UnreadableRotation
 
 ROOT = Path(__file__).parents[2]
 HOUR = timedelta(hours=1)
@@ -22,7 +25,7 @@ MAXIMUM_AGE = timedelta(days=35)
 def judged(
     answer: dict[str, Any], period: timedelta | None = WEEK, maximum_age: timedelta = MAXIMUM_AGE
 ) -> list[Problem]:
-    return judgement.of_rotation(answer, period, maximum_age, ROLE)
+    return checks.check_rotation(cast("RotationReport | UnreadableRotation", answer), period, maximum_age, ROLE)
 
 
 # ---- rotations -------------------------------------------------------------------------------------------------------
@@ -82,13 +85,14 @@ def test_a_coming_refusal_of_the_key_guard_is_reported_before_it_is_due(reason: 
 def test_an_undecided_rotation_is_a_temporary_problem(fields: Callable[[str], dict[str, object]], reason: str) -> None:
     (problem,) = judged(report(**fields(reason)))
 
-    assert (reason in problem.what, "its words" in problem.what, "run this again" in problem.next_step) == (True,) * 3
+    assert problem.what == f"no decision is possible now ({reason}): its words"
+    assert problem.next_step.startswith("run preflight again")
 
 
 def test_a_rotation_with_auto_rotation_is_reported() -> None:
     (problem,) = judged(report(rotates_itself=True))
 
-    assert "by itself" in problem.what
+    assert problem.what.startswith("auto-rotation is on")
     assert "midnight UTC" in problem.next_step
     assert "auto-rotation off" in problem.next_step
 
@@ -135,7 +139,7 @@ def test_an_interval_not_well_below_the_period_is_reported(field: str, told: str
 
     assert judged(report(**{field: NEARLY_A_WEEK - 1})) == []
     assert at_the_edge.what.startswith(told)
-    assert above.what.startswith(f"{told} 8 d is too near to the schedule's period of 7 d")
+    assert above.what.startswith(f"{told} 8 d is too close to the schedule's period of 7 d")
 
 
 @pytest.mark.parametrize(("own", "stacks"), [(None, WEEK), (7 * 86_400, MAXIMUM_AGE)], ids=["the stack's", "the map's"])
@@ -171,7 +175,7 @@ def test_a_grace_period_without_key_guard_is_ignored() -> None:
 
 
 def of_mirror(**fields: object) -> list[Problem]:
-    return judgement.of_mirror(mirror(**fields), HOOK, ROLE)
+    return checks.check_mirror(cast("MirrorReport", mirror(**fields)), HOOK, ROLE)
 
 
 @pytest.mark.parametrize("function", [HOOK, f"{HOOK}:live", "stack-HookFunction"], ids=["ARN", "alias", "name"])
@@ -217,7 +221,7 @@ def test_an_unreadable_secret_gets_no_further_checks() -> None:
     for name in ("rotation_enabled", "rotation_function", "rotation_schedule"):
         del answer[name]
 
-    (problem,) = judgement.of_mirror(answer, HOOK, ROLE)
+    (problem,) = checks.check_mirror(cast("MirrorReport", answer), HOOK, ROLE)
 
     assert problem.what == "the hook cannot read the secret (AccessDeniedException): no"
     assert "MirroredSecretArns" in problem.next_step
@@ -254,17 +258,17 @@ def test_a_map_that_has_what_the_schedule_names_is_no_problem(
     mirrors: list[str],
     enabled: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    assert judgement.of_map(triggers, mirrors, "weekly", enabled=enabled) == []
+    assert checks.check_map(triggers, mirrors, "weekly", enabled=enabled) == []
 
 
 @pytest.mark.parametrize(
     ("triggers", "mirrors", "enabled", "told"),
     [
-        (["daily", "monthly"], [], False, "it has no trigger weekly, which the schedule names; it has: daily, monthly"),
+        (["daily", "monthly"], [], False, "it has no trigger weekly, which the schedule uses; its triggers: daily, "),
         (["daily"], [], True, "it has no trigger weekly"),
-        ([], [SECRET], True, "it has no trigger weekly, which the schedule names; it has: none"),
+        ([], [SECRET], True, "it has no trigger weekly, which the schedule uses; its triggers: none"),
         ([], [], True, "it has no trigger weekly"),
-        ([], [], False, "it stands for nothing"),
+        ([], [], False, "it has no trigger and no mirror"),
     ],
 )
 def test_a_map_that_does_not_fit_the_schedule_is_reported(
@@ -273,7 +277,7 @@ def test_a_map_that_does_not_fit_the_schedule_is_reported(
     enabled: bool,  # noqa: FBT001 - a parameter
     told: str,
 ) -> None:
-    (problem,) = judgement.of_map(triggers, mirrors, "weekly", enabled=enabled)
+    (problem,) = checks.check_map(triggers, mirrors, "weekly", enabled=enabled)
 
     assert problem.what.startswith(told)
     assert problem.next_step
@@ -295,7 +299,7 @@ def test_a_map_that_does_not_fit_the_schedule_is_reported(
     ],
 )
 def test_a_dry_run_that_failed_says_what_to_do(reason: str, step: str) -> None:
-    problem = judgement.of_failure(Failure(reason, "its words"), ROLE)
+    problem = checks.failed_dry_run(Failure(reason, "its words"), ROLE)
 
     assert problem.what == f"the dry run failed ({reason}): its words"
     assert step in problem.next_step
@@ -305,7 +309,7 @@ def test_every_runbook_section_that_is_linked_exists() -> None:
     headings = re.findall(r"^##+ (.+)$", (ROOT / "docs" / "runbook.md").read_text("utf-8"), re.MULTILINE)
     anchors = {heading.lower().replace(" ", "-") for heading in headings}
     named = [
-        re.findall(r"docs/runbook\.md#([a-z-]+)", judgement.next_step(reason, ROLE))
+        re.findall(r"docs/runbook\.md#([a-z-]+)", checks.next_step(reason, ROLE))
         for reason in (*REFUSALS, "SomethingNew")
     ]
 
@@ -317,4 +321,4 @@ def test_every_runbook_section_that_is_linked_exists() -> None:
     ("duration", "said"), [(WEEK, "7 d"), (HOUR * 36, "36 h"), (HOUR * 1.5, "90 min"), (HOUR / 48, "75 s")]
 )
 def test_a_duration_is_said_without_a_fraction(duration: timedelta, said: str) -> None:
-    assert spoken(duration) == said
+    assert format_duration(duration) == said

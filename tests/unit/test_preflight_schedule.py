@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.schedule_period import UnknownPeriodError, shortest_period
+from tools.preflight.schedule import UnknownPeriodError, shortest_period
 
 NOW = datetime(2026, 11, 22, 5, tzinfo=UTC)  # a Sunday
 DAY = timedelta(days=1)
@@ -100,7 +100,7 @@ def test_a_schedule_without_a_second_occurrence_has_no_period(expression: str) -
     ],
 )
 def test_an_unknown_schedule_expression_is_reported_and_not_guessed(expression: str, timezone: str) -> None:
-    with pytest.raises(UnknownPeriodError, match="not understood here"):
+    with pytest.raises(UnknownPeriodError, match="cannot read the schedule expression"):
         shortest_period(expression, timezone, NOW)
 
 

@@ -1,11 +1,15 @@
-"""How far the occurrences of a schedule lie apart at the least, by its expression in EventBridge Scheduler."""
+"""The shortest time between two occurrences of a schedule, from its expression in EventBridge Scheduler.
+
+https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html describes the expressions. Why no library
+reads them: docs/decisions/0014-preflight-reads-cron-expressions-itself.md.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice, pairwise, product
 from zoneinfo import ZoneInfo
 
-# Enough for an irregular calendar to show its shortest distance: February in a leap year too.
+# Enough for an irregular calendar to show its shortest period, including a February of a leap year (5 * 366 days).
 OCCURRENCES = 1000
 DAYS = 5 * 366
 
@@ -18,11 +22,11 @@ OnDay = Callable[[date], bool]
 
 
 class UnknownPeriodError(ValueError):
-    """The expression says something that is not understood here, which does not make it wrong."""
+    """This module cannot read the expression. AWS may accept it all the same."""
 
 
 def shortest_period(expression: str, timezone: str, now: datetime) -> timedelta | None:
-    """Return the shortest distance of the next occurrences; None where there is at most one more.
+    """Return the shortest time between two of the next occurrences; None if there is at most one more.
 
     Raises UnknownPeriodError.
     """
@@ -40,11 +44,11 @@ def shortest_period(expression: str, timezone: str, now: datetime) -> timedelta 
                 return min(distances, default=None)
     except (ValueError, LookupError):
         pass
-    raise UnknownPeriodError(f"{expression} in {timezone} is not understood here")
+    raise UnknownPeriodError(f"cannot read the schedule expression {expression} in the time zone {timezone}")
 
 
 def _moments(on_day: OnDay, times: list[tuple[int, int]], zone: ZoneInfo, now: datetime) -> Iterator[datetime]:
-    """The next occurrences. A time that is left out when the clocks change does not occur; a repeated one does once."""
+    """Yield the next occurrences: none at a local time that a clock change skips, one at a time that it repeats."""
     today = now.astimezone(zone).date()
     for day in (today + timedelta(ahead) for ahead in range(DAYS)):
         if on_day(day):
@@ -69,7 +73,7 @@ def _in_month(field: str) -> OnDay:
 
 
 def _in_week(field: str) -> OnDay:
-    """`FRI`, `MON#1` for the month's first, `6L` for its last; with no more than one day beside # and L."""
+    """Read `FRI`, `MON#1` (the first Monday of the month), `6L` (its last Friday). # and L take a single day."""
     name, _, nth = field.partition("#")
     weekdays = _values(name.removesuffix("L"), 1, 7, _WEEKDAYS)
     if nth:
@@ -86,7 +90,7 @@ def _weekday(day: date) -> int:
 
 
 def _values(field: str, lowest: int, highest: int, names: Sequence[str] = ()) -> frozenset[int]:
-    """`*`, `?`, `5`, `MON`, `1-5`, `0/15`, and lists of these.
+    """Read `*`, `?`, `5`, `MON`, `1-5`, `0/15`, and lists of these.
 
     Raises ValueError for anything else.
     """
@@ -100,7 +104,7 @@ def _values(field: str, lowest: int, highest: int, names: Sequence[str] = ()) ->
             begin = _number(first, names)
             end = _number(last, names) if dash else highest if step else begin
         if not lowest <= begin <= end <= highest:
-            raise ValueError(f"{part} is not understood")
+            raise ValueError(f"{part} is not a value from {lowest} to {highest}")
         values.update(range(begin, end + 1, int(step or 1)))
     return frozenset(values)
 

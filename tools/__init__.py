@@ -1,0 +1,1 @@
+"""What an operator runs, with `make` or with `python -m`."""

@@ -1,0 +1,57 @@
+"""`make preflight STACK=…`: what would be decided for every rotation of the map, and which problems there are.
+
+It asks the deployed functions for dry runs, with the caller's own AWS credentials. Nothing is rotated or changed.
+"""
+
+import argparse
+import sys
+from datetime import UTC, datetime
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tools.one_line import one_line
+from tools.preflight.checks import Problem, check_map
+from tools.preflight.collect import Preflight, Row, with_shared_users
+from tools.preflight.display import Problems, open_console, show
+from tools.preflight.functions import CLIENT_CONFIG, DeployedFunctions, OutdatedError
+from tools.preflight.stack import PreflightError, Schedule, Stack, find_stack, read_map, read_schedule
+
+THE_MAP = "the rotation map"
+
+
+def main() -> int:
+    """Return the exit status: 0 without problems, 1 with problems, 2 if preflight cannot run."""
+    parser = argparse.ArgumentParser(prog="make preflight", description=__doc__)
+    parser.add_argument("--stack", required=True)
+    name = parser.parse_args().stack
+    console, now = open_console(sys.stdout), datetime.now(UTC)
+    try:
+        with console.status("Asking the deployed functions"):
+            stack = find_stack(boto3.client("cloudformation"), name)
+            schedule = read_schedule(boto3.client("scheduler"), stack.schedule, now)
+            rows, other_problems = collect(stack, schedule, now)
+    except (PreflightError, OutdatedError, BotoCoreError, ClientError) as error:
+        print(one_line(str(error)), file=sys.stderr)
+        return 2
+    return 1 if show(console, stack.schedule_trigger, schedule, rows, other_problems) else 0
+
+
+def collect(stack: Stack, schedule: Schedule, now: datetime) -> tuple[list[Row], Problems]:
+    """Return a row for each rotation, and the problems that belong to no row."""
+    rotation_map = read_map(boto3.client("ssm"), stack.map_parameter)
+    if isinstance(rotation_map, Problem):
+        return [], {THE_MAP: [rotation_map]}
+    functions = DeployedFunctions(boto3.client("lambda", config=CLIENT_CONFIG), stack.dispatch, stack.hook)
+    preflight = Preflight(stack, functions, schedule.period, now)
+    rows = with_shared_users(list(preflight.collect_rows(rotation_map)))
+    return rows, {
+        THE_MAP: check_map(
+            rotation_map.triggers, rotation_map.mirrors, stack.schedule_trigger, enabled=schedule.enabled
+        ),
+        **preflight.check_access(rows),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

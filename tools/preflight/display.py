@@ -1,0 +1,100 @@
+"""Prints what preflight found: a table of rotations, then one line for each problem."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import TextIO
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tools.one_line import one_line
+from tools.preflight.checks import Problem
+from tools.preflight.collect import ACCESS_CHECKED, Row
+from tools.preflight.stack import Schedule
+
+# A problem that many rotations share is printed once, with at most this many subjects.
+MAX_SUBJECTS = 8
+
+# Wider than any row: a name of an IAM user has at most 64 characters. The table takes only what its content needs.
+PIPE_WIDTH = 2000
+
+NOT_CHECKED = "Not checked: {}whether the machine identity may rotate."
+ACCESS_NOT_CHECKED = "whether {} can log in to Infisical (this needs a rotation in the map and lambda:InvokeFunction); "
+
+Problems = Mapping[str, Sequence[Problem]]  # by subject
+
+
+def open_console(file: TextIO) -> Console:
+    """Open a console that prints to a stream. Only a terminal breaks long rows; a pipe or a log gets them whole."""
+    return Console(file=file, highlight=False, width=None if file.isatty() else PIPE_WIDTH)
+
+
+def show(console: Console, trigger: str, schedule: Schedule, rows: Sequence[Row], other_problems: Problems) -> int:
+    """Print the rows and all problems; return the number of problems."""
+    _print(
+        console,
+        f"Schedule: trigger {trigger}, {schedule.expression} in {schedule.timezone}, {schedule.rhythm}. It is"
+        f" {'on' if schedule.enabled else 'off'}.",
+    )
+    if rows:
+        console.print(_table(rows))
+    problems = _subjects_by_problem(rows, other_problems)
+    for problem, subjects in problems.items():
+        _print(console, _problem_line(problem, subjects), "red")
+    if problems:
+        _print(console, _count(len(problems)))
+    else:
+        _print(console, "✓ No problems found.", "green")
+        if not schedule.enabled:
+            _print(console, "Next: deploy with ScheduleState=ENABLED to switch the schedule on.")
+    unchecked = " and ".join(name for name in ACCESS_CHECKED if name not in other_problems)
+    _print(console, NOT_CHECKED.format(ACCESS_NOT_CHECKED.format(unchecked) if unchecked else ""), "dim")
+    return len(problems)
+
+
+def _subjects_by_problem(rows: Sequence[Row], other_problems: Problems) -> dict[Problem, list[str]]:
+    subjects: dict[Problem, list[str]] = {}
+    of_rows = ((f"{row.group}: {row.rotation}" if row.rotation else row.group, row.problems) for row in rows)
+    for subject, problems in (*other_problems.items(), *of_rows):
+        for problem in problems:
+            subjects.setdefault(problem, []).append(subject)
+    return subjects
+
+
+def _problem_line(problem: Problem, subjects: Sequence[str]) -> str:
+    more = [f"{len(subjects) - MAX_SUBJECTS} more"] if len(subjects) > MAX_SUBJECTS else []
+    subject = ", ".join([*map(one_line, subjects[:MAX_SUBJECTS]), *more])
+    return f"✗ {subject}: {one_line(problem.what).rstrip('.')}. Next: {one_line(problem.next_step)}"
+
+
+def _count(problems: int) -> str:
+    if problems == 1:
+        return "1 problem found. Fix it, then run preflight again."
+    return f"{problems} problems found. Fix them, then run preflight again."
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    """Make a table with a heading for each trigger and each mirror."""
+    table = Table(box=SIMPLE, pad_edge=False)
+    for column in ("", "Rotation", "Last rotated\n(UTC)", "Now", "Key guard", "Auto-\nrotation"):
+        table.add_column(column, overflow="fold")
+    for (name, mirror), group in groupby(rows, lambda row: (row.group, row.mirror)):
+        table.add_row("", Text(one_line(name), "bold"), "", f"mirror: {mirror}" if mirror else "")
+        for row in group:
+            table.add_row(
+                Text("✗", "red") if row.problems else Text("✓", "green"),
+                Text("\n".join(one_line(text) for text in (row.rotation, row.detail) if text)),
+                row.last_rotated_at[:16].replace("T", " "),
+                Text(one_line(row.decision if row.decision == "rotate" else f"{row.decision}: {row.reason}")),
+                row.key_guard,
+                row.auto_rotation,
+            )
+        table.add_section()
+    return table
+
+
+def _print(console: Console, text: str, style: str = "") -> None:
+    """Print one line, however long, in which nothing is markup."""
+    console.print(Text(text, style), soft_wrap=True)
