@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.deployment import build
-from tests.sandbox.embedded_aws import ROOT, forget_own_accounts
+from tests.sandbox.deployment import BUILT_TEMPLATE, build
+from tests.sandbox.embedded_aws import forget_own_accounts
 from tests.sandbox.standin.core import SERVERS
 
 SHORTEST_REAL_SECRET = 20  # what is shorter was made up by a test, and may be a word
@@ -73,4 +73,4 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not lock.read():
             build()
             lock.write("built")
-    return ROOT / ".aws-sam" / "build"
+    return BUILT_TEMPLATE.parent
