@@ -43,7 +43,7 @@ class Audit:
     telemetry: Telemetry
     clock: "Clock"
 
-    def __call__(self, event: object, correlation_id: str) -> dict[str, Any]:
+    def handle(self, event: object, correlation_id: str) -> dict[str, Any]:
         """Emit the metrics of all rotations and log one line for each that is remarkable; return the metrics.
 
         Or answer a dry run, which a person asks for. Whatever else the event is, the audit is the same.
@@ -145,7 +145,7 @@ def compose() -> Audit:
 
 def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     """Answer one invocation."""
-    return compose()(event, context.aws_request_id)
+    return compose().handle(event, context.aws_request_id)
 
 
 finish(compose)

@@ -47,7 +47,7 @@ class Dispatch:
     telemetry: Telemetry
     clock: "Clock"
 
-    def __call__(self, event: object, correlation_id: str) -> dict[str, Any]:
+    def handle(self, event: object, correlation_id: str) -> dict[str, Any]:
         """Send one request for each rotation, or preview them for a dry run, and return what was done.
 
         An event that leaves a secret's value as it was is no occurrence: nothing is done, and that is no error.
@@ -58,12 +58,12 @@ class Dispatch:
             return dict(ignored)
         try:
             trigger = read_trigger(event, now=instant_at(self.clock.time()))
-            return dict(self._dispatch(trigger, self._select(trigger), correlation_id))
+            return dict(self._send_requests(trigger, self._select(trigger), correlation_id))
         except Exception as error:
             self._refuse(error, correlation_id)
             raise
 
-    def _dispatch(
+    def _send_requests(
         self, trigger: Trigger, selection: Selection, correlation_id: str
     ) -> "TriggerReport | DispatchReport":
         summary: TriggerSummary = {
@@ -126,7 +126,7 @@ def compose() -> Dispatch:
 
 def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     """Answer one invocation."""
-    return compose()(event, context.aws_request_id)
+    return compose().handle(event, context.aws_request_id)
 
 
 finish(compose)

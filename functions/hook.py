@@ -54,7 +54,7 @@ class Hook:
     telemetry: Telemetry
     clock: "Clock"
 
-    def __call__(self, event: object, remaining_seconds: float) -> dict[str, Any] | None:
+    def handle(self, event: object, remaining_seconds: float) -> dict[str, Any] | None:
         """Do one step; or answer a dry run, which a person asks for.
 
         Raises what Secrets Manager shows to the operator; nothing of it holds key material.
@@ -212,7 +212,7 @@ def compose() -> Hook:
 
 def handler(event: object, context: "LambdaContext") -> dict[str, Any] | None:
     """Answer one invocation."""
-    return compose()(event, context.get_remaining_time_in_millis() / 1000)
+    return compose().handle(event, context.get_remaining_time_in_millis() / 1000)
 
 
 finish(compose)

@@ -46,7 +46,7 @@ class Rotate:
     telemetry: Telemetry
     clock: "Clock"
 
-    def __call__(self, event: dict[str, Any], request_id: str, remaining_seconds: float) -> dict[str, Any]:
+    def handle(self, event: dict[str, Any], request_id: str, remaining_seconds: float) -> dict[str, Any]:
         """Work the batch, and name the messages that have to come back, as `ReportBatchItemFailures` wants it.
 
         Or answer a dry run, which a person asks for.
@@ -89,7 +89,7 @@ def compose() -> Rotate:
 
 def handler(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     """Answer one invocation."""
-    return compose()(event, context.aws_request_id, context.get_remaining_time_in_millis() / 1000)
+    return compose().handle(event, context.aws_request_id, context.get_remaining_time_in_millis() / 1000)
 
 
 finish(compose)

@@ -142,7 +142,7 @@ class Lambda:
         began, returned, open_ = self.scheduler.now, set[str](), {message.id for message in batch}
 
         def work(message: Message) -> None:
-            answer = rotate({"Records": [message.record()]}, "invocation", self.timeout_seconds)
+            answer = rotate.handle({"Records": [message.record()]}, "invocation", self.timeout_seconds)
             returned.update(failure["itemIdentifier"] for failure in answer["batchItemFailures"])
             open_.remove(message.id)
             if not open_:

@@ -108,7 +108,7 @@ class Stage:
         self.invoke({"Step": name, "SecretId": ARN, "ClientRequestToken": token})
 
     def invoke(self, event: object) -> None:
-        self.hook(event, HOOK_SECONDS)
+        self.hook.handle(event, HOOK_SECONDS)
 
     def exchange(self, **parts: Any) -> None:  # noqa: ANN401 - whatever the hook is made of
         kept = {name: getattr(self.hook, name) for name in Hook.__slots__ if name not in parts}

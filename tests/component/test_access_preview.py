@@ -36,7 +36,7 @@ class Asked:
         requests, failed = RequestQueue(self.sqs.client, "requests"), FailedQueue(self.sqs.client, "failed")
         worker = BatchProcessor(requests=requests, failed=failed, telemetry=telemetry, clock=clock)
         rotate = Rotate(worker, self.world.infisical, self.world.guard.decide, telemetry, clock)
-        return lambda event: rotate(event, "request", INVOCATION_SECONDS)
+        return lambda event: rotate.handle(event, "request", INVOCATION_SECONDS)
 
     def _audit(self, telemetry: Telemetry) -> Ask:
         def read_map() -> str:
@@ -45,7 +45,7 @@ class Asked:
         nobody: Any = None  # a dry run asks no hook
         mirrors = MirrorWatch(nobody, "", self.world.clock)
         audit = Audit(read_map, self.world.infisical, timedelta(days=35), mirrors, telemetry, self.world.clock)
-        return lambda event: audit(event, "correlation")
+        return lambda event: audit.handle(event, "correlation")
 
 
 @pytest.fixture(params=["rotate", "audit"])

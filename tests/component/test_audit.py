@@ -68,7 +68,7 @@ class Observer:
         )
 
     def look(self) -> dict[str, float]:
-        return self.audit({}, "correlation")
+        return self.audit.handle({}, "correlation")
 
     def lines(self, message: str) -> Iterator[dict[str, Any]]:
         for line in map(json.loads, self.logs.getvalue().splitlines()):

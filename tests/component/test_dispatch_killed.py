@@ -73,7 +73,7 @@ def dispatch(world: World, sqs: object) -> dict[str, Any]:
         telemetry=Telemetry(str(uuid4()), "INFO", io.StringIO()),  # loggers of one name share their stream
         clock=world.clock,
     )
-    return function(EVENT, "invocation")  # Lambda's retries have the same request id
+    return function.handle(EVENT, "invocation")  # Lambda's retries have the same request id
 
 
 @pytest.mark.parametrize("calls", range(BATCHES))

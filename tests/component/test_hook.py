@@ -186,7 +186,7 @@ def test_a_hook_that_waits_in_vain_says_why_even_if_infisical_hangs() -> None:
     event = {"Step": "createSecret", "SecretId": ARN, "ClientRequestToken": here.secrets.begin()}
 
     with pytest.raises(MirrorError, match=r"RotationRequests\.fifo"):
-        here.hook(event, seconds)
+        here.hook.handle(event, seconds)
 
     assert here.world.clock.monotonic() - began < seconds
 
@@ -556,7 +556,7 @@ def test_a_value_that_is_not_a_json_object_is_left_alone(value: str) -> None:
 @pytest.mark.parametrize("event", [None, {}, [], {"Step": "createSecret"}, {"Step": "dropSecret", "SecretId": ARN}])
 def test_an_event_that_secrets_manager_does_not_send_is_refused(event: object) -> None:
     with pytest.raises(MirrorError, match="only Secrets Manager"):
-        stage().hook(event, HOOK_SECONDS)
+        stage().hook.handle(event, HOOK_SECONDS)
 
 
 def test_a_rotation_of_another_type_is_refused() -> None:
@@ -643,7 +643,7 @@ def preview(here: Stage) -> dict[str, Any]:
     """A dry run, which is an answer that Lambda can write, changes nothing and tells nothing that is secret."""
     values, labels = dict(here.secrets.values), {version: set(names) for version, names in here.secrets.labels.items()}
 
-    answer = here.hook(DRY_RUN, HOOK_SECONDS)
+    answer = here.hook.handle(DRY_RUN, HOOK_SECONDS)
 
     assert answer is not None
     assert json.loads(json.dumps(answer)) == answer
@@ -772,7 +772,7 @@ def test_a_dry_run_of_a_secret_that_the_map_does_not_know_is_refused() -> None:
     here.exchange(read_map=lambda: '{"triggers": {}, "mirrors": {}}')
 
     with pytest.raises(UnmappedSecretError):
-        here.hook(DRY_RUN, HOOK_SECONDS)
+        here.hook.handle(DRY_RUN, HOOK_SECONDS)
 
     assert here.logs.getvalue() == ""
 
@@ -794,6 +794,6 @@ def test_an_event_that_is_half_a_dry_run_is_refused_and_does_nothing(event: dict
     here.secrets.begin("token")
 
     with pytest.raises(MirrorError, match="a dry run is"):
-        here.hook(event, HOOK_SECONDS)
+        here.hook.handle(event, HOOK_SECONDS)
 
     assert (here.world.posts, here.secrets.values.get("token")) == (0, None)

@@ -82,7 +82,7 @@ def test_a_batch_ends_early_enough_to_be_reported() -> None:
     )
     record = sqs_record("m", world.request().to_message(), world.rotation.id, first_received_at=START.timestamp())
 
-    rotate({"Records": [record]}, "request-id", FUNCTION_SECONDS)
+    rotate.handle({"Records": [record]}, "request-id", FUNCTION_SECONDS)
 
     assert [report["reason"] for report in sqs.reports] == ["Uncertain"]
     left = START.timestamp() + FUNCTION_SECONDS - world.clock.time()

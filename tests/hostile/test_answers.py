@@ -411,7 +411,7 @@ def test_a_folder_that_only_begins_like_the_selected_one_is_another() -> None:
     listed = [described(1, folder={"path": path}), described(2, folder={"path": f"{path}/and-deeper"})]
     here = DispatchStage(triggers={"weekly": {"project": "payments", "path": path}}, infisical=FakeInfisical(*listed))
 
-    here.dispatch({"trigger": "weekly"}, "correlation")
+    here.dispatch.handle({"trigger": "weekly"}, "correlation")
 
     assert here.requested == [rotation_id(1)]
 

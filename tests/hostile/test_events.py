@@ -40,7 +40,7 @@ def stage() -> DispatchStage:
 def dispatched(here: DispatchStage, event: object) -> Json:
     """What Lambda writes of the answer, None where the event was refused readably."""
     with refused_readably() as refusal:
-        answer = here.dispatch(event, "correlation")
+        answer = here.dispatch.handle(event, "correlation")
     if refusal.text:
         return None
     return json.loads(json.dumps(answer, ensure_ascii=False).encode())
@@ -103,7 +103,7 @@ def test_a_dry_run_with_a_lone_surrogate_can_be_written_by_lambda(
     infisical = FakeInfisical(disturb=lambda _: httpx.Response(200, content=told))
     here = DispatchStage(triggers={"weekly": {"id": A, "type": "mysql-credentials"}}, infisical=infisical)
 
-    answer = here.dispatch({**GOOD, "dryRun": True}, "correlation")
+    answer = here.dispatch.handle({**GOOD, "dryRun": True}, "correlation")
 
     readable(json.dumps(answer, ensure_ascii=False))
 

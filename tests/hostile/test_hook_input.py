@@ -56,7 +56,7 @@ def is_refused_or_the_step_that_it_names(event: Json) -> None:
     before = here.secrets.current
 
     with refused_readably() as refusal:
-        here.hook(event, HOOK_SECONDS)
+        here.hook.handle(event, HOOK_SECONDS)
 
     assert refusal.text or {name: event[name] for name in EVENT} == EVENT
     assert (here.secrets.current, told(here)) == (before, [])
@@ -88,7 +88,7 @@ def test_a_dry_run_with_one_part_damaged_changes_nothing(path: Path) -> None:
     before = here.secrets.current
     for event in damaged_at(DRY_RUN, path):
         with refused_readably() as refusal:
-            json.dumps(here.hook(event, HOOK_SECONDS), ensure_ascii=False).encode()
+            json.dumps(here.hook.handle(event, HOOK_SECONDS), ensure_ascii=False).encode()
         assert refusal.text or {name: event[name] for name in DRY_RUN} == DRY_RUN
 
     assert (here.secrets.current, here.world.posts, told(here)) == (before, 0, [])
@@ -99,7 +99,7 @@ def test_a_dry_run_with_one_part_damaged_changes_nothing(path: Path) -> None:
 def test_a_dry_run_shows_nothing_of_a_mutated_value(value: str) -> None:
     here = stage(lambda _: value)
 
-    answer = json.dumps(here.hook(DRY_RUN, HOOK_SECONDS), ensure_ascii=False).encode()
+    answer = json.dumps(here.hook.handle(DRY_RUN, HOOK_SECONDS), ensure_ascii=False).encode()
 
     assert SECRET.encode() not in answer
     assert (here.secrets.current, told(here)) == (value, [])
@@ -184,7 +184,7 @@ def test_a_mutated_key_becomes_current_only_if_aws_accepts_it(data: st.DataObjec
 
     with refused_readably() as refusal:
         for step in STEPS:
-            hostile({"Step": step, "SecretId": ARN, "ClientRequestToken": token}, HOOK_SECONDS)
+            hostile.handle({"Step": step, "SecretId": ARN, "ClientRequestToken": token}, HOOK_SECONDS)
 
     current = key_in(here.secrets.current, MIRROR)
     assert (current is None) if refusal.text else (current is not None and current.id in here.world.valid_keys)

@@ -101,11 +101,11 @@ def test_a_refused_map_sends_nothing_and_a_corrected_one_counts_at_once(text: st
     here = DispatchStage(text=text)
 
     with refused_readably() as refusal:
-        here.dispatch({"trigger": "daily"}, "correlation")
+        here.dispatch.handle({"trigger": "daily"}, "correlation")
 
     sent = here.requested
     here.text = TEXT
-    here.dispatch({"trigger": "daily"}, "correlation")
+    here.dispatch.handle({"trigger": "daily"}, "correlation")
     assert sent == [] if refusal.text else sent != []
     assert here.requested == [*sent, D]
 
@@ -140,7 +140,7 @@ def test_a_refusal_of_an_unmapped_trigger_can_always_be_written() -> None:
     here = DispatchStage(triggers={LONE_SURROGATE: A})
 
     with refused_readably() as refusal:
-        here.dispatch({"trigger": "weekly"}, "correlation")
+        here.dispatch.handle({"trigger": "weekly"}, "correlation")
 
     assert refusal.text
 

@@ -199,7 +199,7 @@ class Requests:
         def work(group: list[dict[str, Any]], rotate: Rotate, remaining_seconds: float) -> dict[str, Any]:
             records = [self._parts.delivered(record, self._scheduler.now) for record in group]
             self._checker.begins(records)
-            answer = rotate({"Records": records}, request_id, remaining_seconds)
+            answer = rotate.handle({"Records": records}, request_id, remaining_seconds)
             for record in records:
                 self._checker.worked(record)
             return self._parts.answered(answer)
@@ -266,7 +266,7 @@ class Triggers:
                 self._accepted(event, summaries[0])
             done(summaries[0] if summaries is not None else None)
 
-        self._dispatch.invoke([lambda dispatch, _: dispatch(event, request_id)], answered)
+        self._dispatch.invoke([lambda dispatch, _: dispatch.handle(event, request_id)], answered)
 
 
 class SecretRotation:
@@ -321,4 +321,4 @@ class SecretRotation:
             else:
                 self._running = False
 
-        self._hook.invoke([lambda hook, remaining_seconds: hook(event, remaining_seconds)], done)
+        self._hook.invoke([lambda hook, remaining_seconds: hook.handle(event, remaining_seconds)], done)

@@ -32,7 +32,7 @@ SCHEDULED = {"trigger": "weekly", "scheduledTime": "2026-11-22T04:00:00Z"}
 def test_a_trigger_becomes_one_request_for_each_of_its_rotations() -> None:
     stage = DispatchStage()
 
-    stage.dispatch(SCHEDULED, "correlation")
+    stage.dispatch.handle(SCHEDULED, "correlation")
 
     assert stage.requested == [A, B]
 
@@ -40,7 +40,7 @@ def test_a_trigger_becomes_one_request_for_each_of_its_rotations() -> None:
 def test_a_request_carries_all_that_rotate_has_to_know() -> None:
     stage = DispatchStage()
 
-    stage.dispatch(SCHEDULED, "correlation")
+    stage.dispatch.handle(SCHEDULED, "correlation")
 
     assert stage.sqs.bodies[1] == {
         "rotationId": B,
@@ -55,7 +55,7 @@ def test_a_request_carries_all_that_rotate_has_to_know() -> None:
 def test_a_direct_invocation_occurs_now() -> None:
     stage = DispatchStage()
 
-    stage.dispatch({"trigger": "daily"}, "correlation")
+    stage.dispatch.handle({"trigger": "daily"}, "correlation")
 
     assert stage.sqs.bodies[0]["occurredAt"] == "2026-11-22T05:00:00.000Z"
 
@@ -63,7 +63,7 @@ def test_a_direct_invocation_occurs_now() -> None:
 def deduplicated(stage: DispatchStage, event: object, *correlation_ids: str) -> bool:
     """Whether SQS takes the requests of these invocations for one."""
     for correlation_id in correlation_ids:
-        stage.dispatch(event, correlation_id)
+        stage.dispatch.handle(event, correlation_id)
     first, *others = ([entry["MessageDeduplicationId"] for entry in batch] for batch in stage.sqs.batches)
     return all(other == first for other in others)
 
@@ -88,7 +88,7 @@ def test_a_repeated_direct_invocation_is_not_deduplicated(more: dict[str, bool])
 
 
 def test_dispatch_answers_with_what_was_sent() -> None:
-    assert DispatchStage().dispatch(SCHEDULED, "correlation") == {
+    assert DispatchStage().dispatch.handle(SCHEDULED, "correlation") == {
         "trigger": "weekly",
         "occurred_at": "2026-11-22T04:00:00.000Z",
         "requests": 2,
@@ -99,7 +99,7 @@ def test_dispatch_answers_with_what_was_sent() -> None:
 def test_the_log_says_the_same_as_the_answer() -> None:
     stage = DispatchStage()
 
-    summary = stage.dispatch(SCHEDULED, "correlation")
+    summary = stage.dispatch.handle(SCHEDULED, "correlation")
 
     (line,) = stage.observed.logs
     assert line.items() >= {"level": "INFO", "message": "trigger dispatched", **summary}.items()
@@ -108,17 +108,17 @@ def test_the_log_says_the_same_as_the_answer() -> None:
 def test_a_dispatched_trigger_is_no_unmapped_one() -> None:
     stage = DispatchStage()
 
-    stage.dispatch(SCHEDULED, "correlation")
+    stage.dispatch.handle(SCHEDULED, "correlation")
 
     assert stage.observed.counted == []
 
 
 def test_a_changed_map_counts_from_the_next_event_on() -> None:
     stage = DispatchStage()
-    stage.dispatch(SCHEDULED, "first")
+    stage.dispatch.handle(SCHEDULED, "first")
 
     stage.text = json.dumps({"triggers": {"weekly": C}})
-    stage.dispatch(SCHEDULED, "second")
+    stage.dispatch.handle(SCHEDULED, "second")
 
     assert stage.requested == [A, B, C]
 
@@ -126,7 +126,7 @@ def test_a_changed_map_counts_from_the_next_event_on() -> None:
 def test_ids_in_the_map_are_sent_without_asking_infisical() -> None:
     stage = DispatchStage()
 
-    stage.dispatch(SCHEDULED, "correlation")
+    stage.dispatch.handle(SCHEDULED, "correlation")
 
     assert stage.infisical.asked == []
 
@@ -144,7 +144,7 @@ def test_a_selector_becomes_one_request_for_each_rotation_that_infisical_lists()
     infisical = FakeInfisical(*of_type("mysql-credentials", 0xC, 0xA), *of_type(DEFAULT_TYPE, 0xB))
     stage = DispatchStage(triggers={"weekly": SELECTOR}, infisical=infisical)
 
-    stage.dispatch(SCHEDULED, "correlation")
+    stage.dispatch.handle(SCHEDULED, "correlation")
 
     assert stage.requested == [C, A]
 
@@ -152,7 +152,7 @@ def test_a_selector_becomes_one_request_for_each_rotation_that_infisical_lists()
 def test_the_request_of_a_selected_rotation_says_what_its_selector_says() -> None:
     stage = DispatchStage(triggers={"weekly": SELECTOR}, infisical=FakeInfisical(*of_type("mysql-credentials", 0xA)))
 
-    stage.dispatch(SCHEDULED, "correlation")
+    stage.dispatch.handle(SCHEDULED, "correlation")
 
     assert stage.sqs.bodies == [
         {
@@ -182,7 +182,7 @@ KEY_GUARDS = pytest.mark.parametrize(
 def test_a_request_says_how_the_key_guard_looks(key_guard: object, sent: object) -> None:
     stage = DispatchStage(triggers={"weekly": [A, {"id": B, "keyGuard": key_guard}]})
 
-    stage.dispatch(SCHEDULED, "correlation")
+    stage.dispatch.handle(SCHEDULED, "correlation")
 
     assert [body.get("keyGuard") for body in stage.sqs.bodies] == [None, sent]
 
@@ -192,7 +192,7 @@ def test_a_selectors_key_guard_options_go_into_each_request(key_guard: object, s
     selector = {"project": "payments", "keyGuard": key_guard}
     stage = DispatchStage(triggers={"weekly": selector}, infisical=FakeInfisical(described(0xA), described(0xB)))
 
-    stage.dispatch(SCHEDULED, "correlation")
+    stage.dispatch.handle(SCHEDULED, "correlation")
 
     assert [(body["rotationId"], body["keyGuard"]) for body in stage.sqs.bodies] == [(A, sent), (B, sent)]
 
@@ -201,7 +201,7 @@ def test_a_selector_costs_one_call_which_may_take_its_time() -> None:
     infisical = FakeInfisical(*of_type(DEFAULT_TYPE, *range(25)))
     stage = DispatchStage(triggers={"weekly": {"project": "payments"}}, infisical=infisical)
 
-    stage.dispatch(SCHEDULED, "correlation")
+    stage.dispatch.handle(SCHEDULED, "correlation")
 
     assert infisical.asked == [f"GET {DEFAULT_TYPE}?projectId=payments"]
     assert infisical.requests[0].extensions["timeout"].get("read") == 45
@@ -210,10 +210,10 @@ def test_a_selector_costs_one_call_which_may_take_its_time() -> None:
 
 def test_a_rotation_that_is_added_in_infisical_counts_from_the_next_event_on() -> None:
     stage = DispatchStage(triggers={"weekly": {"project": "payments"}}, infisical=FakeInfisical(described(0xA)))
-    stage.dispatch(SCHEDULED, "first")
+    stage.dispatch.handle(SCHEDULED, "first")
 
     stage.infisical.rotations.append(described(0xB))
-    stage.dispatch(SCHEDULED, "second")
+    stage.dispatch.handle(SCHEDULED, "second")
 
     assert stage.requested == [A, A, B]
 
@@ -224,7 +224,7 @@ def test_a_rotation_that_is_added_in_infisical_counts_from_the_next_event_on() -
 def test_an_operator_may_choose_among_the_triggers_rotations() -> None:
     stage = DispatchStage()
 
-    summary = stage.dispatch({"trigger": "weekly", "only": [B]}, "correlation")
+    summary = stage.dispatch.handle({"trigger": "weekly", "only": [B]}, "correlation")
 
     assert (stage.requested, summary["requests"]) == ([B], 1)
 
@@ -233,7 +233,7 @@ def test_an_operator_may_choose_among_the_triggers_rotations() -> None:
 def test_only_a_forced_invocation_is_sent_as_forced(force: bool) -> None:  # noqa: FBT001 - a parameter
     stage = DispatchStage()
 
-    stage.dispatch({"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", "force": force}, "correlation")
+    stage.dispatch.handle({"trigger": "weekly", "occurredAt": "2026-11-22T04:00:00Z", "force": force}, "correlation")
 
     assert [body.get("forced", False) for body in stage.sqs.bodies] == [force, force]
 
@@ -241,7 +241,7 @@ def test_only_a_forced_invocation_is_sent_as_forced(force: bool) -> None:  # noq
 def test_an_operator_may_set_the_occurrence_time() -> None:
     stage = DispatchStage()
 
-    stage.dispatch({"trigger": "daily", "occurredAt": "2026-11-22T03:00:00Z"}, "correlation")
+    stage.dispatch.handle({"trigger": "daily", "occurredAt": "2026-11-22T03:00:00Z"}, "correlation")
 
     assert stage.sqs.bodies[0]["occurredAt"] == "2026-11-22T03:00:00.000Z"
 
@@ -261,7 +261,7 @@ def every_kind(**options: Any) -> DispatchStage:  # noqa: ANN401 - as Stage take
 def test_a_dry_run_sends_nothing_and_only_reads() -> None:
     stage = every_kind()
 
-    stage.dispatch(DRY_RUN, "correlation")
+    stage.dispatch.handle(DRY_RUN, "correlation")
 
     assert stage.sqs.batches == []
     assert {request.method for request in stage.infisical.requests} == {"GET"}
@@ -270,7 +270,7 @@ def test_a_dry_run_sends_nothing_and_only_reads() -> None:
 def test_a_dry_run_answers_with_what_would_be_decided_for_every_kind_of_entry() -> None:
     stage = every_kind()
 
-    answer = stage.dispatch(DRY_RUN, "correlation")
+    answer = stage.dispatch.handle(DRY_RUN, "correlation")
 
     rotations = answer.pop("rotations")
     assert answer == {
@@ -288,7 +288,7 @@ def test_a_dry_run_answers_with_what_would_be_decided_for_every_kind_of_entry() 
 
 
 def test_a_dry_run_is_an_answer_that_lambda_can_write() -> None:
-    answer = every_kind().dispatch(DRY_RUN, "correlation")
+    answer = every_kind().dispatch.handle(DRY_RUN, "correlation")
 
     assert json.loads(json.dumps(answer)) == answer
 
@@ -296,7 +296,7 @@ def test_a_dry_run_is_an_answer_that_lambda_can_write() -> None:
 def test_a_dry_run_does_not_read_again_what_was_listed() -> None:
     stage = every_kind()
 
-    stage.dispatch(DRY_RUN, "correlation")
+    stage.dispatch.handle(DRY_RUN, "correlation")
 
     read_alone = {f"GET {DEFAULT_TYPE}/{A}", f"GET mysql-credentials/{B}"}
     assert set(stage.infisical.asked) == {f"GET {DEFAULT_TYPE}?projectId=payments"} | read_alone
@@ -306,7 +306,7 @@ def test_a_dry_run_does_not_read_again_what_was_listed() -> None:
 def test_a_dry_run_is_logged_as_one() -> None:
     stage = every_kind()
 
-    stage.dispatch(DRY_RUN, "correlation")
+    stage.dispatch.handle(DRY_RUN, "correlation")
 
     (line,) = stage.observed.logs
     expected = {"level": "INFO", "message": "trigger previewed", "trigger": "weekly", "correlation_id": "correlation"}
@@ -317,7 +317,7 @@ def test_a_dry_run_of_what_would_be_forced_decides_as_forced() -> None:
     event = {**DRY_RUN, "only": [B], "occurredAt": "2026-11-22T04:00:00Z"}
 
     reasons = [
-        every_kind().dispatch({**event, "force": force}, "correlation")["rotations"][0]["reason"]
+        every_kind().dispatch.handle({**event, "force": force}, "correlation")["rotations"][0]["reason"]
         for force in (False, True)
     ]
 
@@ -327,7 +327,7 @@ def test_a_dry_run_of_what_would_be_forced_decides_as_forced() -> None:
 def test_a_dry_run_counts_with_the_stacks_interval() -> None:
     infisical = FakeInfisical(described(0xC, lastRotatedAt="2026-11-22T04:00:01Z"))
 
-    answer = DispatchStage(infisical=infisical).dispatch({"trigger": "daily", "dryRun": True}, "correlation")
+    answer = DispatchStage(infisical=infisical).dispatch.handle({"trigger": "daily", "dryRun": True}, "correlation")
 
     assert [each["reason"] for each in answer["rotations"]] == ["TooSoon"]
 
@@ -335,7 +335,7 @@ def test_a_dry_run_counts_with_the_stacks_interval() -> None:
 def test_a_dry_run_reads_no_rotation_that_was_not_asked_for() -> None:
     stage = DispatchStage(infisical=FakeInfisical(described(0xA)))
 
-    answer = stage.dispatch({**DRY_RUN, "only": [A]}, "correlation")
+    answer = stage.dispatch.handle({**DRY_RUN, "only": [A]}, "correlation")
 
     assert [each["rotation_id"] for each in answer["rotations"]] == [A]
     assert stage.infisical.asked == [f"GET {DEFAULT_TYPE}/{A}"]
@@ -349,7 +349,7 @@ def test_a_dry_run_shows_what_the_key_guard_refuses_beside_what_is_due() -> None
     infisical = FakeInfisical(described(0xA), described(0xC))
     stage = DispatchStage(triggers={"weekly": [A, C]}, infisical=infisical, decide=decide)
 
-    rotations = stage.dispatch(DRY_RUN, "correlation")["rotations"]
+    rotations = stage.dispatch.handle(DRY_RUN, "correlation")["rotations"]
 
     assert [(each["decision"], each["reason"], each["explanation"]) for each in rotations] == [
         ("refuse", "OrphanKey", "look"),
@@ -367,7 +367,7 @@ def test_a_dry_run_asks_iam_about_ten_rotations_at_the_same_time() -> None:
     infisical = FakeInfisical(*(described(number) for number in range(10)))
     stage = DispatchStage(triggers={"weekly": {"project": "payments"}}, infisical=infisical, decide=decide)
 
-    rotations = stage.dispatch(DRY_RUN, "correlation")["rotations"]
+    rotations = stage.dispatch.handle(DRY_RUN, "correlation")["rotations"]
 
     assert [each["rotation_id"] for each in rotations] == [rotation_id(number) for number in range(10)]
 
@@ -385,7 +385,7 @@ def with_mirror() -> DispatchStage:
 def test_a_dry_run_may_name_a_mirror_and_reports_its_rotation() -> None:
     stage = with_mirror()
 
-    answer = stage.dispatch({"trigger": MIRROR, "dryRun": True}, "correlation")
+    answer = stage.dispatch.handle({"trigger": MIRROR, "dryRun": True}, "correlation")
 
     assert answer["trigger"] == MIRROR
     assert [(each["rotation_id"], each["grace_period_seconds"]) for each in answer["rotations"]] == [(D, 2 * 86_400)]
@@ -413,7 +413,7 @@ def test_a_mirrors_name_is_a_trigger_only_for_a_dry_run(event: dict[str, Any]) -
     stage = with_mirror()
 
     with pytest.raises(UnmappedTriggerError):
-        stage.dispatch(event, "correlation")
+        stage.dispatch.handle(event, "correlation")
 
     assert stage.sqs.batches == []
 
@@ -421,12 +421,12 @@ def test_a_mirrors_name_is_a_trigger_only_for_a_dry_run(event: dict[str, Any]) -
 @pytest.mark.parametrize("name", ["mirror/deployer", MIRROR[:-7]], ids=["the secret's name", "part of its ARN"])
 def test_a_mirror_is_named_by_its_full_arn_alone(name: str) -> None:
     with pytest.raises(UnmappedTriggerError):
-        with_mirror().dispatch({"trigger": name, "dryRun": True}, "correlation")
+        with_mirror().dispatch.handle({"trigger": name, "dryRun": True}, "correlation")
 
 
 def test_a_dry_run_of_a_mirror_chooses_among_no_others_rotations() -> None:
     with pytest.raises(UnmappedRotationError):
-        with_mirror().dispatch({"trigger": MIRROR, "only": [A], "dryRun": True}, "correlation")
+        with_mirror().dispatch.handle({"trigger": MIRROR, "only": [A], "dryRun": True}, "correlation")
 
 
 # ---- refused ---------------------------------------------------------------------------------------------------------
@@ -504,7 +504,7 @@ def test_an_error_is_raised_so_that_lambda_keeps_the_event(
     stage_of: Callable[[], DispatchStage], event: object, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        stage_of().dispatch(event, "correlation")
+        stage_of().dispatch.handle(event, "correlation")
 
 
 @EACH_REFUSAL
@@ -514,7 +514,7 @@ def test_an_error_sends_no_request(
     stage = stage_of()
 
     with pytest.raises(error):
-        stage.dispatch(event, "correlation")
+        stage.dispatch.handle(event, "correlation")
 
     assert stage.requested == []
 
@@ -526,7 +526,7 @@ def test_an_error_is_logged_with_its_reason_and_correlation_id(
     stage = stage_of()
 
     with pytest.raises(error) as refused:
-        stage.dispatch(event, "correlation")
+        stage.dispatch.handle(event, "correlation")
 
     (line,) = stage.observed.logs
     expected = {
@@ -545,7 +545,7 @@ def test_a_refusal_by_infisical_is_logged_by_its_own_reason() -> None:
     )
 
     with pytest.raises(RejectedError, match="you may not"):
-        stage.dispatch(SCHEDULED, "correlation")
+        stage.dispatch.handle(SCHEDULED, "correlation")
 
     assert [(line["level"], line["reason"]) for line in stage.observed.logs] == [("ERROR", "PermissionDenied")]
 
@@ -554,7 +554,7 @@ def test_an_unmapped_trigger_is_counted_with_its_explanation() -> None:
     stage = DispatchStage()
 
     with pytest.raises(UnmappedTriggerError) as refused:
-        stage.dispatch({"trigger": "yearly"}, "correlation")
+        stage.dispatch.handle({"trigger": "yearly"}, "correlation")
 
     (line,) = stage.observed.metrics
     assert stage.observed.counted == ["UnmappedTrigger"]
@@ -572,7 +572,7 @@ def test_other_refusals_are_not_counted_as_unmapped_triggers(
     stage = stage_of()
 
     with pytest.raises(error):
-        stage.dispatch(event, "correlation")
+        stage.dispatch.handle(event, "correlation")
 
     assert stage.observed.counted == []
 
@@ -584,14 +584,14 @@ def test_half_delivered_is_raised_naming_what_is_missing() -> None:
     stage = DispatchStage(refused=[B])
 
     with pytest.raises(UndeliveredRequestsError, match=B):
-        stage.dispatch(SCHEDULED, "correlation")
+        stage.dispatch.handle(SCHEDULED, "correlation")
 
 
 def test_a_half_delivered_trigger_is_counted_as_refused() -> None:
     stage = DispatchStage(refused=[B])
 
     with pytest.raises(UndeliveredRequestsError):
-        stage.dispatch(SCHEDULED, "correlation")
+        stage.dispatch.handle(SCHEDULED, "correlation")
 
     assert [(line["message"], line["reason"]) for line in stage.observed.logs] == [
         ("trigger refused", "UndeliveredRequests")
@@ -601,10 +601,10 @@ def test_a_half_delivered_trigger_is_counted_as_refused() -> None:
 def test_a_lambda_retry_sends_duplicates_that_the_queue_drops() -> None:
     stage = DispatchStage(refused=[B])
     with pytest.raises(UndeliveredRequestsError):
-        stage.dispatch(SCHEDULED, "correlation")
+        stage.dispatch.handle(SCHEDULED, "correlation")
 
     stage.sqs.refused_groups = ()
-    stage.dispatch(SCHEDULED, "correlation")
+    stage.dispatch.handle(SCHEDULED, "correlation")
 
     first, second = stage.sqs.batches
     assert [entry.get("MessageDeduplicationId") for entry in first] == [
@@ -678,7 +678,7 @@ def test_no_event_requests_a_rotation_outside_its_trigger(event: dict[str, Any])
     expected: list[str] = []
 
     try:
-        answer = stage.dispatch(event, "correlation")
+        answer = stage.dispatch.handle(event, "correlation")
     except (UnsupportedEventError, UnmappedTriggerError, UnmappedRotationError):
         answer = {"dry_run": True}
     if not answer.get("dry_run"):
@@ -705,7 +705,7 @@ def test_an_event_that_leaves_the_secret_as_it_was_is_ignored_without_an_error()
     }
     stage = DispatchStage(triggers={secret: A})
 
-    answer = stage.dispatch(event, "correlation")
+    answer = stage.dispatch.handle(event, "correlation")
 
     assert (answer["requests"], stage.sqs.batches, stage.observed.metrics) == (0, [], [])
     assert [(line["level"], line["message"]) for line in stage.observed.logs] == [("INFO", "event ignored")]
@@ -719,7 +719,7 @@ def test_an_invalid_listed_rotation_is_logged_and_stops_no_other() -> None:
     infisical = FakeInfisical(described(0xA), described(0xB, rotationStatus=None), without_folder, described(0xD))
     stage = DispatchStage(triggers={"weekly": {"project": "payments"}}, infisical=infisical)
 
-    stage.dispatch(SCHEDULED, "correlation")
+    stage.dispatch.handle(SCHEDULED, "correlation")
 
     assert stage.requested == [A, B, D]
     (line,) = (line for line in stage.observed.logs if line["level"] == "WARNING")
@@ -735,7 +735,7 @@ def test_a_listed_rotation_of_the_future_does_not_stop_the_others() -> None:
     ahead = described(0xB, lastRotatedAt="2026-11-24T05:00:00.000Z")
     stage = DispatchStage(triggers={"weekly": {"project": "payments"}}, infisical=FakeInfisical(described(0xA), ahead))
 
-    answer = stage.dispatch({"trigger": "weekly", "dryRun": True}, "correlation")
+    answer = stage.dispatch.handle({"trigger": "weekly", "dryRun": True}, "correlation")
 
     assert [(each["rotation_id"], each["decision"]) for each in answer["rotations"]] == [
         (A, "rotate"),
@@ -755,7 +755,7 @@ def with_a_mirrored_one() -> DispatchStage:
 def test_a_selector_leaves_mirrored_rotations_out_and_names_them() -> None:
     stage = with_a_mirrored_one()
 
-    answer = stage.dispatch(SCHEDULED, "correlation")
+    answer = stage.dispatch.handle(SCHEDULED, "correlation")
 
     assert stage.requested == [A, C]
     assert answer["mirrored"] == [B]
@@ -765,7 +765,7 @@ def test_a_selector_leaves_mirrored_rotations_out_and_names_them() -> None:
 def test_a_dry_run_names_a_mirrored_rotation_that_a_selector_leaves_out() -> None:
     stage = with_a_mirrored_one()
 
-    answer = stage.dispatch({"trigger": "weekly", "dryRun": True}, "correlation")
+    answer = stage.dispatch.handle({"trigger": "weekly", "dryRun": True}, "correlation")
 
     assert [each["rotation_id"] for each in answer["rotations"]] == [A, C]
     assert answer["mirrored"] == [B]

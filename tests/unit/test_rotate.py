@@ -71,7 +71,7 @@ class Stage:
 def test_an_ended_request_is_not_returned() -> None:
     stage = Stage(1, 2)
 
-    answer = stage.rotate({"Records": [record(1), record(2)]}, "request", INVOCATION_SECONDS)
+    answer = stage.rotate.handle({"Records": [record(1), record(2)]}, "request", INVOCATION_SECONDS)
 
     assert answer == {"batchItemFailures": []}
     assert stage.posts == [rotation_id(1), rotation_id(2)]
@@ -80,7 +80,7 @@ def test_an_ended_request_is_not_returned() -> None:
 def test_a_deferred_request_is_returned_as_a_batch_item_failure() -> None:
     stage = Stage(2, refused=frozenset({1}))
 
-    answer = stage.rotate({"Records": [record(1)]}, "request", INVOCATION_SECONDS)
+    answer = stage.rotate.handle({"Records": [record(1)]}, "request", INVOCATION_SECONDS)
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
     assert stage.requests.visibility == [("receipt-1", 600)]
@@ -90,7 +90,7 @@ def test_a_deferred_request_is_returned_as_a_batch_item_failure() -> None:
 def test_a_request_is_not_begun_without_time_to_confirm_and_report_it(spare_seconds: float, posts: int) -> None:
     stage = Stage(1)
 
-    stage.rotate({"Records": [record(1)]}, "request", FINISH_SECONDS + ATTEMPT_SECONDS + spare_seconds)
+    stage.rotate.handle({"Records": [record(1)]}, "request", FINISH_SECONDS + ATTEMPT_SECONDS + spare_seconds)
 
     assert len(stage.posts) == posts
 
@@ -99,7 +99,7 @@ def test_the_stacks_interval_counts() -> None:
     stage = Stage(1)
     stage.infisical.rotations[0]["lastRotatedAt"] = "2026-11-22T04:00:00.000Z"
 
-    stage.rotate({"Records": [record(1)]}, "request", INVOCATION_SECONDS)
+    stage.rotate.handle({"Records": [record(1)]}, "request", INVOCATION_SECONDS)
 
     assert stage.posts == []
     assert stage.observed.counted == ["RotationSkipped"]
@@ -108,7 +108,7 @@ def test_the_stacks_interval_counts() -> None:
 def test_every_log_line_names_its_invocation() -> None:
     stage = Stage(1, 2)
 
-    stage.rotate({"Records": [record(1), record(2)]}, "request-of-lambda", INVOCATION_SECONDS)
+    stage.rotate.handle({"Records": [record(1), record(2)]}, "request-of-lambda", INVOCATION_SECONDS)
 
     assert [line["function_request_id"] for line in stage.observed.logs] == ["request-of-lambda"] * 2
 
@@ -117,7 +117,7 @@ def test_the_next_invocation_of_the_process_has_a_name_of_its_own() -> None:
     stage = Stage(1)
 
     for request_id in ("first", "second"):
-        stage.rotate({"Records": [record(1)]}, request_id, INVOCATION_SECONDS)
+        stage.rotate.handle({"Records": [record(1)]}, request_id, INVOCATION_SECONDS)
 
     assert [line["function_request_id"] for line in stage.observed.logs] == ["first", "second"]
     assert stage.posts == [rotation_id(1)]

@@ -127,9 +127,9 @@ def _act(  # noqa: PLR0913, PLR0917 - what it acts with, on, and for how long
     if deadline.remaining_seconds() < ATTEMPT_SECONDS:
         return _OUT_OF_TIME
     if request.rotation.guarded:
-        return _rotate(infisical, request, before, deadline)
+        return _send_rotate_secrets(infisical, request, before, deadline)
     unclaimed = claim()
-    return unclaimed or _settled(_rotate(infisical, request, before, deadline))
+    return unclaimed or _settled(_send_rotate_secrets(infisical, request, before, deadline))
 
 
 def _settled(outcome: Outcome) -> Outcome:
@@ -147,7 +147,9 @@ def _without_asking(state: RotationState, request: RotationRequest) -> Decision:
     return policy.decide(state, request, minimum_interval=timedelta())
 
 
-def _rotate(infisical: Infisical, request: RotationRequest, before: RotationState, deadline: Deadline) -> Outcome:
+def _send_rotate_secrets(
+    infisical: Infisical, request: RotationRequest, before: RotationState, deadline: Deadline
+) -> Outcome:
     try:
         after = infisical.rotate(request.rotation)
     except RejectedError as error:
