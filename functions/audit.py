@@ -100,7 +100,7 @@ class Audit:
         return list(watched.values()), len(unreadable)
 
     def _limit(self, selected: Selected) -> "timedelta":
-        return selected.rotation.maximum_age or self.maximum_age
+        return selected.rotation.options.maximum_age or self.maximum_age
 
     def _warn(self, finding: Finding) -> None:
         self.telemetry.logger.warning(

@@ -26,38 +26,43 @@ class GuardOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class MappedRotation:
-    """A rotation as the rotation map names it. `id` is a lower-case UUID: it is also the message group.
+class RotationOptions:
+    """What an entry of the rotation map sets for its rotations. None means the stack's default.
 
-    Without `guard` the key guard is switched off.
+    `guard` is the exception: without it the key guard is switched off.
     """
 
-    id: str
-    type: str = DEFAULT_TYPE
     minimum_interval: timedelta | None = None
     maximum_age: timedelta | None = None
     guard: GuardOptions | None = GuardOptions()
 
+
+@dataclass(frozen=True, slots=True)
+class MappedRotation:
+    """A rotation as the rotation map names it. `id` is a lower-case UUID, and also the message group."""
+
+    id: str
+    type: str = DEFAULT_TYPE
+    options: RotationOptions = RotationOptions()
+
     @property
     def guarded(self) -> bool:
-        """Whether the key guard vouches for the keys before each attempt; other types have no keys in IAM."""
-        return self.guard is not None and self.type == DEFAULT_TYPE
+        """Whether the key guard checks the keys before each attempt. Other types have no keys in IAM."""
+        return self.options.guard is not None and self.type == DEFAULT_TYPE
 
 
 @dataclass(frozen=True, slots=True)
 class Selector:
     """Rotations of one type in a project, or in an environment or folder of it, as the rotation map describes them.
 
-    There have to be `at_least` so many.
+    It must match `at_least` that many.
     """
 
     project: str
     environment: str | None = None
     path: str | None = None
     type: str = DEFAULT_TYPE
-    minimum_interval: timedelta | None = None
-    maximum_age: timedelta | None = None
-    guard: GuardOptions | None = GuardOptions()
+    options: RotationOptions = RotationOptions()
     at_least: int = 1
 
     def __str__(self) -> str:

@@ -38,7 +38,7 @@ def main() -> None:
 def ours(asked: dict[str, Any]) -> Rotate:
     import rotate as function  # noqa: PLC0415 - the other sides do without
     from rotator.clock import Deadline  # noqa: PLC0415
-    from rotator.model import GuardOptions, MappedRotation  # noqa: PLC0415
+    from rotator.model import GuardOptions, MappedRotation, RotationOptions  # noqa: PLC0415
     from rotator.rotation.attempt import ensure_rotated  # noqa: PLC0415
     from rotator.rotation.request import RotationRequest  # noqa: PLC0415
 
@@ -48,7 +48,9 @@ def ours(asked: dict[str, Any]) -> Rotate:
     expected = "skipped" if asked["again"] else "rotated"
 
     def rotate(rotation_id: str) -> None:
-        request = RotationRequest(MappedRotation(rotation_id, guard=guard), "weekly", now, "benchmark")
+        request = RotationRequest(
+            MappedRotation(rotation_id, options=RotationOptions(guard=guard)), "weekly", now, "benchmark"
+        )
         for _ in range(1 + asked["again"]):
             deadline = Deadline(time.monotonic() + 170, time)
             outcome = ensure_rotated(program.infisical, program.decide, request, lambda: None, deadline)

@@ -13,7 +13,7 @@ from rotator.infisical.client import Infisical
 from rotator.infisical.login import Login, MachineIdentity
 from rotator.infisical.transport import BoundedTransport
 from rotator.infisical.universal_auth import universal_auth
-from rotator.model import GuardOptions, MappedRotation
+from rotator.model import GuardOptions, MappedRotation, RotationOptions
 from rotator.rotation.attempt import Outcome, ensure_rotated
 from rotator.rotation.key_guard import KeyGuard
 from rotator.rotation.request import RotationRequest
@@ -87,7 +87,9 @@ class World:
 
     def request(self, occurred_at: datetime | None = None, rotation: Rotation | None = None) -> RotationRequest:
         """A wish of the trigger `weekly`, which occurred now unless told."""
-        mapped = MappedRotation(id=(rotation or self.rotation).id, guard=GuardOptions() if self.guarded else None)
+        mapped = MappedRotation(
+            id=(rotation or self.rotation).id, options=RotationOptions(guard=GuardOptions() if self.guarded else None)
+        )
         return RotationRequest(mapped, "weekly", occurred_at or instant_at(self.clock.time()), str(uuid4()))
 
     def ensure(self, request: RotationRequest | None = None, seconds: float = INVOCATION_SECONDS) -> Outcome:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rotator.model import GuardOptions, MappedRotation
+from rotator.model import GuardOptions, MappedRotation, RotationOptions
 from rotator.rotation.request import RotationRequest
 from tests.e2e.looks import outcomes_of, scheduled
 from tests.sandbox.accounts import GUARD_ROLE, OTHER_ACCOUNT
@@ -66,7 +66,9 @@ class Uses:
         """Keys are looked at here and elsewhere, a request that came back is held, and one is for a person."""
         records = [
             self._record(MappedRotation(self._in_use.id)),
-            self._record(MappedRotation(self._elsewhere.id, guard=GuardOptions(self._guard_role))),
+            self._record(
+                MappedRotation(self._elsewhere.id, options=RotationOptions(guard=GuardOptions(self._guard_role)))
+            ),
             self._record(MappedRotation(self._fresh.id), deliveries=2),
             self._record(MappedRotation(UNKNOWN)),
         ]

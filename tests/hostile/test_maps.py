@@ -62,8 +62,8 @@ SPOILED = mutated(VALID).map(json.dumps) | garbled(TEXT)
 
 
 def makes_sense(entry: Entry) -> bool:
-    guard = entry.guard or GuardOptions()
-    durations = [entry.minimum_interval, entry.maximum_age, guard.grace_period]
+    guard = entry.options.guard or GuardOptions()
+    durations = [entry.options.minimum_interval, entry.options.maximum_age, guard.grace_period]
     return (
         all(each is None or timedelta() < each <= MAXIMUM_INTERVAL for each in durations)
         and (guard.role is None or ":role/" in guard.role)

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.model import MAXIMUM_INTERVAL, GuardOptions, MappedRotation
+from rotator.model import MAXIMUM_INTERVAL, GuardOptions, MappedRotation, RotationOptions
 from rotator.rotation.attempt import Claim, Outcome, Result
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.delivery import Delivery
@@ -42,7 +42,7 @@ GUARDS = [GuardOptions(), GuardOptions("arn:aws:iam::210987654321:role/key-guard
 VALID: list[Json] = [
     json.loads(
         RotationRequest(
-            MappedRotation(A, minimum_interval=timedelta(hours=2), guard=guard),
+            MappedRotation(A, options=RotationOptions(minimum_interval=timedelta(hours=2), guard=guard)),
             "weekly",
             NOW - timedelta(hours=1),
             "correlation",
@@ -90,14 +90,14 @@ def says(request: RotationRequest, text: str) -> bool:
     """Whether a request is what its message says, in so many words."""
     fields = json.loads(text)
     guard = fields.get("keyGuard", {})
-    rotation, options = request.rotation, request.rotation.guard or GuardOptions()
+    rotation, options = request.rotation, request.rotation.options.guard or GuardOptions()
     return (
         (rotation.id, request.trigger, request.correlation_id) == (A, fields["trigger"], fields["correlationId"])
         and request.forced is fields.get("forced", False)
         and request.occurred_at == datetime.fromisoformat(fields["occurredAt"])
         and re.fullmatch("[a-z0-9-]+", rotation.type) is not None
-        and (rotation.guard is None) is (guard is False)
-        and is_seconds(rotation.minimum_interval, fields.get("minimumIntervalSeconds"))
+        and (rotation.options.guard is None) is (guard is False)
+        and is_seconds(rotation.options.minimum_interval, fields.get("minimumIntervalSeconds"))
         and (guard is False or is_seconds(options.grace_period, guard.get("gracePeriodSeconds")))
         and (guard is False or (options.role, options.external_id) == (guard.get("role"), guard.get("externalId")))
     )

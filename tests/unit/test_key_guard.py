@@ -22,7 +22,7 @@ from botocore.exceptions import (
 
 from rotator.aws import client, session
 from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH
-from rotator.model import GuardOptions, MappedRotation, RotationState
+from rotator.model import GuardOptions, MappedRotation, RotationOptions, RotationState
 from rotator.rotation.key_guard import ROLE_SECONDS, IamClients, KeyGuard
 from rotator.rotation.key_policy import UserKey
 from rotator.rotation.policy import Decision, Verdict
@@ -58,7 +58,7 @@ def request(rotation: MappedRotation = MAPPED, *, forced: bool = False) -> Rotat
 
 
 def guarded(role: str | None = None, grace_period: timedelta | None = None) -> MappedRotation:
-    return replace(MAPPED, guard=GuardOptions(role, grace_period))
+    return replace(MAPPED, options=RotationOptions(guard=GuardOptions(role, grace_period)))
 
 
 class Stage:
@@ -82,11 +82,21 @@ class Stage:
     [
         (state(NOW + SECOND), MAPPED, Verdict.SKIP, "AlreadyRotated"),
         (state(NOW - HOUR), MAPPED, Verdict.SKIP, "TooSoon"),
-        (state(), replace(MAPPED, guard=None), Verdict.ROTATE, "Due"),
-        (state(user=None), replace(MAPPED, guard=None), Verdict.ROTATE, "Due"),
-        (state(status="failed"), replace(MAPPED, guard=None), Verdict.REFUSE, "PreviousAttemptFailed"),
+        (state(), replace(MAPPED, options=RotationOptions(guard=None)), Verdict.ROTATE, "Due"),
+        (state(user=None), replace(MAPPED, options=RotationOptions(guard=None)), Verdict.ROTATE, "Due"),
+        (
+            state(status="failed"),
+            replace(MAPPED, options=RotationOptions(guard=None)),
+            Verdict.REFUSE,
+            "PreviousAttemptFailed",
+        ),
         (state(user=None), replace(MAPPED, type="postgres-credentials"), Verdict.ROTATE, "Due"),
-        (state(), replace(MAPPED, type="postgres-credentials", guard=GuardOptions(ROLE)), Verdict.ROTATE, "Due"),
+        (
+            state(),
+            replace(MAPPED, type="postgres-credentials", options=RotationOptions(guard=GuardOptions(ROLE))),
+            Verdict.ROTATE,
+            "Due",
+        ),
         (
             state(status="failed"),
             replace(MAPPED, type="postgres-credentials"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, RotationState
+from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, RotationOptions, RotationState
 from rotator.rotation.policy import Decision, Verdict, decide
 from rotator.rotation.request import RotationRequest
 from tests.unit.fakes import NOW, rotation_id
@@ -34,7 +34,7 @@ class Situation:
     def margin(self) -> timedelta:
         if self.request.forced:
             return FIVE_MINUTES
-        own = self.request.rotation.minimum_interval
+        own = self.request.rotation.options.minimum_interval
         return max(FIVE_MINUTES, self.default_interval if own is None else own)
 
     @property
@@ -58,7 +58,7 @@ class Situation:
     @property
     def guarded(self) -> bool:
         rotation = self.request.rotation
-        return rotation.type == DEFAULT_TYPE and rotation.guard is not None
+        return rotation.type == DEFAULT_TYPE and rotation.options.guard is not None
 
     def forced(self, *, forced: bool = True) -> "Situation":
         return replace(self, request=replace(self.request, forced=forced))
@@ -71,7 +71,7 @@ def state(rotated_at: datetime, *, status: str = "success", attempted_at: dateti
     return RotationState(rotation_id(1), "payments", status, rotated_at, attempted_at or rotated_at, None)
 
 
-UNGUARDED = MappedRotation(rotation_id(1), guard=None)
+UNGUARDED = MappedRotation(rotation_id(1), options=RotationOptions(guard=None))
 GUARDED = MappedRotation(rotation_id(1))
 OF_ANOTHER_TYPE = MappedRotation(rotation_id(1), "postgres-credentials")
 
@@ -83,7 +83,11 @@ def request(
     forced: bool = False,
     rotation: MappedRotation = UNGUARDED,
 ) -> RotationRequest:
-    return RotationRequest(replace(rotation, minimum_interval=own_interval), "weekly", occurred_at, "c", forced)
+    return RotationRequest(with_interval(rotation, own_interval), "weekly", occurred_at, "c", forced)
+
+
+def with_interval(rotation: MappedRotation, interval: timedelta | None) -> MappedRotation:
+    return replace(rotation, options=replace(rotation.options, minimum_interval=interval))
 
 
 def spans(shortest: timedelta, longest: timedelta) -> st.SearchStrategy[timedelta]:
@@ -98,10 +102,10 @@ SKEWS = spans(-FIVE_MINUTES, FIVE_MINUTES) | st.sampled_from([-FIVE_MINUTES, tim
 STATUSES = st.just("failed") | st.sampled_from(["success", "pending", "Failed", ""])
 TEXTS = st.text(max_size=9)
 MESSAGES = st.sampled_from([None, "", "no such luck"])
-GUARDS = st.none() | st.sampled_from([GuardOptions(), GuardOptions("arn:aws:iam::123456789012:role/guard", HOUR)])
-MAPPED = st.builds(MappedRotation, st.just(rotation_id(1)), st.just(DEFAULT_TYPE), guard=GUARDS) | st.just(
-    OF_ANOTHER_TYPE
-)
+GUARDS_ROLE = GuardOptions("arn:aws:iam::123456789012:role/guard", HOUR)
+GUARDS = st.none() | st.sampled_from([GuardOptions(), GUARDS_ROLE])
+OPTIONS = st.builds(RotationOptions, guard=GUARDS)
+MAPPED = st.builds(MappedRotation, st.just(rotation_id(1)), options=OPTIONS) | st.just(OF_ANOTHER_TYPE)
 
 
 @st.composite
@@ -177,7 +181,7 @@ def test_rotations_keep_five_minutes_or_the_minimum_interval_apart(
 @given(situations(), INTERVALS)
 def test_the_interval_of_the_map_overrides_the_default(situation: Situation, other_default: timedelta) -> None:
     own_interval = situation.default_interval
-    rotation = replace(situation.request.rotation, minimum_interval=own_interval)
+    rotation = with_interval(situation.request.rotation, own_interval)
     mapped = replace(situation, request=replace(situation.request, rotation=rotation))
 
     assert replace(mapped, default_interval=other_default).decide() == mapped.decide()
@@ -185,9 +189,9 @@ def test_the_interval_of_the_map_overrides_the_default(situation: Situation, oth
 
 @given(situations())
 def test_the_default_interval_counts_if_the_map_sets_none(situation: Situation) -> None:
-    rotation = replace(situation.request.rotation, minimum_interval=None)
+    rotation = with_interval(situation.request.rotation, None)
     unmapped = replace(situation, request=replace(situation.request, rotation=rotation))
-    rotation = replace(rotation, minimum_interval=situation.default_interval)
+    rotation = with_interval(rotation, situation.default_interval)
     mapped = replace(situation, request=replace(situation.request, rotation=rotation))
 
     assert unmapped.decide() == mapped.decide()
@@ -218,10 +222,10 @@ def test_a_guarded_rotation_is_never_refused_before_the_key_guard(situation: Sit
     ("rotation", "reason"),
     [
         (GUARDED, "Due"),
-        (replace(GUARDED, guard=GuardOptions("arn:aws:iam::123456789012:role/guard", HOUR)), "Due"),
+        (replace(GUARDED, options=RotationOptions(guard=GUARDS_ROLE)), "Due"),
         (UNGUARDED, "PreviousAttemptFailed"),
         (OF_ANOTHER_TYPE, "PreviousAttemptFailed"),
-        (replace(OF_ANOTHER_TYPE, guard=None), "PreviousAttemptFailed"),
+        (replace(OF_ANOTHER_TYPE, options=RotationOptions(guard=None)), "PreviousAttemptFailed"),
     ],
     ids=["guarded", "guarded in its own way", "switched off", "another type", "another type, switched off"],
 )
@@ -251,7 +255,7 @@ def test_a_forced_rotation_ignores_the_minimum_interval(
     situation: Situation, own_interval: timedelta | None, default_interval: timedelta
 ) -> None:
     forced = situation.forced()
-    rotation = replace(forced.request.rotation, minimum_interval=own_interval)
+    rotation = with_interval(forced.request.rotation, own_interval)
     otherwise = Situation(forced.state, replace(forced.request, rotation=rotation), default_interval)
 
     assert otherwise.decide() == forced.decide()
@@ -289,13 +293,19 @@ def test_a_refusal_quotes_infisical(text: str) -> None:
 # ---- nothing else counts ---------------------------------------------------------------------------------------------
 
 
-@given(situations(), st.builds(MappedRotation, id=st.uuids().map(str), type=TEXTS, guard=GUARDS), TEXTS, TEXTS, TEXTS)
+@given(
+    situations(), st.builds(MappedRotation, id=st.uuids().map(str), type=TEXTS, options=OPTIONS), TEXTS, TEXTS, TEXTS
+)
 def test_names_ids_types_and_texts_do_not_affect_the_decision(
     situation: Situation, other: MappedRotation, trigger: str, correlation_id: str, name: str
 ) -> None:
-    rotation = replace(other, minimum_interval=situation.request.rotation.minimum_interval)
+    rotation = with_interval(other, situation.request.rotation.options.minimum_interval)
     if situation.guarded:
-        rotation = replace(rotation, type=DEFAULT_TYPE, guard=rotation.guard or GuardOptions())
+        rotation = replace(
+            rotation,
+            type=DEFAULT_TYPE,
+            options=replace(rotation.options, guard=rotation.options.guard or GuardOptions()),
+        )
     renamed = Situation(
         replace(situation.state, id=rotation.id, name=name),
         replace(situation.request, rotation=rotation, trigger=trigger, correlation_id=correlation_id),

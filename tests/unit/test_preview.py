@@ -10,7 +10,7 @@ import pytest
 
 from rotator.dry_run.rotations import Preview
 from rotator.infisical.client import Infisical
-from rotator.model import GuardOptions, MappedRotation, RotationState
+from rotator.model import GuardOptions, MappedRotation, RotationOptions, RotationState
 from rotator.rotation.policy import CLOCK_MARGIN, Decide, Decision, Verdict, decide
 from rotator.rotation.request import RotationRequest
 from rotator.triggers.selection import Selected
@@ -45,7 +45,7 @@ def due_after(interval: timedelta, ask: Decide | None = None) -> Preview:
 def request(
     number: int, *, forced: bool = False, interval: timedelta | None = None, guard: GuardOptions | None = None
 ) -> RotationRequest:
-    rotation = MappedRotation(rotation_id(number), minimum_interval=interval, guard=guard)
+    rotation = MappedRotation(rotation_id(number), options=RotationOptions(minimum_interval=interval, guard=guard))
     return RotationRequest(rotation, "weekly", NOW, "c", forced)
 
 
@@ -110,7 +110,7 @@ def test_a_refusal_by_the_key_guard_is_previewed_with_its_reason() -> None:
     ("rotation", "guarded"),
     [
         (MappedRotation(rotation_id(1)), True),
-        (MappedRotation(rotation_id(1), guard=None), False),
+        (MappedRotation(rotation_id(1), options=RotationOptions(guard=None)), False),
         (MappedRotation(rotation_id(1), "mysql-credentials"), False),
     ],
     ids=["guarded", "switched off", "another type"],
@@ -157,7 +157,7 @@ def test_a_report_is_json_as_it_is() -> None:
 
 def of_rotation(known: RotationState = state(1), **fields: Any) -> Mapping[str, Any]:  # noqa: ANN401, B008 - a value
     """The report of what the map says of a rotation; no key guard has anything against it."""
-    wish = RotationRequest(MappedRotation(rotation_id(1), **fields), "weekly", NOW, "c")
+    wish = RotationRequest(MappedRotation(rotation_id(1), options=RotationOptions(**fields)), "weekly", NOW, "c")
     return due_after(HOUR)(wish, known)
 
 
@@ -244,7 +244,10 @@ def test_an_approval_by_the_key_guard_is_previewed_as_no_refusal(known: Rotation
 
 @pytest.mark.parametrize(
     "rotation",
-    [MappedRotation(rotation_id(1), guard=None), MappedRotation(rotation_id(1), "mysql-credentials")],
+    [
+        MappedRotation(rotation_id(1), options=RotationOptions(guard=None)),
+        MappedRotation(rotation_id(1), "mysql-credentials"),
+    ],
     ids=["switched off", "another type"],
 )
 def test_a_disabled_key_guard_is_not_asked(rotation: MappedRotation) -> None:

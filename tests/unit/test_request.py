@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.fields import parse_rotation_id
-from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, RotationState, Selector
+from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, RotationOptions, RotationState, Selector
 from rotator.rotation.key_policy import UserKey, UserKeys
 from rotator.rotation.request import RotationRequest
 from tests.unit.builders import MISSING, REQUEST, message
@@ -25,8 +25,7 @@ REQUESTS = st.builds(
         MappedRotation,
         id=st.uuids().map(str),
         type=st.from_regex(r"[a-z0-9]{1,9}(-[a-z0-9]{1,9}){0,4}", fullmatch=True),
-        minimum_interval=st.none() | INTERVALS,
-        guard=GUARDS,
+        options=st.builds(RotationOptions, minimum_interval=st.none() | INTERVALS, guard=GUARDS),
     ),
     trigger=st.text(min_size=1),
     occurred_at=MILLISECONDS,
@@ -50,7 +49,10 @@ def test_a_message_is_one_line_of_ascii_that_sqs_accepts(request: RotationReques
 
 def test_a_message_in_the_wording_of_the_queue() -> None:
     request = RotationRequest(
-        MappedRotation(rotation_id(1), "postgres-credentials", timedelta(days=6)), "weekly", NOW, "correlation"
+        MappedRotation(rotation_id(1), "postgres-credentials", RotationOptions(timedelta(days=6))),
+        "weekly",
+        NOW,
+        "correlation",
     )
 
     assert json.loads(request.to_message()) == {
@@ -102,18 +104,18 @@ ROLE = "arn:aws:iam::123456789012:role/key-guard"
     ids=["switched off", "role", "grace period", "both", "external id"],
 )
 def test_the_key_guard_in_the_wording_of_the_queue(guard: GuardOptions | None, sent: object) -> None:
-    request = replace(REQUEST, rotation=MappedRotation(rotation_id(1), guard=guard))
+    request = replace(REQUEST, rotation=MappedRotation(rotation_id(1), options=RotationOptions(guard=guard)))
 
     assert json.loads(request.to_message())["keyGuard"] == sent
 
 
 def test_a_request_that_says_nothing_of_the_key_guard_is_guarded() -> None:
     assert "keyGuard" not in json.loads(REQUEST.to_message())
-    assert RotationRequest.from_message(message()).rotation.guard == GuardOptions()
+    assert RotationRequest.from_message(message()).rotation.options.guard == GuardOptions()
 
 
 def test_a_key_guard_that_says_nothing_is_the_stacks() -> None:
-    assert RotationRequest.from_message(message("keyGuard", {})).rotation.guard == GuardOptions()
+    assert RotationRequest.from_message(message("keyGuard", {})).rotation.options.guard == GuardOptions()
 
 
 @pytest.mark.parametrize("value", [None, True, 0, 1, "", "false", [], [False]], ids=repr)
@@ -138,10 +140,10 @@ def test_a_grace_period_that_is_out_of_range_is_named(seconds: object) -> None:
     ("rotation", "guarded"),
     [
         (MappedRotation(rotation_id(1)), True),
-        (MappedRotation(rotation_id(1), guard=GuardOptions(ROLE)), True),
-        (MappedRotation(rotation_id(1), guard=None), False),
+        (MappedRotation(rotation_id(1), options=RotationOptions(guard=GuardOptions(ROLE))), True),
+        (MappedRotation(rotation_id(1), options=RotationOptions(guard=None)), False),
         (MappedRotation(rotation_id(1), "postgres-credentials"), False),
-        (MappedRotation(rotation_id(1), "postgres-credentials", guard=None), False),
+        (MappedRotation(rotation_id(1), "postgres-credentials", options=RotationOptions(guard=None)), False),
     ],
     ids=["left out", "in its own way", "switched off", "another type", "another type, switched off"],
 )
@@ -186,7 +188,7 @@ def test_an_interval_that_only_python_calls_json_is_refused(value: str) -> None:
 def test_an_interval_that_is_null_is_none() -> None:
     request = RotationRequest.from_message(message("minimumIntervalSeconds", None))
 
-    assert request.rotation.minimum_interval is None
+    assert request.rotation.options.minimum_interval is None
 
 
 @pytest.mark.parametrize(

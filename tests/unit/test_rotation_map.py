@@ -7,7 +7,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, Selector
+from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, RotationOptions, Selector
 from rotator.triggers.rotation_map import (
     SCHEMA,
     SINGLE_PHASE,
@@ -40,7 +40,7 @@ def refusal(text: str) -> str:
 
 
 def test_an_id_is_one_rotation_of_the_default_type() -> None:
-    assert weekly(A) == (MappedRotation(A, DEFAULT_TYPE, None),)
+    assert weekly(A) == (MappedRotation(A, DEFAULT_TYPE),)
 
 
 def test_a_list_is_several_rotations_in_its_order() -> None:
@@ -48,7 +48,7 @@ def test_a_list_is_several_rotations_in_its_order() -> None:
 
 
 def test_an_object_may_name_a_type() -> None:
-    assert weekly({"id": A, "type": "postgres-credentials"}) == (MappedRotation(A, "postgres-credentials", None),)
+    assert weekly({"id": A, "type": "postgres-credentials"}) == (MappedRotation(A, "postgres-credentials"),)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_an_object_may_name_a_type() -> None:
     ],
 )
 def test_an_object_may_name_a_minimum_interval(text: str, interval: timedelta) -> None:
-    assert weekly({"id": A, "minimumInterval": text}) == (MappedRotation(A, DEFAULT_TYPE, interval),)
+    assert weekly({"id": A, "minimumInterval": text}) == (MappedRotation(A, DEFAULT_TYPE, RotationOptions(interval)),)
 
 
 def test_ids_and_objects_may_be_mixed() -> None:
@@ -75,7 +75,7 @@ def test_ids_and_objects_may_be_mixed() -> None:
 
 
 def test_a_selector_may_name_a_project_alone() -> None:
-    assert weekly({"project": "8f0d2a4e"}) == (Selector("8f0d2a4e", None, None, DEFAULT_TYPE, None),)
+    assert weekly({"project": "8f0d2a4e"}) == (Selector("8f0d2a4e", None, None, DEFAULT_TYPE),)
 
 
 def test_a_selector_may_say_all_that_it_selects_by() -> None:
@@ -87,7 +87,9 @@ def test_a_selector_may_say_all_that_it_selects_by() -> None:
         "minimumInterval": "6 days",
     }
 
-    assert weekly(selector) == (Selector("8f0d2a4e", "prod", "/payments", "postgres-credentials", timedelta(days=6)),)
+    assert weekly(selector) == (
+        Selector("8f0d2a4e", "prod", "/payments", "postgres-credentials", RotationOptions(timedelta(days=6))),
+    )
 
 
 @pytest.mark.parametrize(
@@ -341,7 +343,9 @@ def with_guard(where: str, key_guard: object) -> str:
 def guard_in(where: str, text: str) -> GuardOptions | None:
     rotation_map = parse_rotation_map(text)
     return (
-        rotation_map.mirror_of(ARN).rotation.guard if where == "mirror" else rotation_map.entries_of("weekly")[-1].guard
+        rotation_map.mirror_of(ARN).rotation.options.guard
+        if where == "mirror"
+        else rotation_map.entries_of("weekly")[-1].options.guard
     )
 
 
@@ -353,7 +357,9 @@ def test_a_mirror_may_have_an_interval_and_an_age_of_its_own() -> None:
 
     rotation = parse_rotation_map(json.dumps({"triggers": {}, "mirrors": {ARN: value}})).mirror_of(ARN).rotation
 
-    assert rotation == MappedRotation(A, minimum_interval=timedelta(days=6), maximum_age=timedelta(days=40))
+    assert rotation == MappedRotation(
+        A, options=RotationOptions(minimum_interval=timedelta(days=6), maximum_age=timedelta(days=40))
+    )
 
 
 @EACH_PLACE
@@ -366,14 +372,14 @@ def test_every_entry_may_set_key_guard_options(where: str, key_guard: object, op
 def test_an_entry_that_says_nothing_of_the_key_guard_is_the_stacks(value: object) -> None:
     (entry,) = weekly(value)
 
-    assert entry.guard == GuardOptions()
+    assert entry.options.guard == GuardOptions()
 
 
 @pytest.mark.parametrize("value", [A, {"id": A}], ids=repr)
 def test_a_mirror_that_says_nothing_of_the_key_guard_is_the_stacks(value: object) -> None:
     rotation_map = parse_rotation_map(json.dumps({"triggers": {}, "mirrors": {ARN: value}}))
 
-    assert rotation_map.mirror_of(ARN).rotation.guard == GuardOptions()
+    assert rotation_map.mirror_of(ARN).rotation.options.guard == GuardOptions()
 
 
 @EACH_PLACE
@@ -438,7 +444,7 @@ def test_a_key_guard_of_what_has_no_keys_in_iam_is_refused_by_its_entry(
 def test_a_key_guard_beside_the_default_type_is_accepted(named: dict[str, str]) -> None:
     (entry,) = weekly({**named, "type": DEFAULT_TYPE, "keyGuard": False})
 
-    assert entry.guard is None
+    assert entry.options.guard is None
 
 
 # ---- looking up ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.infisical.errors import InvalidAnswerError, RejectedError
-from rotator.model import GuardOptions, ListedRotation, MappedRotation, RotationState, Selector
+from rotator.model import GuardOptions, ListedRotation, MappedRotation, RotationOptions, RotationState, Selector
 from rotator.triggers.selection import (
     EmptySelectionError,
     Selected,
@@ -58,7 +58,7 @@ def ids(selection: Selection) -> list[str]:
 
 
 def test_a_mapped_rotation_is_selected_without_asking_infisical() -> None:
-    mapped = MappedRotation(rotation_id(1), MYSQL, SIX_DAYS)
+    mapped = MappedRotation(rotation_id(1), MYSQL, RotationOptions(SIX_DAYS))
 
     assert select([mapped], nothing_is_listed) == Selection((Selected(mapped, None),))
 
@@ -66,10 +66,10 @@ def test_a_mapped_rotation_is_selected_without_asking_infisical() -> None:
 def test_a_selected_rotation_has_its_selectors_interval_and_its_state() -> None:
     project = Project(listed(1, kind=MYSQL))
 
-    selection = select([Selector("p", type=MYSQL, minimum_interval=SIX_DAYS)], project.list)
+    selection = select([Selector("p", type=MYSQL, options=RotationOptions(minimum_interval=SIX_DAYS))], project.list)
 
     assert selection == Selection(
-        (Selected(MappedRotation(rotation_id(1), MYSQL, SIX_DAYS), project.rotations[0].state),)
+        (Selected(MappedRotation(rotation_id(1), MYSQL, RotationOptions(SIX_DAYS)), project.rotations[0].state),)
     )
 
 
@@ -77,9 +77,9 @@ def test_a_selected_rotation_has_its_selectors_interval_and_its_state() -> None:
 def test_every_selected_rotation_is_guarded_as_its_selector_says(guard: GuardOptions | None) -> None:
     project = Project(listed(1), listed(2))
 
-    selection = select([Selector("p", guard=guard)], project.list)
+    selection = select([Selector("p", options=RotationOptions(guard=guard))], project.list)
 
-    assert [each.rotation.guard for each in selection.rotations] == [guard, guard]
+    assert [each.rotation.options.guard for each in selection.rotations] == [guard, guard]
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_selectors_of_one_project_and_type_share_a_look_up() -> None:
 
 def test_an_entry_by_id_counts_before_a_selector_wherever_it_stands() -> None:
     project = Project(listed(1), listed(2))
-    mapped = MappedRotation(rotation_id(1), IAM, SIX_DAYS, guard=ROLE)
-    weaker = Selector("p", guard=None)
+    mapped = MappedRotation(rotation_id(1), IAM, RotationOptions(SIX_DAYS, guard=ROLE))
+    weaker = Selector("p", options=RotationOptions(guard=None))
 
     orders: list[list[MappedRotation | Selector]] = [[mapped, weaker], [weaker, mapped]]
     for entries in orders:
@@ -148,16 +148,16 @@ def test_an_entry_by_id_counts_before_a_selector_wherever_it_stands() -> None:
 
         assert {each.rotation.id: each.rotation for each in selection.rotations} == {
             rotation_id(1): mapped,
-            rotation_id(2): MappedRotation(rotation_id(2), guard=None),
+            rotation_id(2): MappedRotation(rotation_id(2), options=RotationOptions(guard=None)),
         }
 
 
 def test_the_first_of_two_matching_selectors_counts() -> None:
-    selectors = [Selector("p", path="/", minimum_interval=SIX_DAYS), Selector("p")]
+    selectors = [Selector("p", path="/", options=RotationOptions(minimum_interval=SIX_DAYS)), Selector("p")]
 
     selection = select(selectors, Project(listed(1), listed(2, path="/payments")).list)
 
-    assert [each.rotation.minimum_interval for each in selection.rotations] == [SIX_DAYS, None]
+    assert [each.rotation.options.minimum_interval for each in selection.rotations] == [SIX_DAYS, None]
 
 
 @pytest.mark.parametrize(("at_least", "mirrored"), [(1, []), (3, []), (3, [rotation_id(2)])], ids=repr)
@@ -201,12 +201,13 @@ ENVIRONMENTS = st.sampled_from(["prod", "dev"])
 PATHS = st.sampled_from(["/", "/payments"])
 INTERVALS = st.none() | st.just(SIX_DAYS)
 GUARDS = st.sampled_from([GuardOptions(), None, ROLE])
+OPTIONS = st.builds(RotationOptions, INTERVALS, guard=GUARDS)
 LISTED = st.lists(
     st.builds(listed, NUMBERS, kind=KINDS, project=PROJECTS, environment=ENVIRONMENTS, path=PATHS), max_size=8
 )
 ENTRIES = st.lists(
-    st.builds(MappedRotation, NUMBERS.map(rotation_id), KINDS, INTERVALS, guard=GUARDS)
-    | st.builds(Selector, PROJECTS, st.none() | ENVIRONMENTS, st.none() | PATHS, KINDS, INTERVALS, guard=GUARDS),
+    st.builds(MappedRotation, NUMBERS.map(rotation_id), KINDS, OPTIONS)
+    | st.builds(Selector, PROJECTS, st.none() | ENVIRONMENTS, st.none() | PATHS, KINDS, OPTIONS),
     max_size=5,
 )
 
@@ -218,7 +219,7 @@ def stands_for(entry: MappedRotation | Selector, rotations: Sequence[ListedRotat
     wanted = {"project": entry.project, "type": entry.type, "environment": entry.environment, "path": entry.path}
     named = {name: value for name, value in wanted.items() if value is not None}
     return [
-        MappedRotation(each.id, each.type, entry.minimum_interval, guard=entry.guard)
+        MappedRotation(each.id, each.type, entry.options)
         for each in rotations
         if all(getattr(each, name) == value for name, value in named.items())
     ]

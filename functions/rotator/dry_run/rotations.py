@@ -37,6 +37,7 @@ class Preview:
             }
         decision = self.decide(state, request)
         soonest = allowed_from(state, request, self.minimum_interval)
+        maximum_age = rotation.options.maximum_age
         report: RotationReport = {
             "rotation_id": rotation.id,
             "rotation_type": rotation.type,
@@ -49,7 +50,7 @@ class Preview:
             "reason": decision.reason,
             "explanation": decision.explanation,
             "minimum_interval_seconds": _seconds(soonest - state.last_rotated_at),
-            "maximum_age_seconds": _seconds(rotation.maximum_age) if rotation.maximum_age is not None else None,
+            "maximum_age_seconds": _seconds(maximum_age) if maximum_age is not None else None,
             "key_guard": rotation.guarded,
         }
         return {**report, **self._keys(state, request, decision)} if rotation.guarded else report
@@ -62,7 +63,7 @@ class Preview:
         if decision.verdict is Verdict.SKIP:
             soonest = allowed_from(state, request, self.minimum_interval)
             decision = self.decide(state, replace(request, occurred_at=soonest + timedelta.resolution))
-        guard = request.rotation.guard
+        guard = request.rotation.options.guard
         return {
             "key_guard_refusal": decision.reason if decision.verdict in {Verdict.REFUSE, Verdict.WAIT} else None,
             "key_guard_explanation": decision.explanation,

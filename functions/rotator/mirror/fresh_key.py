@@ -83,8 +83,8 @@ class FreshKeys:
 
     def _spaced(self, rotation: MappedRotation) -> MappedRotation:
         """Keep a retry from being due again: it may read what was published before the rotation that it asked for."""
-        interval = max(rotation.minimum_interval or self.minimum_interval, SETTLED_AFTER)
-        return replace(rotation, minimum_interval=interval)
+        interval = max(rotation.options.minimum_interval or self.minimum_interval, SETTLED_AFTER)
+        return replace(rotation, options=replace(rotation.options, minimum_interval=interval))
 
     def _raise_unless_due(self, state: RotationState, request: RotationRequest) -> None:
         decision = self.decide(state, request)

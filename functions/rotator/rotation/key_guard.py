@@ -57,7 +57,7 @@ class KeyGuard:
     def decide(self, state: RotationState, request: RotationRequest) -> Decision:
         """Ask IAM only where the rotation is due. Where IAM does not answer, nothing is rotated."""
         decision = decide(state, request, self._minimum_interval)
-        options = request.rotation.guard
+        options = request.rotation.options.guard
         if decision.verdict is not Verdict.ROTATE or options is None or not request.rotation.guarded:
             return decision
         if state.user_name is None:

@@ -85,5 +85,5 @@ def failed_since(state: RotationState) -> bool:
 
 def allowed_from(state: RotationState, request: RotationRequest, minimum_interval: timedelta) -> datetime:
     """The last moment of an occurrence that comes too soon after the last rotation."""
-    interval = request.rotation.minimum_interval or minimum_interval
+    interval = request.rotation.options.minimum_interval or minimum_interval
     return state.last_rotated_at + (CLOCK_MARGIN if request.forced else max(CLOCK_MARGIN, interval))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rotator.fields import parse_rotation_id, parse_type, read_flag, read_name, read_seconds
-from rotator.model import GuardOptions, MappedRotation
+from rotator.model import GuardOptions, MappedRotation, RotationOptions
 from rotator.text import shown
 from rotator.timestamps import format_instant, parse_instant
 
@@ -25,7 +25,7 @@ class RotationRequest:
 
     def to_message(self) -> str:
         """Write the body of a message in RotationRequests.fifo."""
-        interval = self.rotation.minimum_interval
+        options = self.rotation.options
         body: dict[str, object] = {
             "rotationId": self.rotation.id,
             "type": self.rotation.type,
@@ -33,12 +33,12 @@ class RotationRequest:
             "occurredAt": format_instant(self.occurred_at),
             "correlationId": self.correlation_id,
         }
-        if interval is not None:
-            body["minimumIntervalSeconds"] = int(interval.total_seconds())
+        if options.minimum_interval is not None:
+            body["minimumIntervalSeconds"] = int(options.minimum_interval.total_seconds())
         if self.forced:
             body["forced"] = True
-        if self.rotation.guard != GuardOptions():
-            body["keyGuard"] = _guard_to_message(self.rotation.guard)
+        if options.guard != GuardOptions():
+            body["keyGuard"] = _guard_to_message(options.guard)
         return json.dumps(body)
 
     @classmethod
@@ -57,8 +57,10 @@ class RotationRequest:
             rotation=MappedRotation(
                 id=parse_rotation_id(fields.get("rotationId"), "rotationId"),
                 type=parse_type(fields),
-                minimum_interval=read_seconds(fields, "minimumIntervalSeconds"),
-                guard=_guard_from_message(fields.get("keyGuard", {})),
+                options=RotationOptions(
+                    minimum_interval=read_seconds(fields, "minimumIntervalSeconds"),
+                    guard=_guard_from_message(fields.get("keyGuard", {})),
+                ),
             ),
             trigger=read_name(fields, "trigger"),
             occurred_at=parse_instant(fields.get("occurredAt"), "occurredAt"),

@@ -11,7 +11,7 @@ from typing import Any
 import fastjsonschema
 
 from rotator.fields import parse_rotation_id
-from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, Mirror, Selector
+from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, Mirror, RotationOptions, Selector
 from rotator.text import BYTE_ORDER_MARK, readable
 from rotator.triggers.secret_arn import secret_name
 
@@ -147,19 +147,22 @@ def _ids(entries: tuple[Entry, ...]) -> set[str]:
 def _entry(value: str | dict[str, Any], place: str) -> Entry:
     fields: dict[str, Any] = {"id": value} if isinstance(value, str) else value
     rotation_type = fields.get("type", DEFAULT_TYPE)
-    interval, age = (_duration(fields.get(name)) for name in ("minimumInterval", "maximumAge"))
     if "keyGuard" in fields and rotation_type != DEFAULT_TYPE:
         raise RotationMapError(
             f"the rotation map is wrong: {place}.keyGuard is for rotations of {DEFAULT_TYPE}, not of"
             f" {rotation_type:.60}"
         )
-    guard = _guard(fields)
     _refuse_single_phase(fields, rotation_type, place)
     if "id" in fields:
-        return MappedRotation(parse_rotation_id(fields["id"], "id"), rotation_type, interval, age, guard)
-    environment, path = fields.get("environment"), _folder(fields.get("path"))
-    at_least = fields.get("atLeast", 1)
-    return Selector(fields["project"], environment, path, rotation_type, interval, age, guard, at_least)
+        return MappedRotation(parse_rotation_id(fields["id"], "id"), rotation_type, _options(fields))
+    return Selector(
+        project=fields["project"],
+        environment=fields.get("environment"),
+        path=_folder(fields.get("path")),
+        type=rotation_type,
+        options=_options(fields),
+        at_least=fields.get("atLeast", 1),
+    )
 
 
 def _refuse_single_phase(fields: dict[str, Any], rotation_type: str, place: str) -> None:
@@ -181,6 +184,14 @@ def _folder(path: str | None) -> str | None:
     return None if path is None else "/" + "/".join(part for part in path.split("/") if part)
 
 
+def _options(fields: dict[str, Any]) -> RotationOptions:
+    return RotationOptions(
+        minimum_interval=_duration(fields.get("minimumInterval")),
+        maximum_age=_duration(fields.get("maximumAge")),
+        guard=_guard(fields),
+    )
+
+
 def _guard(fields: dict[str, Any]) -> GuardOptions | None:
     value = fields.get("keyGuard", {})
     if value is False:
@@ -198,12 +209,7 @@ def _mirror(value: str | dict[str, Any]) -> Mirror:
         )
         if name in fields
     }
-    rotation = MappedRotation(
-        parse_rotation_id(fields["id"], "id"),
-        minimum_interval=_duration(fields.get("minimumInterval")),
-        maximum_age=_duration(fields.get("maximumAge")),
-        guard=_guard(fields),
-    )
+    rotation = MappedRotation(parse_rotation_id(fields["id"], "id"), options=_options(fields))
     mirror = Mirror(rotation, **names)
     if mirror.access_key_id_field == mirror.secret_access_key_field:
         raise RotationMapError(f"the rotation map is wrong: a mirror of {fields['id']} has one field for both values")

@@ -81,7 +81,7 @@ def select(
             raise EmptySelectionError(_why_empty(entry, len(matches), unreadable[key]))
         left_out |= dict.fromkeys(each.id for each in matches if each.id in mirrored)
         for each in allowed:
-            rotation = MappedRotation(each.id, each.type, entry.minimum_interval, entry.maximum_age, entry.guard)
+            rotation = MappedRotation(each.id, each.type, entry.options)
             if rotation.id not in named:
                 selected.setdefault(rotation.id, Selected(rotation, each.state))
     return Selection(tuple(selected.values()), tuple(left_out), tuple(chain(*unreadable.values())))
