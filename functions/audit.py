@@ -131,14 +131,13 @@ class Audit:
 def compose() -> Audit:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = AuditSettings.read(os.environ)
-    mapped, common = settings.mapped, settings.mapped.common
     lambda_: Any = ClientOnDemand("lambda")  # for maps with mirrors
     return Audit(
-        read_map=parameter_reader(mapped.rotation_map_parameter, MAP_SOURCE),
-        infisical=connect(common.infisical, time),
+        read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
+        infisical=connect(settings.infisical, time),
         maximum_age=settings.maximum_age,
         mirrors=MirrorWatch(lambda_, settings.hook_function, time),
-        telemetry=Telemetry(common.service, common.log_level),
+        telemetry=Telemetry(settings.service, settings.log_level),
         clock=time,
     )
 

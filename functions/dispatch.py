@@ -111,15 +111,15 @@ class Dispatch:
 def compose() -> Dispatch:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = DispatchSettings.read(os.environ)
-    common, grace_period = settings.mapped.common, settings.grace_period
+    minimum_interval, grace_period = settings.minimum_interval, settings.grace_period
     own_iam: Any = ClientOnDemand("iam")  # for dry runs
-    guard = KeyGuard(IamClients(own_iam, time), common.minimum_interval, grace_period, time)
+    guard = KeyGuard(IamClients(own_iam, time), minimum_interval, grace_period, time)
     return Dispatch(
-        read_map=parameter_reader(settings.mapped.rotation_map_parameter, MAP_SOURCE),
-        infisical=connect(common.infisical, time),
-        preview=Preview(guard.decide, common.minimum_interval, grace_period),
-        requests=RequestQueue(client("sqs"), common.requests_queue_url),
-        telemetry=Telemetry(common.service, common.log_level),
+        read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
+        infisical=connect(settings.infisical, time),
+        preview=Preview(guard.decide, minimum_interval, grace_period),
+        requests=RequestQueue(client("sqs"), settings.requests_queue_url),
+        telemetry=Telemetry(settings.service, settings.log_level),
         clock=time,
     )
 

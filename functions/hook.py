@@ -193,17 +193,16 @@ def _parse(event: object) -> tuple[str, str, str]:
 def compose() -> Hook:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = HookSettings.read(os.environ)
-    common = settings.mapped.common
-    infisical = connect(common.infisical, time)
-    telemetry = Telemetry(common.service, common.log_level)
-    requests = RequestQueue(client("sqs"), common.requests_queue_url)
+    infisical = connect(settings.infisical, time)
+    telemetry = Telemetry(settings.service, settings.log_level)
+    requests = RequestQueue(client("sqs"), settings.requests_queue_url)
     own_iam: Any = ClientOnDemand("iam", GUARD_CONFIG)  # where a new key has to be asked for
-    guard = KeyGuard(IamClients(own_iam, time), common.minimum_interval, settings.grace_period, time)
+    guard = KeyGuard(IamClients(own_iam, time), settings.minimum_interval, settings.grace_period, time)
     return Hook(
-        read_map=parameter_reader(settings.mapped.rotation_map_parameter, MAP_SOURCE),
+        read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         secrets=client("secretsmanager"),
         infisical=infisical,
-        fresh_keys=FreshKeys(infisical, requests, guard.decide, common.minimum_interval, telemetry.logger),
+        fresh_keys=FreshKeys(infisical, requests, guard.decide, settings.minimum_interval, telemetry.logger),
         ask=caller_arn,
         telemetry=telemetry,
         clock=time,

@@ -71,17 +71,17 @@ def compose() -> Rotate:
     settings = RotateSettings.read(os.environ)
     # For what returns or fails. Without it a cold start is a twentieth shorter.
     sqs: Any = ClientOnDemand("sqs", REPORT_CONFIG)
-    telemetry = Telemetry(settings.common.service, settings.common.log_level)
+    telemetry = Telemetry(settings.service, settings.log_level)
     clients = IamClients(client("iam", GUARD_CONFIG), time)
     return Rotate(
         batch=BatchProcessor(
-            requests=RequestQueue(sqs, settings.common.requests_queue_url),
+            requests=RequestQueue(sqs, settings.requests_queue_url),
             failed=FailedQueue(sqs, settings.failed_queue_url),
             telemetry=telemetry,
             clock=time,
         ),
-        infisical=connect(settings.common.infisical, time),
-        decide=KeyGuard(clients, settings.common.minimum_interval, settings.grace_period, time).decide,
+        infisical=connect(settings.infisical, time),
+        decide=KeyGuard(clients, settings.minimum_interval, settings.grace_period, time).decide,
         telemetry=telemetry,
         clock=time,
     )

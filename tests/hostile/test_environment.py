@@ -20,13 +20,12 @@ from rotator.settings import (
     AuditSettings,
     DispatchSettings,
     HookSettings,
-    InfisicalSettings,
     RotateSettings,
     SettingsError,
 )
 from tests.hostile.mutations import FUZZED, HUGE, LONE_SURROGATE, garbled, mutated, nested
 from tests.hostile.readable import refused_readably
-from tests.unit.environments import COMMON, DISPATCH, ROTATE, with_url
+from tests.unit.environments import COMMON, DISPATCH, ROTATE, infisical_settings, with_url
 
 # What a process is given where a variable's bytes are no UTF-8.
 NO_UTF8 = b"\xff\xfe".decode("utf-8", "surrogateescape")
@@ -102,13 +101,12 @@ def is_refused_or_makes_sense(function: str, variable: str, value: str) -> None:
     if refusal.text:
         assert variable in refusal.text
         return
-    common = settings.common if function == "rotate" else settings.mapped.common
-    periods = [getattr(settings, name, None) for name in ("grace_period", "maximum_age")]
-    assert all(each is None or timedelta() < each <= MAXIMUM_INTERVAL for each in [common.minimum_interval, *periods])
-    assert is_https_or_here(common.infisical.url)
-    assert can_be_asked(common.infisical.url)
-    json.dumps(common.infisical.identity_id, ensure_ascii=False).encode()  # as a login sends it
-    assert common.log_level in {"DEBUG", "INFO", "WARNING", "ERROR"}
+    periods = [getattr(settings, name, None) for name in ("minimum_interval", "grace_period", "maximum_age")]
+    assert all(each is None or timedelta() < each <= MAXIMUM_INTERVAL for each in periods)
+    assert is_https_or_here(settings.infisical.url)
+    assert can_be_asked(settings.infisical.url)
+    json.dumps(settings.infisical.identity_id, ensure_ascii=False).encode()  # as a login sends it
+    assert settings.log_level in {"DEBUG", "INFO", "WARNING", "ERROR"}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -139,12 +137,12 @@ def test_a_mutated_environment_is_refused_by_its_variable_or_makes_sense(functio
 )
 def test_a_url_that_no_look_up_can_find_is_refused_by_its_variable(url: str) -> None:
     with pytest.raises(SettingsError, match=r"^INFISICAL_URL"):
-        InfisicalSettings.read(with_url(url))
+        infisical_settings(with_url(url))
 
 
 def test_an_identity_that_no_login_can_send_is_refused_by_its_variable() -> None:
     with pytest.raises(SettingsError, match="MACHINE_IDENTITY_ID"):
-        InfisicalSettings.read(COMMON | {"MACHINE_IDENTITY_ID": NO_UTF8})
+        infisical_settings(COMMON | {"MACHINE_IDENTITY_ID": NO_UTF8})
 
 
 @pytest.mark.parametrize("number", ["1_0", "+5", "1e1"])

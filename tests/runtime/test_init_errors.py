@@ -19,13 +19,13 @@ REQUIRED = {
     "MINIMUM_INTERVAL_MINUTES": ("MinimumIntervalMinutes", "HookFunction"),
     "REQUESTS_QUEUE_URL": ("deploy the stack again", "HookFunction"),
     "POWERTOOLS_SERVICE_NAME": ("deploy the stack again", "AuditFunction"),
-    "POWERTOOLS_LOG_LEVEL": ("LogLevel", "RotateFunction"),
+    "LOG_LEVEL": ("LogLevel", "RotateFunction"),
     "ROTATION_MAP_PARAMETER": ("RotationMapParameter", "AuditFunction"),
     "GRACE_PERIOD_HOURS": ("GracePeriodHours", "RotateFunction"),
     "FAILED_QUEUE_URL": ("deploy the stack again", "RotateFunction"),
     "MAXIMUM_AGE_DAYS": ("MaximumAgeDays", "AuditFunction"),
 }
-OPTIONAL = {"MACHINE_IDENTITY_SECRET", "CA_PARAMETER", "HOOK_FUNCTION"}
+OPTIONAL = {"MACHINE_IDENTITY_SECRET_ARN", "CA_CERTIFICATE_PARAMETER", "HOOK_FUNCTION"}
 
 
 class Case(NamedTuple):
@@ -38,8 +38,8 @@ CASES = {
     **{f"no {name}": Case(each[1], {name: ""}, (name, each[0])) for name, each in REQUIRED.items()},
     "two machine identities": Case(
         "RotateFunction",
-        {"MACHINE_IDENTITY_ID": NOBODY, "MACHINE_IDENTITY_SECRET": "arn"},
-        ("MACHINE_IDENTITY_SECRET", "MachineIdentityId or MachineIdentitySecretArn"),
+        {"MACHINE_IDENTITY_ID": NOBODY, "MACHINE_IDENTITY_SECRET_ARN": "arn"},
+        ("MACHINE_IDENTITY_SECRET_ARN", "MachineIdentityId or MachineIdentitySecretArn"),
     ),
     "no machine identity of the hook": Case(
         "HookFunction", {"MACHINE_IDENTITY_ID": ""}, ("HookMachineIdentityId or HookMachineIdentitySecretArn",)
@@ -55,10 +55,12 @@ CASES = {
     "no grace period": Case(
         "DispatchFunction", {"GRACE_PERIOD_HOURS": "-1"}, ("GRACE_PERIOD_HOURS", "GracePeriodHours")
     ),
-    "no log level": Case("RotateFunction", {"POWERTOOLS_LOG_LEVEL": "LOUD"}, ("POWERTOOLS_LOG_LEVEL", "LogLevel")),
-    "no certificate": Case("RotateFunction", {"CA_PARAMETER": WRONG_PARAMETER}, ("CaCertificateParameter", "PEM")),
+    "no log level": Case("RotateFunction", {"LOG_LEVEL": "LOUD"}, ("LOG_LEVEL", "LogLevel")),
+    "no certificate": Case(
+        "RotateFunction", {"CA_CERTIFICATE_PARAMETER": WRONG_PARAMETER}, ("CaCertificateParameter", "PEM")
+    ),
     "no parameter with certificates": Case(
-        "HookFunction", {"CA_PARAMETER": MISSING_PARAMETER}, ("CaCertificateParameter", MISSING_PARAMETER)
+        "HookFunction", {"CA_CERTIFICATE_PARAMETER": MISSING_PARAMETER}, ("CaCertificateParameter", MISSING_PARAMETER)
     ),
 }
 

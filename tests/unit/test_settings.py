@@ -8,11 +8,9 @@ import pytest
 import yaml
 
 from rotator.settings import (
-    CommonSettings,
     DispatchSettings,
     HookSettings,
     InfisicalSettings,
-    MappedSettings,
     RotateSettings,
     SettingsError,
 )
@@ -24,11 +22,12 @@ from tests.unit.environments import (
     IDENTITY_SECRET,
     QUEUE_URL,
     ROTATE,
+    infisical_settings,
     with_url,
 )
 
 # What the template sets to nothing where it is not used.
-UNUSED = {"MACHINE_IDENTITY_SECRET": "", "CA_PARAMETER": ""}
+UNUSED = {"MACHINE_IDENTITY_SECRET_ARN": "", "CA_CERTIFICATE_PARAMETER": ""}
 
 
 @dataclass(frozen=True)
@@ -59,23 +58,31 @@ EACH_VARIABLE = pytest.mark.parametrize(
 # ---- what is read ----------------------------------------------------------------------------------------------------
 
 
-READ = CommonSettings(
-    infisical=InfisicalSettings("https://eu.infisical.com", IDENTITY_ID, "", ""),
-    minimum_interval=timedelta(hours=1),
-    requests_queue_url=QUEUE_URL,
-    service="stack",
-    log_level="INFO",
-)
+INFISICAL = InfisicalSettings("https://eu.infisical.com", IDENTITY_ID, "", "")
 
 
 def test_dispatch_reads_its_environment() -> None:
-    mapped = MappedSettings(READ, "/infisical-rotation/map")
-
-    assert DispatchSettings.read(DISPATCH) == DispatchSettings(mapped, timedelta(hours=6))
+    assert DispatchSettings.read(DISPATCH) == DispatchSettings(
+        infisical=INFISICAL,
+        minimum_interval=timedelta(hours=1),
+        grace_period=timedelta(hours=6),
+        requests_queue_url=QUEUE_URL,
+        rotation_map_parameter="/infisical-rotation/map",
+        service="stack",
+        log_level="INFO",
+    )
 
 
 def test_rotate_reads_its_environment() -> None:
-    assert RotateSettings.read(ROTATE) == RotateSettings(READ, FAILED_URL, timedelta(hours=6))
+    assert RotateSettings.read(ROTATE) == RotateSettings(
+        infisical=INFISICAL,
+        minimum_interval=timedelta(hours=1),
+        grace_period=timedelta(hours=6),
+        requests_queue_url=QUEUE_URL,
+        failed_queue_url=FAILED_URL,
+        service="stack",
+        log_level="INFO",
+    )
 
 
 @EACH_FUNCTION
@@ -84,15 +91,17 @@ def test_an_empty_variable_counts_as_unset(function: Function) -> None:
 
 
 def test_universal_auth_takes_the_identity_from_a_secret() -> None:
-    environment = COMMON | {"MACHINE_IDENTITY_ID": "", "MACHINE_IDENTITY_SECRET": f" {IDENTITY_SECRET}\n"}
+    environment = COMMON | {"MACHINE_IDENTITY_ID": "", "MACHINE_IDENTITY_SECRET_ARN": f" {IDENTITY_SECRET}\n"}
 
-    read = InfisicalSettings.read(environment)
+    read = infisical_settings(environment)
 
-    assert (read.identity_id, read.identity_secret) == ("", IDENTITY_SECRET)
+    assert (read.identity_id, read.identity_secret_arn) == ("", IDENTITY_SECRET)
 
 
 def test_a_certificate_authority_of_ones_own_is_named_by_its_parameter() -> None:
-    assert InfisicalSettings.read(COMMON | {"CA_PARAMETER": "/infisical/ca"}).ca_parameter == "/infisical/ca"
+    environment = COMMON | {"CA_CERTIFICATE_PARAMETER": "/infisical/ca"}
+
+    assert infisical_settings(environment).ca_certificate_parameter == "/infisical/ca"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +115,7 @@ def test_a_certificate_authority_of_ones_own_is_named_by_its_parameter() -> None
     ],
 )
 def test_minutes_may_be_fractional_as_cloudformations_numbers_may(written: str, interval: timedelta) -> None:
-    assert CommonSettings.read(COMMON | {"MINIMUM_INTERVAL_MINUTES": written}).minimum_interval == interval
+    assert RotateSettings.read(ROTATE | {"MINIMUM_INTERVAL_MINUTES": written}).minimum_interval == interval
 
 
 @pytest.mark.parametrize(
@@ -129,7 +138,7 @@ def test_minutes_may_be_fractional_as_cloudformations_numbers_may(written: str, 
     ],
 )
 def test_a_base_url_is_https_or_on_this_very_machine(written: str, base_url: str) -> None:
-    assert InfisicalSettings.read(with_url(written)).url == base_url
+    assert infisical_settings(with_url(written)).url == base_url
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------
@@ -150,9 +159,9 @@ def test_a_variable_that_is_not_set_is_named(function: Function, variable: str, 
     "identities",
     [
         {},
-        {"MACHINE_IDENTITY_ID": "", "MACHINE_IDENTITY_SECRET": ""},
-        {"MACHINE_IDENTITY_ID": " ", "MACHINE_IDENTITY_SECRET": "\n"},
-        {"MACHINE_IDENTITY_ID": IDENTITY_ID, "MACHINE_IDENTITY_SECRET": IDENTITY_SECRET},
+        {"MACHINE_IDENTITY_ID": "", "MACHINE_IDENTITY_SECRET_ARN": ""},
+        {"MACHINE_IDENTITY_ID": " ", "MACHINE_IDENTITY_SECRET_ARN": "\n"},
+        {"MACHINE_IDENTITY_ID": IDENTITY_ID, "MACHINE_IDENTITY_SECRET_ARN": IDENTITY_SECRET},
     ],
     ids=["not set", "nothing", "white space", "both"],
 )
@@ -163,7 +172,7 @@ def test_a_missing_or_double_identity_is_refused_by_both_parameters(
     environment = {name: value for name, value in function.environment.items() if name != "MACHINE_IDENTITY_ID"}
 
     with pytest.raises(
-        SettingsError, match=r"^exactly one of MACHINE_IDENTITY_ID .* and MACHINE_IDENTITY_SECRET"
+        SettingsError, match=r"^exactly one of MACHINE_IDENTITY_ID .* and MACHINE_IDENTITY_SECRET_ARN"
     ) as no:
         function.read(environment | identities)
 
@@ -189,7 +198,7 @@ def test_a_number_of_hours_that_is_none_is_named_with_its_parameter(function: Fu
 @NO_NUMBERS
 def test_a_number_of_minutes_that_is_none_is_named(value: str) -> None:
     with pytest.raises(SettingsError, match=r"^MINIMUM_INTERVAL_MINUTES must be a number of minutes, not ") as refused:
-        CommonSettings.read(COMMON | {"MINIMUM_INTERVAL_MINUTES": value})
+        RotateSettings.read(ROTATE | {"MINIMUM_INTERVAL_MINUTES": value})
 
     assert len(str(refused.value)) < 250
 
@@ -214,7 +223,7 @@ def test_a_number_of_minutes_that_is_none_is_named(value: str) -> None:
 )
 def test_tokens_are_not_sent_in_the_clear(url: str) -> None:
     with pytest.raises(SettingsError, match=r"^INFISICAL_URL must begin with https://, not "):
-        InfisicalSettings.read(with_url(url))
+        infisical_settings(with_url(url))
 
 
 NO_BASE_URL = [
@@ -237,13 +246,13 @@ NO_BASE_URL = [
 @pytest.mark.parametrize("url", NO_BASE_URL)
 def test_a_url_that_says_more_than_where_infisical_is_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match=r"^INFISICAL_URL must be a plain base URL such as https://"):
-        InfisicalSettings.read(with_url(url))
+        infisical_settings(with_url(url))
 
 
 @pytest.mark.parametrize("url", [*NO_BASE_URL, "http://us.infisical.com/hidden", "ftp://us.infisical.com/hidden"])
 def test_a_refused_url_is_not_logged(url: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        InfisicalSettings.read(with_url(url))
+        infisical_settings(with_url(url))
 
     assert "hidden" not in str(refused.value)
 
@@ -323,7 +332,7 @@ def test_a_missing_variable_names_its_template_parameter(function: Function, var
 
 def test_an_invalid_variable_names_its_template_parameter() -> None:
     with pytest.raises(SettingsError, match=r"; set the template's parameter MinimumIntervalMinutes$"):
-        CommonSettings.read(COMMON | {"MINIMUM_INTERVAL_MINUTES": "x"})
+        RotateSettings.read(ROTATE | {"MINIMUM_INTERVAL_MINUTES": "x"})
 
 
 def test_the_templates_defaults_are_accepted_with_an_identity() -> None:
@@ -336,8 +345,8 @@ def test_the_templates_defaults_are_accepted_with_an_identity() -> None:
 
     read = RotateSettings.read(ROTATE | variables | {"MACHINE_IDENTITY_ID": IDENTITY_ID})
 
-    assert read.common.infisical == InfisicalSettings("https://us.infisical.com", IDENTITY_ID, "", "")
-    assert read.common.minimum_interval == timedelta(hours=1)
+    assert read.infisical == InfisicalSettings("https://us.infisical.com", IDENTITY_ID, "", "")
+    assert read.minimum_interval == timedelta(hours=1)
     assert read.grace_period == timedelta(hours=6)
 
 
@@ -356,7 +365,7 @@ def test_the_grace_periods_that_the_template_allows_are_accepted(function: Funct
 def test_the_intervals_that_the_template_allows_are_accepted(bound: str) -> None:
     minutes = TEMPLATE["Parameters"]["MinimumIntervalMinutes"][bound]
 
-    read = CommonSettings.read(COMMON | {"MINIMUM_INTERVAL_MINUTES": str(minutes)})
+    read = RotateSettings.read(ROTATE | {"MINIMUM_INTERVAL_MINUTES": str(minutes)})
 
     assert read.minimum_interval == timedelta(minutes=minutes)
 

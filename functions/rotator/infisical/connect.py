@@ -36,7 +36,9 @@ def connect(settings: InfisicalSettings, clock: "Clock") -> Infisical:
     Raises SettingsError where the certificate authorities are none.
     """
     identity = MachineIdentity(settings.url, _login(settings), clock.time)
-    authorities = parameter_reader(settings.ca_parameter, CA_SOURCE)() if settings.ca_parameter else ""
+    authorities = (
+        parameter_reader(settings.ca_certificate_parameter, CA_SOURCE)() if settings.ca_certificate_parameter else ""
+    )
     connections = RenewedTransport(partial(httpx.HTTPTransport, verify=trust(authorities)), clock)
     return Infisical(settings.url, identity, BoundedTransport(connections, clock), clock)
 
@@ -62,8 +64,8 @@ def trust(authorities: str) -> ssl.SSLContext:
 
 
 def _login(settings: InfisicalSettings) -> Callable[[], Login]:
-    if settings.identity_secret:
-        return _universal_login(settings.identity_secret)
+    if settings.identity_secret_arn:
+        return _universal_login(settings.identity_secret_arn)
     return _aws_login(settings.identity_id)
 
 
