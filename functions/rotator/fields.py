@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from rotator.model import DEFAULT_TYPE, MAXIMUM_INTERVAL
-from rotator.text import readable, shown
+from rotator.text import printable, quote
 
 Fields = Mapping[str, Any]
 
@@ -23,7 +23,7 @@ def read_object(fields: Fields, name: str) -> Fields:
     """
     value = fields.get(name)
     if not isinstance(value, dict):
-        raise ValueError(f"{name} must be an object, not {shown(value)}")
+        raise ValueError(f"{name} must be an object, not {quote(value)}")
     return value
 
 
@@ -34,8 +34,8 @@ def read_string(fields: Fields, name: str) -> str:
     """
     value = fields.get(name)
     if not isinstance(value, str):
-        raise ValueError(f"{name} must be a string, not {shown(value)}")
-    return readable(value)
+        raise ValueError(f"{name} must be a string, not {quote(value)}")
+    return printable(value)
 
 
 def read_name(fields: Fields, name: str) -> str:
@@ -45,7 +45,7 @@ def read_name(fields: Fields, name: str) -> str:
     """
     value = fields.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= MAXIMUM_NAME_LENGTH:
-        raise ValueError(f"{name} must be a string of 1 to {MAXIMUM_NAME_LENGTH} characters, not {shown(value)}")
+        raise ValueError(f"{name} must be a string of 1 to {MAXIMUM_NAME_LENGTH} characters, not {quote(value)}")
     return value
 
 
@@ -56,7 +56,7 @@ def read_flag(fields: Fields, name: str) -> bool:
     """
     value = fields.get(name, False)
     if not isinstance(value, bool):
-        raise ValueError(f"{name} must be true or false, not {shown(value)}")
+        raise ValueError(f"{name} must be true or false, not {quote(value)}")
     return value
 
 
@@ -69,7 +69,7 @@ def read_seconds(fields: Fields, name: str) -> timedelta | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAXIMUM_INTERVAL.total_seconds():
-        raise ValueError(f"{name} must be a number of seconds, not {shown(value)}")
+        raise ValueError(f"{name} must be a number of seconds, not {quote(value)}")
     return timedelta(seconds=value)
 
 
@@ -81,7 +81,7 @@ def parse_rotation_id(value: object, field: str) -> str:
     try:
         return str(UUID(value if isinstance(value, str) else None))
     except (TypeError, ValueError):
-        raise ValueError(f"{field} must be a rotation id (a UUID), not {shown(value)}") from None
+        raise ValueError(f"{field} must be a rotation id (a UUID), not {quote(value)}") from None
 
 
 def parse_type(fields: Fields) -> str:
@@ -91,5 +91,5 @@ def parse_type(fields: Fields) -> str:
     """
     value = read_name(fields, "type")
     if not _TYPE.fullmatch(value):
-        raise ValueError(f"type must be the slug of a rotation type, such as {DEFAULT_TYPE}, not {shown(value)}")
+        raise ValueError(f"type must be the slug of a rotation type, such as {DEFAULT_TYPE}, not {quote(value)}")
     return value

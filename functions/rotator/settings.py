@@ -8,6 +8,7 @@ from ipaddress import ip_address
 import httpx
 
 from rotator.model import MAXIMUM_INTERVAL
+from rotator.text import quote
 
 MAP_SOURCE = "RotationMapParameter"  # of the template
 
@@ -52,7 +53,7 @@ class Environment:
         except (ValueError, OverflowError):
             duration = timedelta()
         if not timedelta() < duration <= MAXIMUM_INTERVAL:
-            raise SettingsError(f"{name} must be a number of {unit}, not {value!r:.60}; {_set_parameter(name)}")
+            raise SettingsError(f"{name} must be a number of {unit}, not {quote(value, 60)}; {_set_parameter(name)}")
         return duration
 
     def log_level(self, name: str) -> str:
@@ -60,7 +61,7 @@ class Environment:
         value = self.text(name)
         if value not in _LOG_LEVELS:
             levels = ", ".join(_LOG_LEVELS)
-            raise SettingsError(f"{name} must be one of {levels}, not {value!r:.60}; {_set_parameter(name)}")
+            raise SettingsError(f"{name} must be one of {levels}, not {quote(value, 60)}; {_set_parameter(name)}")
         return value
 
     def base_url(self, name: str) -> str:
@@ -77,7 +78,7 @@ class Environment:
                 f"{name} must be a plain base URL such as https://us.infisical.com; {_set_parameter(name)}"
             )
         if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
-            raise SettingsError(f"{name} must begin with https://, not {url.scheme!r:.20}; {_set_parameter(name)}")
+            raise SettingsError(f"{name} must begin with https://, not {quote(url.scheme, 20)}; {_set_parameter(name)}")
         # Infisical's CLI is given the URL of its API, in INFISICAL_API_URL: https://infisical.com/docs/cli/usage
         return value.rstrip("/").removesuffix("/api").rstrip("/")
 

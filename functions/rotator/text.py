@@ -1,17 +1,27 @@
-"""How a value from outside is shown in an error: shortly, whatever it is."""
+"""Text from outside in errors and logs: short, whatever it is, and always in characters that UTF-8 can encode."""
 
 import reprlib
 
-_MAXIMUM_LENGTH = 100
+MAXIMUM_TEXT_LENGTH = 400  # of a service's own words: ARNs, which operators need, fit; pages of HTML do not
+_MAXIMUM_QUOTED_LENGTH = 100
 
 BYTE_ORDER_MARK = "\ufeff"  # some editors of Windows begin a file with it
 
 
-def readable(text: str) -> str:
-    """A text that can be written as UTF-8, whatever half characters it holds."""
+def printable(text: str) -> str:
+    """Replace what UTF-8 cannot encode: lone surrogates."""
     return text.encode("utf-8", "replace").decode()
 
 
-def shown(value: object) -> str:
-    """A value as Python writes it, cut; nesting of any depth is cut too."""
-    return "nothing" if value is None else readable(reprlib.repr(value)[:_MAXIMUM_LENGTH])
+def clip(text: str, length: int = MAXIMUM_TEXT_LENGTH) -> str:
+    """Cut a text that is too long."""
+    return printable(text[:length])
+
+
+def quote(value: object, length: int = _MAXIMUM_QUOTED_LENGTH) -> str:
+    """Write a value as Python does, and cut it, however deeply it is nested."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return clip(repr(value[:length]), length)
+    return clip(reprlib.repr(value), length)

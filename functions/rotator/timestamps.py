@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from rotator.text import shown
+from rotator.text import quote
 
 # The clocks of senders, AWS, IAM and Infisical are assumed to differ by no more.
 CLOCK_SKEW = timedelta(minutes=2)
@@ -17,7 +17,7 @@ def parse_instant(value: object, field: str) -> datetime:
     Raises ValueError naming `field` where the value is absent, no such text, an impossible date, or says no offset.
     """
     if not isinstance(value, str):
-        raise ValueError(f"{field} must be a date and time such as 2026-11-22T05:00:00Z, not {shown(value)}")
+        raise ValueError(f"{field} must be a date and time such as 2026-11-22T05:00:00Z, not {quote(value)}")
     try:
         instant = datetime.fromisoformat(value)
         if instant.tzinfo is not None:
@@ -26,7 +26,7 @@ def parse_instant(value: object, field: str) -> datetime:
         pass
     raise ValueError(
         f"{field} must be a possible date and time with its UTC offset, such as 2026-11-22T05:00:00Z,"
-        f" not {shown(value)}"
+        f" not {quote(value)}"
     )
 
 

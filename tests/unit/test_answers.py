@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.infisical.answers import parse_list, parse_state
-from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH, ForeignAnswerError, InvalidAnswerError
+from rotator.infisical.errors import ForeignAnswerError, InvalidAnswerError
 from rotator.model import ListedRotation, RotationState
+from rotator.text import MAXIMUM_TEXT_LENGTH
 from tests.unit.fakes import described, rotation_id
 
 ROTATED_AT = datetime(2026, 11, 15, 5, 0, 1, 249_000, tzinfo=UTC)

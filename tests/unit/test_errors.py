@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rotator.infisical.errors import (
-    MAXIMUM_TEXT_LENGTH,
     ForeignAnswerError,
     InfisicalError,
     InvalidAnswerError,
@@ -23,11 +22,12 @@ from rotator.infisical.errors import (
     UnknownRouteError,
     UnreachableError,
     UntrustedIpError,
-    capped_text,
     json_object,
+    message_text,
     raise_for_error,
     reason_of,
 )
+from rotator.text import MAXIMUM_TEXT_LENGTH
 
 IN_PROGRESS = "A rotation is already in progress for this secret"
 PLAN_RESTRICTION = "Failed to get secret rotation due to plan restriction. Upgrade plan to get secret rotation."
@@ -197,7 +197,7 @@ def test_a_proxys_page_is_not_quoted_as_infisicals() -> None:
     ids=repr,
 )
 def test_any_text_is_capped(value: object, text: str | None) -> None:
-    assert capped_text(value) == text
+    assert message_text(value) == text
 
 
 @pytest.mark.parametrize("body", ["", "<html>", "{", "[]", "7", "null", '"x"', "[" * 100_000, "{'a': 1}"])

@@ -21,12 +21,12 @@ from botocore.exceptions import (
 )
 
 from rotator.aws import client, session
-from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH
 from rotator.model import GuardOptions, MappedRotation, RotationOptions, RotationState
 from rotator.rotation.key_guard import ROLE_SECONDS, IamClients, KeyGuard
 from rotator.rotation.key_policy import UserKey
 from rotator.rotation.policy import Decision, Verdict
 from rotator.rotation.request import RotationRequest
+from rotator.text import MAXIMUM_TEXT_LENGTH
 from tests.component.iam import FakeIam, refused
 from tests.unit.fakes import NOW, VirtualClock, rotation_id
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rotator.infisical.client import Infisical
-from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH, InfisicalError, reason_of
+from rotator.infisical.errors import InfisicalError, reason_of
 from rotator.mirror.value import MirrorError, key_in
 from rotator.mirror.versions import CURRENT
 from rotator.model import AccessKey, Mirror
+from rotator.text import clip
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -44,7 +45,7 @@ def preview_mirror(
         attachment = _attachment(secrets.describe_secret(SecretId=secret_arn))
         state = _state(_value(secrets, secret_arn), mirror, published)
     except (BotoCoreError, ClientError) as error:
-        explanation = str(error)[:MAXIMUM_TEXT_LENGTH]
+        explanation = clip(str(error))
         unreadable.append({"what": "secret", "reason": reason_of(error), "explanation": explanation})
     return {
         "secret": secret_arn,

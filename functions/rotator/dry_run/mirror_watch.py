@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rotator.dry_run.mirror import MirrorState
-from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH
+from rotator.text import clip
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -85,9 +85,9 @@ class MirrorWatch:
             answer = self._lambda.invoke(FunctionName=self._hook, Payload=event)
             payload = json.loads(answer["Payload"].read())
         except (BotoCoreError, ClientError) as error:
-            return MirrorLook(secret, MirrorState.UNKNOWN, str(error)[:MAXIMUM_TEXT_LENGTH])
+            return MirrorLook(secret, MirrorState.UNKNOWN, clip(str(error)))
         if answer.get("FunctionError"):
-            return MirrorLook(secret, MirrorState.UNKNOWN, f"the hook failed: {payload.get('errorMessage')!s:.400}")
+            return MirrorLook(secret, MirrorState.UNKNOWN, f"the hook failed: {clip(str(payload.get('errorMessage')))}")
         report: MirrorReport = payload
         why = "; ".join(f"{each['what']} ({each['reason']}): {each['explanation']}" for each in report["unreadable"])
         return MirrorLook(secret, MirrorState(report["state"]), why)

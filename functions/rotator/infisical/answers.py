@@ -5,9 +5,9 @@ import re
 import httpx
 
 from rotator.fields import Fields, parse_rotation_id, read_object, read_string
-from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH, ForeignAnswerError, InvalidAnswerError, capped_text
+from rotator.infisical.errors import ForeignAnswerError, InvalidAnswerError, message_text
 from rotator.model import AccessKey, GeneratedCredentials, ListedRotation, RotationState
-from rotator.text import readable
+from rotator.text import clip, printable
 from rotator.timestamps import parse_instant
 
 _USER_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)  # IAM's own rule
@@ -79,18 +79,18 @@ def _listed(entry: object, position: int) -> ListedRotation | InvalidAnswerError
             path=read_string(read_object(fields, "folder"), "path"),
         )
     except ValueError as error:
-        place = f"secretRotations[{position}] ({readable(str(fields.get('id'))[:36])})"
+        place = f"secretRotations[{position}] ({clip(str(fields.get('id')), 36)})"
         return InvalidAnswerError(f"Infisical's answer is wrong: {place}: {error}")
 
 
 def _state(fields: Fields) -> RotationState:
     return RotationState(
         id=parse_rotation_id(fields.get("id"), "id"),
-        name=read_string(fields, "name")[:MAXIMUM_TEXT_LENGTH],
+        name=clip(read_string(fields, "name")),
         status=read_string(fields, "rotationStatus"),
         last_rotated_at=parse_instant(fields.get("lastRotatedAt"), "lastRotatedAt"),
         last_attempted_at=parse_instant(fields.get("lastRotationAttemptedAt"), "lastRotationAttemptedAt"),
-        last_message=capped_text(fields.get("lastRotationMessage")),
+        last_message=message_text(fields.get("lastRotationMessage")),
         rotates_itself=fields.get("isAutoRotationEnabled") is True,
         user_name=_user_name(fields.get("parameters")),
         connection_id=_connection_id(fields.get("connection")),
@@ -104,4 +104,4 @@ def _user_name(parameters: object) -> str | None:
 
 def _connection_id(connection: object) -> str | None:
     connection_id = connection.get("id") if isinstance(connection, dict) else None
-    return readable(connection_id) if isinstance(connection_id, str) else None
+    return printable(connection_id) if isinstance(connection_id, str) else None

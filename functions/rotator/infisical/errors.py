@@ -24,14 +24,11 @@ from typing import Any
 import httpx
 from botocore.exceptions import ClientError
 
-from rotator.text import readable
+from rotator.text import clip
 
 # Infisical counts over a minute; a header that asks for more than an hour is no answer to plan with.
 DEFAULT_RETRY_AFTER_SECONDS = 60.0
 MAXIMUM_RETRY_AFTER_SECONDS = 3600.0
-
-# Infisical's texts may hold ARNs, which operators need, and be long, which they do not.
-MAXIMUM_TEXT_LENGTH = 400
 
 _IN_PROGRESS = "A rotation is already in progress"
 _PLAN_RESTRICTION = "due to plan restriction"
@@ -163,7 +160,7 @@ def raise_for_error(response: httpx.Response) -> None:
     if status == httpx.codes.TOO_MANY_REQUESTS:
         raise RateLimitedError(_retry_after_seconds(response))
     answer = json_object(response)
-    error, message = capped_text(answer.get("error")), capped_text(answer.get("message"))
+    error, message = message_text(answer.get("error")), message_text(answer.get("message"))
     if answer.get("statusCode") != status or error is None or message is None:
         raise ForeignAnswerError(status)
     if response.is_client_error and status != httpx.codes.REQUEST_TIMEOUT:
@@ -198,11 +195,11 @@ def json_object(response: httpx.Response) -> dict[str, Any]:
     return answer
 
 
-def capped_text(value: object) -> str | None:
-    """Cap a text of Infisical's; its `message` may also be an array, where a request fails validation."""
+def message_text(value: object) -> str | None:
+    """Clip a message of Infisical's. It may also be an array, where a request fails validation."""
     if value is None:
         return None
-    return readable((value if isinstance(value, str) else json.dumps(value))[:MAXIMUM_TEXT_LENGTH])
+    return clip(value if isinstance(value, str) else json.dumps(value))
 
 
 def _retry_after_seconds(response: httpx.Response) -> float:

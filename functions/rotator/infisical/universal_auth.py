@@ -4,6 +4,7 @@ import json
 import re
 
 from rotator.infisical.login import Login
+from rotator.text import BYTE_ORDER_MARK
 
 PATH = "/api/v1/auth/universal-auth/login"
 
@@ -18,16 +19,16 @@ def universal_auth(secret: str) -> Login:
     mark before the whole. Raises ValueError that names what is missing or wrong and holds nothing of the secret.
     """
     try:
-        fields = json.loads(secret.removeprefix("\ufeff"))
+        fields = json.loads(secret.removeprefix(BYTE_ORDER_MARK))
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         raise ValueError('the machine identity\'s secret must be JSON: {"clientId": "…", "clientSecret": "…"}')
-    client_id, client_secret = _text(fields, "clientId"), _text(fields, "clientSecret")
+    client_id, client_secret = _credential(fields, "clientId"), _credential(fields, "clientSecret")
     return Login(PATH, {"clientId": client_id, "clientSecret": client_secret}, (client_id, client_secret))
 
 
-def _text(fields: dict[str, object], name: str) -> str:
+def _credential(fields: dict[str, object], name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"the machine identity's secret has no {name}")

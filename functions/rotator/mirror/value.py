@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rotator.model import AccessKey, Mirror
-from rotator.text import BYTE_ORDER_MARK, readable
+from rotator.text import BYTE_ORDER_MARK, clip
 
 # Numbers of any size and precision pass, unread.
 _DECODER = json.JSONDecoder(parse_int=lambda _: None, parse_float=lambda _: None, parse_constant=lambda _: None)
@@ -64,7 +64,7 @@ def _refuse_other_spellings(fields: dict[str, Any], mirror: Mirror) -> None:
         for other in fields:
             if _spelling(other) == _spelling(default):
                 raise MirrorError(
-                    f"the secret has a field {readable(other):.100}, and the mirror would write {default} beside it:"
+                    f"the secret has a field {clip(other, 100)}, and the mirror would write {default} beside it:"
                     f' say in the rotation map which one its readers use, with "{option}"'
                 )
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rotator.mirror.value import MirrorError
-from rotator.text import readable
+from rotator.text import clip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,11 +43,11 @@ class StagedSecret:
         if not self.rotation_enabled:
             raise MirrorError(f"rotation is not enabled for {self.arn}")
         if labels is None:
-            raise MirrorError(f"{self.arn} has no version {readable(self.token):.64} to rotate to")
+            raise MirrorError(f"{self.arn} has no version {clip(self.token, 64)} to rotate to")
         if CURRENT in labels:
             return False
         if PENDING not in labels:
-            raise MirrorError(f"version {readable(self.token):.64} of {self.arn} is not labelled {PENDING}")
+            raise MirrorError(f"version {clip(self.token, 64)} of {self.arn} is not labelled {PENDING}")
         return True
 
     def current(self) -> "Version":

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from rotator.rotation.request import RotationRequest
+from rotator.text import quote
 from rotator.timestamps import format_instant
 
 # Messages that were received this recently stay invisible for longer than the function may run.
@@ -52,5 +53,5 @@ class Delivery:
         if request.occurred_at > latest:  # each delivery until then would rotate
             raise ValueError(f"occurredAt must not lie ahead of now, as {format_instant(request.occurred_at)} does")
         if request.rotation.id != self.group:
-            raise ValueError(f"the message group {self.group!r:.60} is not the rotation {request.rotation.id}")
+            raise ValueError(f"the message group {quote(self.group, 60)} is not the rotation {request.rotation.id}")
         return request

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from rotator.aws import GUARD_CONFIG, client
-from rotator.infisical.errors import MAXIMUM_TEXT_LENGTH, reason_of
+from rotator.infisical.errors import reason_of
 from rotator.model import GuardOptions, RotationState
 from rotator.rotation.key_policy import LastUse, UserKey, UserKeys, check_keys
 from rotator.rotation.policy import Decision, Verdict, decide
 from rotator.rotation.request import RotationRequest
+from rotator.text import clip
 from rotator.timestamps import instant_at
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _is_final(error: Exception) -> bool:
 
 
 def _text(error: Exception) -> str:
-    return str(error)[:MAXIMUM_TEXT_LENGTH].rstrip(".")
+    return clip(str(error)).rstrip(".")
 
 
 def _unreadable(what: str) -> Decision:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rotator.rotation.request import RotationRequest
+from rotator.text import clip
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -51,7 +52,8 @@ class RequestQueue:
             refused = [each for batch in batches for each in batch]
         if refused:
             raise UndeliveredRequestsError(
-                f"{len(refused)} of {len(requests)} requests were not accepted by the queue: {', '.join(refused):.1000}"
+                f"{len(refused)} of {len(requests)} requests were not accepted by the queue:"
+                f" {clip(', '.join(refused), 1000)}"
             )
 
     def _send_batch(self, batch: Sequence[RotationRequest], occurrence: str) -> list[str]:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from rotator.fields import parse_rotation_id, parse_type, read_flag, read_name, read_seconds
 from rotator.model import GuardOptions, MappedRotation, RotationOptions
-from rotator.text import shown
+from rotator.text import quote
 from rotator.timestamps import format_instant, parse_instant
 
 
@@ -81,6 +81,6 @@ def _guard_from_message(value: object) -> GuardOptions | None:
     if value is False:
         return None
     if not isinstance(value, dict):
-        raise ValueError(f"keyGuard must be false or an object, not {shown(value)}")
+        raise ValueError(f"keyGuard must be false or an object, not {quote(value)}")
     role, external_id = (None if value.get(name) is None else read_name(value, name) for name in ("role", "externalId"))
     return GuardOptions(role, read_seconds(value, "gracePeriodSeconds"), external_id)

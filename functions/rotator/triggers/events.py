@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rotator.fields import parse_rotation_id
-from rotator.text import shown
+from rotator.text import clip, quote
 from rotator.timestamps import MAXIMUM_AHEAD, format_instant, parse_instant
 from rotator.triggers import secret_events
 from rotator.triggers.secret_arn import secret_name
@@ -72,7 +72,7 @@ def read_trigger(event: object, now: datetime) -> Trigger:
         raise UnsupportedEventError(f"{error}. Supported: {SUPPORTED}. Seen: {_outline(event)}.") from None
     if trigger.occurred_at > now + MAXIMUM_AHEAD:
         raise UnsupportedEventError(
-            f"the trigger {trigger.name!r:.100} says that it occurred at {format_instant(trigger.occurred_at)},"
+            f"the trigger {quote(trigger.name)} says that it occurred at {format_instant(trigger.occurred_at)},"
             f" more than {MAXIMUM_AHEAD.total_seconds() / 60:.0f} minutes ahead of now ({format_instant(now)}):"
             " correct the sender's clock, or the time that it sends"
         )
@@ -117,12 +117,12 @@ def _custom_trigger(detail: object) -> str:
             'detail must be a JSON object {"trigger": "…"}, not a string: the sender encodes it as JSON once too often'
         )
     if not isinstance(detail, dict):
-        raise ValueError(f'detail must be a JSON object {{"trigger": "…"}}, not {shown(detail)}')
+        raise ValueError(f'detail must be a JSON object {{"trigger": "…"}}, not {quote(detail)}')
     name = detail.get("trigger")
     if not isinstance(name, str) or not name:
-        raise ValueError(f"detail.trigger must be the name of a trigger, not {shown(name)}")
+        raise ValueError(f"detail.trigger must be the name of a trigger, not {quote(name)}")
     if more := sorted(detail.keys() - {"trigger"}):
-        raise ValueError(f"detail must hold trigger alone, and it also holds {shown(more)}: remove that")
+        raise ValueError(f"detail must hold trigger alone, and it also holds {quote(more)}: remove that")
     return name
 
 
@@ -152,7 +152,7 @@ def _name(event: dict[str, object], arn: re.Pattern[str], kind: str) -> str:
     first = resources[0] if isinstance(resources, list) and resources else None
     match = arn.fullmatch(first) if isinstance(first, str) else None
     if match is None:
-        raise ValueError(f"resources[0] must be the ARN of a {kind}, not {shown(first)}")
+        raise ValueError(f"resources[0] must be the ARN of a {kind}, not {quote(first)}")
     return match["name"]
 
 
@@ -161,4 +161,5 @@ def _outline(event: object) -> str:
     if not isinstance(event, dict):
         return f"a {type(event).__name__}"
     kind = {key: event[key] for key in ("source", "detail-type") if isinstance(event.get(key), str)}
-    return f"an object with the fields {sorted(map(str, event))!s:.200}" + (f" and {kind!s:.200}" if kind else "")
+    fields = clip(str(sorted(map(str, event))), 200)
+    return f"an object with the fields {fields}" + (f" and {clip(str(kind), 200)}" if kind else "")

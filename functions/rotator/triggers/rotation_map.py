@@ -12,7 +12,7 @@ import fastjsonschema
 
 from rotator.fields import parse_rotation_id
 from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, Mirror, RotationOptions, Selector
-from rotator.text import BYTE_ORDER_MARK, readable
+from rotator.text import BYTE_ORDER_MARK, clip, quote
 from rotator.triggers.secret_arn import secret_name
 
 Entry = MappedRotation | Selector
@@ -55,8 +55,8 @@ class RotationMap:
                 return self.triggers[name]
         known = ", ".join(sorted(self.triggers))
         raise UnmappedTriggerError(
-            f"the rotation map has no trigger {trigger!r:.200}{f' or {alias!r:.100}' if alias else ''}; it has:"
-            f" {known:.500}. Add it to the map, or stop sending it"
+            f"the rotation map has no trigger {quote(trigger, 200)}{f' or {quote(alias)}' if alias else ''};"
+            f" it has: {clip(known, 500)}. Add it to the map, or stop sending it"
         )
 
     def groups(self) -> Iterator[tuple[Entry, ...]]:
@@ -77,7 +77,7 @@ class RotationMap:
         try:
             return self.mirrors[secret_arn]
         except KeyError:
-            arn = readable(secret_arn)[:_LONGEST_ARN]
+            arn = clip(secret_arn, _LONGEST_ARN)
             text = f"the rotation map's mirrors do not have {arn}: add it, or detach the rotation from the secret"
             if secret_arn[:-_SUFFIX_LENGTH] in self.mirrors:
                 text = (
@@ -121,11 +121,11 @@ def _refuse_mirrored(triggers: dict[str, tuple[Entry, ...]], mirrors: dict[str, 
         for position, entry in enumerate(entries):
             if isinstance(entry, MappedRotation) and (arn := secrets.get(entry.id)):
                 raise RotationMapError(
-                    f"the rotation map is wrong: triggers.{trigger:.256}[{position}] names rotation {entry.id}, which"
-                    f" mirrors.{arn:.{_LONGEST_ARN}} mirrors. A trigger does not update the secret, and its second"
-                    " rotation would delete the key that the secret still holds. Remove the rotation from the trigger,"
-                    " and let Secrets Manager rotate the secret on its own schedule; to rotate it now: aws"
-                    f" secretsmanager rotate-secret --secret-id {arn:.{_LONGEST_ARN}}"
+                    f"the rotation map is wrong: triggers.{clip(trigger, 256)}[{position}] names rotation {entry.id},"
+                    f" which mirrors.{clip(arn, _LONGEST_ARN)} mirrors. A trigger does not update the secret, and its"
+                    " second rotation would delete the key that the secret still holds. Remove the rotation from the"
+                    " trigger, and let Secrets Manager rotate the secret on its own schedule; to rotate it now: aws"
+                    f" secretsmanager rotate-secret --secret-id {clip(arn, _LONGEST_ARN)}"
                 )
 
 
@@ -150,7 +150,7 @@ def _entry(value: str | dict[str, Any], place: str) -> Entry:
     if "keyGuard" in fields and rotation_type != DEFAULT_TYPE:
         raise RotationMapError(
             f"the rotation map is wrong: {place}.keyGuard is for rotations of {DEFAULT_TYPE}, not of"
-            f" {rotation_type:.60}"
+            f" {clip(rotation_type, 60)}"
         )
     _refuse_single_phase(fields, rotation_type, place)
     if "id" in fields:
@@ -173,9 +173,9 @@ def _refuse_single_phase(fields: dict[str, Any], rotation_type: str, place: str)
     """
     if rotation_type.endswith(SINGLE_PHASE) and not fields.get("singlePhase"):
         raise RotationMapError(
-            f"the rotation map is wrong: {place} rotates {rotation_type:.60}, a type with a single credential that is"
-            " replaced in place. Each rotation cuts off every consumer until it reads the new one. If that is what you"
-            ' want, say so there with "singlePhase": true'
+            f"the rotation map is wrong: {place} rotates {clip(rotation_type, 60)}, a type with a single credential"
+            " that is replaced in place. Each rotation cuts off every consumer until it reads the new one. If that is"
+            ' what you want, say so there with "singlePhase": true'
         )
 
 
@@ -229,7 +229,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     for position, name in enumerate(names):
         if name in names[:position]:
-            raise RotationMapError(f"the rotation map is wrong: {name!r:.100} occurs twice in one object")
+            raise RotationMapError(f"the rotation map is wrong: {quote(name)} occurs twice in one object")
     return dict(pairs)
 
 
@@ -247,7 +247,7 @@ def _partial_arns(error: fastjsonschema.JsonSchemaValueException) -> str:
     wrong = ", ".join(arn for arn in error.value if not secret_name(arn))
     return (
         "mirrors must have the full ARNs of secrets, which end in a dash and six characters, unlike"
-        f" {wrong:.{_LONGEST_ARN}}. For the full ARN: aws secretsmanager describe-secret --secret-id … --query ARN"
+        f" {clip(wrong, _LONGEST_ARN)}. For the full ARN: aws secretsmanager describe-secret --secret-id … --query ARN"
     )
 
 

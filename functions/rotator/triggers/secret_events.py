@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rotator.text import shown
+from rotator.text import quote
 from rotator.triggers.secret_arn import secret_name
 
 SOURCE = "aws.secretsmanager"
@@ -42,11 +42,11 @@ def why_ignored(event: object) -> str:
 def _why_unchanged(call: str, detail: dict[Any, Any]) -> str:
     """By the parameters of a call. A PutSecretValue without versionStages moves AWSCURRENT."""
     if "errorCode" in detail:
-        return f"Secrets Manager refused {call} ({shown(detail['errorCode'])}): nothing has changed"
+        return f"Secrets Manager refused {call} ({quote(detail['errorCode'])}): nothing has changed"
     parameters = detail.get("requestParameters")
     match call, parameters if isinstance(parameters, dict) else {}:
         case ("PutSecretValue", {"versionStages": [*labels]}) if CURRENT not in labels:
-            return f"PutSecretValue gave the new version the labels {shown(labels)}, and not {CURRENT}"
+            return f"PutSecretValue gave the new version the labels {quote(labels)}, and not {CURRENT}"
         case ("UpdateSecret", shows) if not shows.keys() & {"secretString", "secretBinary"}:
             return "UpdateSecret changed the secret's description or key, and not its value"
         case ("UpdateSecretVersionStage", {**moved}) if moved.get("versionStage") != CURRENT:
@@ -55,7 +55,7 @@ def _why_unchanged(call: str, detail: dict[Any, Any]) -> str:
 
 
 def _of_label(label: object) -> str:
-    return f"the label {shown(label)} was moved, and not {CURRENT}"
+    return f"the label {quote(label)} was moved, and not {CURRENT}"
 
 
 def secret_of(event: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from itertools import chain
 
 from rotator.infisical.errors import InvalidAnswerError
 from rotator.model import ListedRotation, MappedRotation, RotationState, Selector
+from rotator.text import clip
 
 ListRotations = Callable[[str, str], list[ListedRotation | InvalidAnswerError]]
 
@@ -97,12 +98,13 @@ def only(wanted: frozenset[str] | None, selection: Selection) -> Selection:
     unmapped = wanted - {each.rotation.id for each in selection.rotations}
     if mirrored := sorted(unmapped & set(selection.mirrored)):
         raise UnmappedRotationError(
-            f"a secret mirrors {', '.join(mirrored):.500}, and only the secret's own rotation may rotate that: aws"
-            " secretsmanager rotate-secret --secret-id with the ARN that the rotation map's mirrors have for it"
+            f"a secret mirrors {clip(', '.join(mirrored), 500)}, and only the secret's own rotation may rotate that:"
+            " aws secretsmanager rotate-secret --secret-id with the ARN that the rotation map's mirrors have for it"
         )
     if unmapped:
         raise UnmappedRotationError(
-            f"the trigger does not stand for {', '.join(sorted(unmapped)):.500}; only can choose among its rotations"
+            f"the trigger does not stand for {clip(', '.join(sorted(unmapped)), 500)}; only can choose among its"
+            " rotations"
         )
     return Selection(tuple(each for each in selection.rotations if each.rotation.id in wanted))
 
