@@ -21,8 +21,7 @@ from rotator.settings import MAP_SOURCE, AuditSettings
 from rotator.telemetry import Telemetry
 from rotator.timestamps import format_instant, instant_at
 from rotator.triggers.rotation_map import Entry, RotationMap, parse_rotation_map
-from rotator.triggers.selection import EmptySelectionError, Selected, ShortSelectionError, select
-from rotator.triggers.states import read_states
+from rotator.triggers.selection import EmptySelectionError, Selected, ShortSelectionError, read_rotation_states, select
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -60,7 +59,7 @@ class Audit:
             raise
         watched, unreadable = self._watched(rotation_map)
         readable: list[tuple[RotationState, timedelta]] = []
-        for selected, state in zip(watched, read_states(self.infisical, watched), strict=True):
+        for selected, state in zip(watched, read_rotation_states(self.infisical, watched), strict=True):
             if isinstance(state, InfisicalError):
                 unreadable += 1
                 self._warn_unreadable(selected.rotation.id, state)

@@ -23,8 +23,7 @@ from rotator.timestamps import format_instant, instant_at
 from rotator.triggers.events import Trigger, read_trigger
 from rotator.triggers.rotation_map import UnmappedTriggerError, parse_rotation_map
 from rotator.triggers.secret_events import why_ignored
-from rotator.triggers.selection import Selected, Selection, only, select
-from rotator.triggers.states import CONCURRENT_READS, read_states
+from rotator.triggers.selection import CONCURRENT_READS, Selected, Selection, only, read_rotation_states, select
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -80,7 +79,7 @@ class Dispatch:
             for each in selection.rotations
         ]
         if trigger.dry_run:
-            states = read_states(self.infisical, selection.rotations)
+            states = read_rotation_states(self.infisical, selection.rotations)
             with ThreadPoolExecutor(CONCURRENT_READS) as pool:
                 previews = list(pool.map(self.preview, requests, states))
             self.telemetry.logger.info("trigger previewed", **summary)

@@ -18,10 +18,10 @@ from typing import Any, cast
 import httpx
 
 from rotate import Rotate
+from rotator.infisical.auth_methods import universal_auth
 from rotator.infisical.client import Infisical
 from rotator.infisical.login import MachineIdentity
 from rotator.infisical.transport import BoundedTransport
-from rotator.infisical.universal_auth import universal_auth
 from rotator.model import MappedRotation
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.key_guard import KeyGuard

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from rotator.infisical.auth_methods import universal_auth
 from rotator.infisical.client import USER_AGENT
 from rotator.infisical.errors import UnreachableError
 from rotator.infisical.login import FAILURE_MEMORY_SECONDS, LOCK_MEMORY_SECONDS, REFUSAL_MEMORY_SECONDS, Login
-from rotator.infisical.universal_auth import universal_auth
 from rotator.rotation.attempt import Result
 from tests.component.world import World
 from tests.sandbox.standin.transport import StandInTransport

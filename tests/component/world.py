@@ -9,10 +9,10 @@ import httpx
 
 from rotator.clock import Clock as ApplicationClock
 from rotator.clock import Deadline
+from rotator.infisical.auth_methods import universal_auth
 from rotator.infisical.client import Infisical
 from rotator.infisical.login import Login, MachineIdentity
 from rotator.infisical.transport import BoundedTransport
-from rotator.infisical.universal_auth import universal_auth
 from rotator.model import GuardOptions, MappedRotation, RotationOptions
 from rotator.rotation.attempt import Outcome, ensure_rotated
 from rotator.rotation.key_guard import KeyGuard

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from rotator.infisical.auth_methods import universal_auth
 from rotator.infisical.client import Infisical
 from rotator.infisical.errors import (
     InfisicalError,
@@ -21,7 +22,6 @@ from rotator.infisical.errors import (
     UntrustedIpError,
 )
 from rotator.infisical.login import MachineIdentity
-from rotator.infisical.universal_auth import universal_auth
 from rotator.model import MappedRotation
 from rotator.timestamps import format_instant
 from tests.contract.recorded import Recording, load, names

@@ -13,8 +13,8 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rotator.infisical.auth_methods import universal_auth
 from rotator.infisical.connect import trust
-from rotator.infisical.universal_auth import universal_auth
 from rotator.model import MAXIMUM_INTERVAL
 from rotator.settings import (
     AuditSettings,

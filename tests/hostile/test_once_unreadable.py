@@ -5,8 +5,8 @@ import json
 import pytest
 import trustme
 
+from rotator.infisical.auth_methods import universal_auth
 from rotator.infisical.connect import trust
-from rotator.infisical.universal_auth import universal_auth
 from rotator.rotation.request import RotationRequest
 from rotator.settings import RotateSettings, SettingsError
 from rotator.triggers.events import UnsupportedEventError, read_trigger

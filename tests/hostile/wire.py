@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 
 import httpx
 
+from rotator.infisical.auth_methods import universal_auth
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.infisical.login import Login, MachineIdentity
 from rotator.infisical.transport import BoundedTransport
-from rotator.infisical.universal_auth import universal_auth
 from rotator.settings import InfisicalSettings
 from tests.unit.fakes import NOW
 

@@ -13,10 +13,10 @@ from dispatch import Dispatch
 from hook import Hook
 from rotate import Rotate
 from rotator.dry_run.rotations import Preview
+from rotator.infisical.auth_methods import universal_auth
 from rotator.infisical.client import Infisical
 from rotator.infisical.login import Login, MachineIdentity
 from rotator.infisical.transport import BoundedTransport, RenewedTransport
-from rotator.infisical.universal_auth import universal_auth
 from rotator.mirror.fresh_key import FreshKeys
 from rotator.mirror.verification import KeyNotAcceptedError
 from rotator.model import AccessKey, RotationState

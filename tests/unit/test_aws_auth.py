@@ -9,7 +9,7 @@ from hashlib import sha256
 import pytest
 from botocore.credentials import Credentials, ReadOnlyCredentials
 
-from rotator.infisical.aws_auth import aws_auth
+from rotator.infisical.auth_methods import aws_auth
 
 IDENTITY_ID = "3c90c3cc-0d44-4b50-8888-8dd25736052a"
 BODY = b"Action=GetCallerIdentity&Version=2011-06-15"

@@ -13,8 +13,7 @@ from rotator.infisical.client import Infisical
 from rotator.model import GuardOptions, MappedRotation, RotationOptions, RotationState
 from rotator.rotation.policy import CLOCK_MARGIN, Decide, Decision, Verdict, decide
 from rotator.rotation.request import RotationRequest
-from rotator.triggers.selection import Selected
-from rotator.triggers.states import CONCURRENT_READS, read_states
+from rotator.triggers.selection import CONCURRENT_READS, Selected, read_rotation_states
 from tests.unit.fakes import NOW, FakeInfisical, described, rotation_id
 
 HOUR = timedelta(hours=1)
@@ -32,7 +31,7 @@ def previews(
 ) -> list[Mapping[str, Any]]:
     """A dry run as `dispatch` does it: what is not known is read."""
     selected = [Selected(each.rotation, known) for each, known in zip(requests, states, strict=True)]
-    read = read_states(infisical, selected)
+    read = read_rotation_states(infisical, selected)
     preview = due_after(interval)
     return [preview(request, state) for request, state in zip(requests, read, strict=True)]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.infisical.universal_auth import universal_auth
+from rotator.infisical.auth_methods import universal_auth
 
 ID, SECRET = "3c90c3cc-0d44-4b50-8888-8dd25736052a", "st.s3cr3t-value"
 BODY = {"clientId": ID, "clientSecret": SECRET}

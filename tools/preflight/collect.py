@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rotator.dry_run.mirror import MirrorState
 from rotator.model import DEFAULT_TYPE
 from rotator.triggers.rotation_map import RotationMap
-from rotator.triggers.secret_arn import secret_name
+from rotator.triggers.secret_events import secret_name
 from tools.preflight import checks
 from tools.preflight.checks import Problem
 from tools.preflight.functions import DeployedFunctions, Failure

@@ -12,7 +12,7 @@ from rotator.fields import parse_rotation_id
 from rotator.text import clip, quote
 from rotator.timestamps import MAXIMUM_AHEAD, format_instant, parse_instant
 from rotator.triggers import secret_events
-from rotator.triggers.secret_arn import secret_name
+from rotator.triggers.secret_events import secret_name
 
 SUPPORTED = (
     'a schedule\'s input {"trigger": "…", "scheduledTime": "<aws.scheduler.scheduled-time>"},'

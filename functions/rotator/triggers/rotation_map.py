@@ -13,7 +13,7 @@ import fastjsonschema
 from rotator.fields import parse_rotation_id
 from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, Mirror, RotationOptions, Selector
 from rotator.text import BYTE_ORDER_MARK, clip, quote
-from rotator.triggers.secret_arn import secret_name
+from rotator.triggers.secret_events import secret_name
 
 Entry = MappedRotation | Selector
 

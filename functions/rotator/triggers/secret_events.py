@@ -1,9 +1,9 @@
 """What happened to a secret in Secrets Manager, by the three families of events that report it."""
 
+import re
 from typing import Any
 
 from rotator.text import quote
-from rotator.triggers.secret_arn import secret_name
 
 SOURCE = "aws.secretsmanager"
 
@@ -11,6 +11,10 @@ CURRENT = "AWSCURRENT"
 
 # Calls after which the secret may have another current value. A refused call has an errorCode, and changed nothing.
 CALLS = frozenset({"PutSecretValue", "UpdateSecret", "UpdateSecretVersionStage"})
+
+
+# The ARN of a secret ends in a dash and six random characters, which are not part of its name.
+_SECRET_ARN = re.compile(r"arn:[^:]+:secretsmanager:[^:]+:[0-9]{12}:secret:(?P<name>.+)-[a-zA-Z0-9]{6}")
 
 
 def why_ignored(event: object) -> str:
@@ -92,3 +96,9 @@ def _called(detail: dict[str, Any]) -> str:
         case {"requestParameters": {"secretId": str(secret_id)}}:
             return secret_id
     raise ValueError("this call of Secrets Manager does not say which secret")
+
+
+def secret_name(arn: str) -> str:
+    """The name in a secret's full ARN; empty for anything else, so that nothing is guessed from a partial ARN."""
+    match = _SECRET_ARN.fullmatch(arn)
+    return match["name"] if match else ""

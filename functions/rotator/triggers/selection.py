@@ -1,12 +1,19 @@
-"""What the entries of a trigger stand for: selectors are looked up in Infisical, one call a project and type."""
+"""Which rotations the entries of a trigger mean, and their states.
+
+Selectors are looked up in Infisical, one call for each project and type.
+"""
 
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 
-from rotator.infisical.errors import InvalidAnswerError
+from rotator.infisical.client import Infisical
+from rotator.infisical.errors import InfisicalError, InvalidAnswerError
 from rotator.model import ListedRotation, MappedRotation, RotationState, Selector
 from rotator.text import clip
+
+CONCURRENT_READS = 10
 
 ListRotations = Callable[[str, str], list[ListedRotation | InvalidAnswerError]]
 
@@ -107,6 +114,22 @@ def only(wanted: frozenset[str] | None, selection: Selection) -> Selection:
             " rotations"
         )
     return Selection(tuple(each for each in selection.rotations if each.rotation.id in wanted))
+
+
+def read_rotation_states(infisical: Infisical, selected: Sequence[Selected]) -> list[RotationState | InfisicalError]:
+    """Read concurrently the states that the look-up of a selector has not brought along.
+
+    The error stands in the place of a state that cannot be read. It stops no other.
+    """
+
+    def read(each: Selected) -> RotationState | InfisicalError:
+        try:
+            return each.state or infisical.state(each.rotation)
+        except InfisicalError as error:
+            return error
+
+    with ThreadPoolExecutor(CONCURRENT_READS) as pool:
+        return list(pool.map(read, selected))
 
 
 def _why_empty(selector: Selector, mirrored: int, unreadable: Sequence[InvalidAnswerError]) -> str:
