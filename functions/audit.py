@@ -1,4 +1,4 @@
-"""Lambda function `audit`: what the map stands for → which rotations are overdue or failed, which mirrors lag."""
+"""Lambda function `audit`: the rotation map → which rotations are overdue or failed, and which mirrors lag."""
 
 import os
 import time
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import ClientOnDemand, parameter_reader
-from rotator.dry_run.access import preview_access
-from rotator.dry_run.findings import Finding, examine, summarize
+from rotator.aws import LazyClient, parameter_reader
+from rotator.dry_run.access import check_access
+from rotator.dry_run.findings import RotationHealth, check, summarize
 from rotator.dry_run.mirror import MirrorState
 from rotator.dry_run.mirror_watch import MirrorLook, MirrorWatch
 from rotator.infisical.client import Infisical
@@ -19,9 +19,15 @@ from rotator.lambda_init import finish
 from rotator.model import MappedRotation, RotationState
 from rotator.settings import MAP_SOURCE, AuditSettings
 from rotator.telemetry import Telemetry
-from rotator.timestamps import format_instant, instant_at
+from rotator.timestamps import format_timestamp, from_epoch
 from rotator.triggers.rotation_map import Entry, RotationMap, parse_rotation_map
-from rotator.triggers.selection import EmptySelectionError, Selected, ShortSelectionError, read_rotation_states, select
+from rotator.triggers.selection import (
+    EmptySelectionError,
+    SelectedRotation,
+    ShortSelectionError,
+    read_rotation_states,
+    select,
+)
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Looks at every rotation, changes none, and tells of those that a person should know of."""
+    """Checks every rotation, changes none, and reports those that need attention."""
 
     read_map: Callable[[], str]
     infisical: Infisical
@@ -43,12 +49,12 @@ class Audit:
     clock: "Clock"
 
     def handle(self, event: object, correlation_id: str) -> dict[str, Any]:
-        """Emit the metrics of all rotations and log one line for each that is remarkable; return the metrics.
+        """Emit the metrics of all rotations, log one line for each that needs attention, and return the metrics.
 
-        Or answer a dry run, which a person asks for. Whatever else the event is, the audit is the same.
-        Raises what keeps it from reading the map. What cannot be read of Infisical is counted.
+        Or answer a dry run. Any other event starts the same audit. Raises where the map cannot be read. What cannot be
+        read from Infisical is counted.
         """
-        if report := preview_access(event, self.infisical):
+        if report := check_access(event, self.infisical):
             return dict(report)
         self.telemetry.logger.append_keys(correlation_id=correlation_id)
         try:
@@ -65,27 +71,27 @@ class Audit:
                 self._warn_unreadable(selected.rotation.id, state)
             else:
                 readable.append((state, self._limit(selected)))
-        findings = examine(readable, instant_at(self.clock.time()))
-        for finding in findings:
-            if finding.remarks:
-                self._warn(finding)
+        checked = check(readable, from_epoch(self.clock.time()))
+        for rotation in checked:
+            if rotation.issues:
+                self._warn(rotation)
         looks = self.mirrors.look(rotation_map.mirrors)
         for look in looks:
-            self._tell(look)
+            self._report_mirror(look)
         unreadable += sum(look.state is MirrorState.UNKNOWN for look in looks)
-        metrics = summarize(findings, unreadable, lagging_mirrors=sum(look.lags for look in looks))
+        metrics = summarize(checked, unreadable, lagging_mirrors=sum(look.lags for look in looks))
         self.telemetry.emit(metrics, correlation_id=correlation_id)
         return {str(metric): value for metric, value in metrics.items()}
 
-    def _watched(self, rotation_map: RotationMap) -> tuple[list[Selected], int]:
-        """Each rotation once, with the strictest of its limits; and how many entries stand for nothing readable."""
+    def _watched(self, rotation_map: RotationMap) -> tuple[list[SelectedRotation], int]:
+        """Each rotation once, with the strictest of its limits; and how many entries could not be read."""
         list_rotations = cache(self.infisical.rotations)
-        watched: dict[str, Selected] = {}
+        watched: dict[str, SelectedRotation] = {}
         unreadable: dict[Entry | str, Exception] = {}
         for entries in rotation_map.groups():
             named = [entry for entry in entries if isinstance(entry, MappedRotation)]
             for entry in entries:
-                try:  # one by one, so that a selector that stands for nothing keeps no other from being watched
+                try:  # one by one: a selector that matches nothing must not hide the others
                     selection = select([*named, entry], list_rotations, rotation_map.mirrored_ids)
                     unreadable |= {str(error): error for error in selection.unreadable}
                     for selected in selection.rotations:
@@ -98,24 +104,24 @@ class Audit:
             self._warn_unreadable(str(what), why)
         return list(watched.values()), len(unreadable)
 
-    def _limit(self, selected: Selected) -> "timedelta":
+    def _limit(self, selected: SelectedRotation) -> "timedelta":
         return selected.rotation.options.maximum_age or self.maximum_age
 
-    def _warn(self, finding: Finding) -> None:
+    def _warn(self, rotation: RotationHealth) -> None:
         self.telemetry.logger.warning(
             "rotation needs attention",
-            remarks=finding.remarks,
-            rotation_id=finding.state.id,
-            rotation_name=finding.state.name,
-            last_rotated_at=format_instant(finding.state.last_rotated_at),
-            age_days=round(finding.age.total_seconds() / 86_400, 1),
-            limit_days=round(finding.limit.total_seconds() / 86_400, 1),
-            explanation=finding.state.last_message or "",
-            shares_user_with=finding.shares_user_with,
+            remarks=rotation.issues,
+            rotation_id=rotation.state.id,
+            rotation_name=rotation.state.name,
+            last_rotated_at=format_timestamp(rotation.state.last_rotated_at),
+            age_days=round(rotation.age.total_seconds() / 86_400, 1),
+            limit_days=round(rotation.limit.total_seconds() / 86_400, 1),
+            explanation=rotation.state.last_message or "",
+            shares_user_with=rotation.shares_user_with,
         )
 
-    def _tell(self, look: MirrorLook) -> None:
-        """Log a mirror that does not hold the published key, or of which this is not known."""
+    def _report_mirror(self, look: MirrorLook) -> None:
+        """Log a mirror that does not hold the published key, or whose state is unknown."""
         logger, secret = self.telemetry.logger, look.secret
         if look.lags:
             logger.warning("mirror needs attention", secret=secret, state=look.state, next_step=look.next_step)
@@ -130,7 +136,7 @@ class Audit:
 def compose() -> Audit:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = AuditSettings.read(os.environ)
-    lambda_: Any = ClientOnDemand("lambda")  # for maps with mirrors
+    lambda_: Any = LazyClient("lambda")  # for maps with mirrors
     return Audit(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(settings.infisical, time),

@@ -1,4 +1,4 @@
-"""Lambda function `dispatch`: an event → one request for each rotation that its trigger stands for."""
+"""Lambda function `dispatch`: an event → one request for each rotation that its trigger means."""
 
 import os
 import time
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import ClientOnDemand, client, parameter_reader
+from rotator.aws import LazyClient, client, parameter_reader
 from rotator.dry_run.rotations import Preview
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
@@ -19,11 +19,18 @@ from rotator.rotation.queues import RequestQueue
 from rotator.rotation.request import RotationRequest
 from rotator.settings import MAP_SOURCE, DispatchSettings
 from rotator.telemetry import Metric, Telemetry
-from rotator.timestamps import format_instant, instant_at
+from rotator.timestamps import format_timestamp, from_epoch
 from rotator.triggers.events import Trigger, read_trigger
 from rotator.triggers.rotation_map import UnmappedTriggerError, parse_rotation_map
 from rotator.triggers.secret_events import why_ignored
-from rotator.triggers.selection import CONCURRENT_READS, Selected, Selection, only, read_rotation_states, select
+from rotator.triggers.selection import (
+    CONCURRENT_READS,
+    SelectedRotation,
+    Selection,
+    read_rotation_states,
+    restrict_to,
+    select,
+)
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -36,7 +43,7 @@ if TYPE_CHECKING:
 class Dispatch:
     """Turns events into requests.
 
-    Whatever is wrong is raised: Lambda then tries again and at last keeps the event in UndeliveredTriggers.
+    Every error is raised: Lambda retries, and finally keeps the event in UndeliveredTriggers.
     """
 
     read_map: Callable[[], str]
@@ -56,7 +63,7 @@ class Dispatch:
             ignored: IgnoredReport = {"ignored": why, "requests": 0, "correlation_id": correlation_id}
             return dict(ignored)
         try:
-            trigger = read_trigger(event, now=instant_at(self.clock.time()))
+            trigger = read_trigger(event, now=from_epoch(self.clock.time()))
             return dict(self._send_requests(trigger, self._select(trigger), correlation_id))
         except Exception as error:
             self._refuse(error, correlation_id)
@@ -67,7 +74,7 @@ class Dispatch:
     ) -> "TriggerReport | DispatchReport":
         summary: TriggerSummary = {
             "trigger": trigger.name,
-            "occurred_at": format_instant(trigger.occurred_at),
+            "occurred_at": format_timestamp(trigger.occurred_at),
             "correlation_id": correlation_id,
         }
         if selection.mirrored:  # left out, and never silently
@@ -75,8 +82,8 @@ class Dispatch:
         for unreadable in selection.unreadable:
             self.telemetry.logger.warning("rotation unreadable", explanation=str(unreadable), **summary)
         requests = [
-            RotationRequest(each.rotation, trigger.name, trigger.occurred_at, correlation_id, trigger.forced)
-            for each in selection.rotations
+            RotationRequest(selected.rotation, trigger.name, trigger.occurred_at, correlation_id, trigger.forced)
+            for selected in selection.rotations
         ]
         if trigger.dry_run:
             states = read_rotation_states(self.infisical, selection.rotations)
@@ -84,7 +91,7 @@ class Dispatch:
                 previews = list(pool.map(self.preview, requests, states))
             self.telemetry.logger.info("trigger previewed", **summary)
             return {**summary, "dry_run": True, "rotations": previews}
-        # Who asks again, once what stood in the way is cured, wants another answer than that to the same request.
+        # A manual retry must not be deduplicated against the first invocation, so it has an id of its own.
         self.requests.send(requests, occurrence=correlation_id if trigger.direct else "")
         report: DispatchReport = {**summary, "requests": len(requests)}
         self.telemetry.logger.info("trigger dispatched", **report)
@@ -93,9 +100,9 @@ class Dispatch:
     def _select(self, trigger: Trigger) -> Selection:
         rotation_map = parse_rotation_map(self.read_map())
         if trigger.dry_run and (mirror := rotation_map.mirrors.get(trigger.name)):  # whose rotation the hook asks for
-            return only(trigger.only, Selection((Selected(mirror.rotation),)))
+            return restrict_to(trigger.only, Selection((SelectedRotation(mirror.rotation),)))
         entries = rotation_map.entries_of(trigger.name, trigger.alias)
-        return only(trigger.only, select(entries, self.infisical.rotations, rotation_map.mirrored_ids))
+        return restrict_to(trigger.only, select(entries, self.infisical.rotations, rotation_map.mirrored_ids))
 
     def _refuse(self, error: Exception, correlation_id: str) -> None:
         reason = reason_of(error)
@@ -111,7 +118,7 @@ def compose() -> Dispatch:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = DispatchSettings.read(os.environ)
     minimum_interval, grace_period = settings.minimum_interval, settings.grace_period
-    own_iam: Any = ClientOnDemand("iam")  # for dry runs
+    own_iam: Any = LazyClient("iam")  # for dry runs
     guard = KeyGuard(IamClients(own_iam, time), minimum_interval, grace_period, time)
     return Dispatch(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),

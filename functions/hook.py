@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import GUARD_CONFIG, ClientOnDemand, client, parameter_reader
+from rotator.aws import GUARD_CONFIG, LazyClient, client, parameter_reader
 from rotator.clock import Deadline
 from rotator.dry_run.mirror import preview_mirror
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.infisical.errors import reason_of
 from rotator.lambda_init import finish
-from rotator.mirror.fresh_key import FreshKeys
-from rotator.mirror.value import MirrorError, key_in, with_key
-from rotator.mirror.verification import caller_arn, is_accepted, prove
+from rotator.mirror.fresh_key import RotationWaiter
+from rotator.mirror.value import HookError, key_in, with_key
+from rotator.mirror.verification import get_caller_arn, is_accepted, wait_until_accepted
 from rotator.mirror.versions import StagedSecret, Version
 from rotator.model import AccessKey, Mirror
 from rotator.rotation.key_guard import IamClients, KeyGuard
@@ -29,7 +29,7 @@ from rotator.rotation.key_policy import SETTLED_AFTER
 from rotator.rotation.queues import RequestQueue
 from rotator.settings import MAP_SOURCE, HookSettings
 from rotator.telemetry import Metric, Telemetry
-from rotator.timestamps import format_instant, instant_at
+from rotator.timestamps import format_timestamp, from_epoch
 from rotator.triggers.rotation_map import parse_rotation_map
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Hook:
     read_map: Callable[[], str]
     secrets: "SecretsManagerClient"
     infisical: Infisical
-    fresh_keys: FreshKeys
+    waiter: RotationWaiter
     ask: Callable[[AccessKey], str]
     telemetry: Telemetry
     clock: "Clock"
@@ -84,7 +84,7 @@ class Hook:
 
     def _step(self, step: str, secret: StagedSecret, deadline: Deadline) -> None:
         mirror = parse_rotation_map(self.read_map()).mirror_of(secret.arn)
-        if not secret.is_rotating():
+        if not secret.needs_promotion():
             return
         match step:
             case "createSecret":
@@ -95,18 +95,18 @@ class Hook:
                 self._test(secret, mirror, deadline)
             case "finishSecret":
                 self._pending(secret, mirror)  # or the secret would be made empty
-                secret.make_current()
+                secret.promote()
 
     def _create(self, secret: StagedSecret, mirror: Mirror, deadline: Deadline) -> None:
         """Give the pending version the key that Infisical publishes, once that is another one than the current."""
-        if secret.pending().value is not None:
+        if secret.fetch_pending().value is not None:
             return
-        version = secret.current()
+        version = secret.fetch_current()
         current = key_in(version.value, mirror)
         credentials = self.infisical.credentials(mirror.rotation)
         published = credentials.published
         if published == current:
-            published = self.fresh_keys.after(published, mirror.rotation, secret.arn, secret.token, deadline)
+            published = self.waiter.request_and_wait(published, mirror.rotation, secret.arn, secret.token, deadline)
         elif (
             current is not None
             and current.id not in credentials.valid_ids
@@ -117,10 +117,10 @@ class Hook:
         # Any other published key is adopted, however old: rotating now would revoke the one that readers still hold.
         secret.put_pending(with_key(version.value, mirror, published))
 
-    def _stale(self, which: str, key: AccessKey, but: str) -> MirrorError:
+    def _stale(self, which: str, key: AccessKey, but: str) -> HookError:
         """Infisical may read from a database replica that lags. A key that it does not list may be too new for it."""
-        settled_at = format_instant(instant_at(self.clock.time()) + SETTLED_AFTER)
-        return MirrorError(
+        settled_at = format_timestamp(from_epoch(self.clock.time()) + SETTLED_AFTER)
+        return HookError(
             f"Infisical does not list the {which} key {key.id}, but {but}: Infisical's answer may be older than the"
             " key, from a database replica that lags. The secret was left as it is. Secrets Manager tries again; expect"
             f" it to succeed from {settled_at} on"
@@ -129,19 +129,19 @@ class Hook:
     def _is_young(self, version: Version) -> bool:
         """Whether an answer of Infisical's may be from before the version."""
         made_at = version.created_at
-        return made_at is not None and instant_at(self.clock.time()) - made_at < SETTLED_AFTER
+        return made_at is not None and from_epoch(self.clock.time()) - made_at < SETTLED_AFTER
 
     def _set(self, secret: StagedSecret, mirror: Mirror) -> None:
         """Infisical has set it already; make sure that the pending key is not revoked by now."""
         pending = self._pending(secret, mirror)
         valid = self.infisical.credentials(mirror.rotation).valid_ids
         if pending.id not in valid:
-            if self._is_young(secret.pending()):
+            if self._is_young(secret.fetch_pending()):
                 raise self._stale("pending", pending, "it was published only minutes ago")
             if is_accepted(pending, self.ask):
                 raise self._stale("pending", pending, "AWS accepts it")
-            raise MirrorError(
-                f"the pending key {pending.id} is none of the rotation's any more. Clear the stuck version, and the"
+            raise HookError(
+                f"the pending key {pending.id} no longer belongs to the rotation. Clear the stuck version, and the"
                 f" next rotation starts afresh: aws secretsmanager update-secret-version-stage --secret-id {secret.arn}"
                 f" --version-stage AWSPENDING --remove-from-version-id {secret.token}"
             )
@@ -150,18 +150,18 @@ class Hook:
         """Read only: Secrets Manager may call this step alone."""
         state = self.infisical.state(mirror.rotation)
         if state.user_name is None:
-            raise MirrorError(f"the rotation {state.id} says no IAM user")
-        prove(self._pending(secret, mirror), state.user_name, self.ask, deadline)
+            raise HookError(f"the rotation {state.id} names no IAM user")
+        wait_until_accepted(self._pending(secret, mirror), state.user_name, self.ask, deadline)
 
     def _pending(self, secret: StagedSecret, mirror: Mirror) -> AccessKey:
-        pending = key_in(secret.pending().value, mirror)
-        if pending is None and key_in(secret.current().value, mirror) is None:
-            raise MirrorError(
+        pending = key_in(secret.fetch_pending().value, mirror)
+        if pending is None and key_in(secret.fetch_current().value, mirror) is None:
+            raise HookError(
                 "the secret holds no key yet; rotate it once: aws secretsmanager rotate-secret --secret-id"
                 f" {secret.arn}"
             )
         if pending is None:
-            raise MirrorError(
+            raise HookError(
                 f"version {secret.token} of {secret.arn} holds no key in the fields {mirror.access_key_id_field} and"
                 f" {mirror.secret_access_key_field}"
             )
@@ -174,7 +174,7 @@ def _dry_run_of(event: object) -> str | None:
         case {"dryRun": True, "SecretId": str(secret_arn), **rest} if secret_arn and not rest:
             return secret_arn
         case {"dryRun": _}:
-            raise MirrorError('a dry run is {"dryRun": true, "SecretId": "<the secret\'s full ARN>"}, and no more')
+            raise HookError('a dry run is {"dryRun": true, "SecretId": "<the secret\'s full ARN>"}, and no more')
     return None
 
 
@@ -186,7 +186,7 @@ def _parse(event: object) -> tuple[str, str, str]:
             "ClientRequestToken": str(token),
         }:
             return step, secret_id, token
-    raise MirrorError("only Secrets Manager invokes this function, with Step, SecretId and ClientRequestToken")
+    raise HookError("only Secrets Manager invokes this function, with Step, SecretId and ClientRequestToken")
 
 
 @cache
@@ -196,14 +196,14 @@ def compose() -> Hook:
     infisical = connect(settings.infisical, time)
     telemetry = Telemetry(settings.service, settings.log_level)
     requests = RequestQueue(client("sqs"), settings.requests_queue_url)
-    own_iam: Any = ClientOnDemand("iam", GUARD_CONFIG)  # where a new key has to be asked for
+    own_iam: Any = LazyClient("iam", GUARD_CONFIG)  # where a new key has to be asked for
     guard = KeyGuard(IamClients(own_iam, time), settings.minimum_interval, settings.grace_period, time)
     return Hook(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         secrets=client("secretsmanager"),
         infisical=infisical,
-        fresh_keys=FreshKeys(infisical, requests, guard.decide, settings.minimum_interval, telemetry.logger),
-        ask=caller_arn,
+        waiter=RotationWaiter(infisical, requests, guard.decide, settings.minimum_interval, telemetry.logger),
+        ask=get_caller_arn,
         telemetry=telemetry,
         clock=time,
     )

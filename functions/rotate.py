@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import GUARD_CONFIG, REPORT_CONFIG, ClientOnDemand, client
+from rotator.aws import GUARD_CONFIG, REPORT_CONFIG, LazyClient, client
 from rotator.clock import Deadline
-from rotator.dry_run.access import preview_access
+from rotator.dry_run.access import check_access
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.lambda_init import finish
@@ -16,7 +16,7 @@ from rotator.rotation.attempt import Claim, Outcome, ensure_rotated
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.delivery import Delivery
 from rotator.rotation.key_guard import IamClients, KeyGuard
-from rotator.rotation.policy import Decide
+from rotator.rotation.policy import Decider
 from rotator.rotation.queues import FailedQueue, RequestQueue
 from rotator.rotation.request import RotationRequest
 from rotator.settings import RotateSettings
@@ -42,7 +42,7 @@ class Rotate:
 
     batch: BatchProcessor
     infisical: Infisical
-    decide: Decide
+    decide: Decider
     telemetry: Telemetry
     clock: "Clock"
 
@@ -51,7 +51,7 @@ class Rotate:
 
         Or answer a dry run, which a person asks for.
         """
-        if report := preview_access(event, self.infisical):
+        if report := check_access(event, self.infisical):
             return dict(report)
         self.telemetry.logger.append_keys(function_request_id=request_id)
         started = self.clock.monotonic()
@@ -70,7 +70,7 @@ def compose() -> Rotate:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = RotateSettings.read(os.environ)
     # For what returns or fails. Without it a cold start is a twentieth shorter.
-    sqs: Any = ClientOnDemand("sqs", REPORT_CONFIG)
+    sqs: Any = LazyClient("sqs", REPORT_CONFIG)
     telemetry = Telemetry(settings.service, settings.log_level)
     clients = IamClients(client("iam", GUARD_CONFIG), time)
     return Rotate(

@@ -17,7 +17,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rotator.timestamps import format_instant, instant_at, parse_instant
+from rotator.timestamps import format_timestamp, from_epoch, parse_timestamp
 from rotator.triggers.events import Trigger, read_trigger
 from tools.one_line import one_line
 
@@ -66,12 +66,12 @@ def unwrap(body: str, sent_at: datetime, now: datetime, scheduled_time: str | No
     except (ValueError, RecursionError):
         raise ValueError("the body is no JSON") from None
     event, kept_because = document, ""
-    kept_at = sent_at if scheduled_time is None else parse_instant(scheduled_time, "SCHEDULED_TIME")
+    kept_at = sent_at if scheduled_time is None else parse_timestamp(scheduled_time, "SCHEDULED_TIME")
     match document:
         case {"requestContext": dict(), "requestPayload": payload}:
             event, kept_because = payload, _message(document.get("responsePayload"))
             if "timestamp" in document:
-                kept_at = parse_instant(document["timestamp"], "timestamp")
+                kept_at = parse_timestamp(document["timestamp"], "timestamp")
     if isinstance(event, dict):
         event = _with_time(_filled_in(event, scheduled_time), kept_at)
     return Undelivered(json.dumps(event), read_trigger(event, now), kept_because)
@@ -97,7 +97,7 @@ def _with_time(event: dict[str, Any], kept_at: datetime) -> dict[str, Any]:
     """Say when a trigger occurred that does not say it. What is forced has to say it itself, and is refused without."""
     if "trigger" not in event or event.keys() & {"scheduledTime", "occurredAt"} or event.get("force"):
         return event
-    return event | {"occurredAt": format_instant(kept_at)}
+    return event | {"occurredAt": format_timestamp(kept_at)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +163,13 @@ class Redrive:
         ).get("Messages", [])
 
     def _replay(self, message: "MessageTypeDef", *, dry: bool) -> Replay:
-        sent_at = instant_at(int(message["Attributes"]["SentTimestamp"]) / 1000)
+        sent_at = from_epoch(int(message["Attributes"]["SentTimestamp"]) / 1000)
         try:
             undelivered = unwrap(message["Body"], sent_at, datetime.now(UTC), _attribute(message, "SCHEDULED_TIME"))
         except ValueError as error:
-            what = f"message {message['MessageId']}  kept {format_instant(sent_at)}"
+            what = f"message {message['MessageId']}  kept {format_timestamp(sent_at)}"
             return Replay(what, f"left: {error}", done=False)
-        what = f"{undelivered.trigger.name}  {format_instant(undelivered.trigger.occurred_at)}"
+        what = f"{undelivered.trigger.name}  {format_timestamp(undelivered.trigger.occurred_at)}"
         if dry:
             because = undelivered.kept_because or _attribute(message, "ERROR_MESSAGE") or "the message does not say"
             return Replay(what, f"would be replayed; kept because: {because}", done=True)

@@ -37,7 +37,7 @@ def client(service: str, config: Config = CLIENT_CONFIG, **credentials: Any) -> 
         return session().create_client(service, config=config, **credentials)
 
 
-class ClientOnDemand:
+class LazyClient:
     """A client that is made for its first call, where a function mostly needs none."""
 
     def __init__(self, service: str, config: Config = CLIENT_CONFIG) -> None:

@@ -75,7 +75,7 @@ class Selector:
 class RotationState:
     """What Infisical says about a rotation. Only `last_rotated_at` is written on commit alone: it is the truth.
 
-    `rotates_itself` says that Infisical rotates beside us. `user_name` is the IAM user's; other types have none.
+    `auto_rotation` says that Infisical rotates beside us. `user_name` is the IAM user's; other types have none.
     `stale` says that a later read did not show this commit yet: Infisical reads from a replica that lags.
     `connection_id` is that of the connection by which Infisical reaches the user's account.
     """
@@ -86,7 +86,7 @@ class RotationState:
     last_rotated_at: datetime
     last_attempted_at: datetime
     last_message: str | None
-    rotates_itself: bool = False
+    auto_rotation: bool = False
     user_name: str | None = None
     stale: bool = False
     connection_id: str | None = None

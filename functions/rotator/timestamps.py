@@ -7,21 +7,21 @@ from rotator.text import quote
 # The clocks of senders, AWS, IAM and Infisical are assumed to differ by no more.
 CLOCK_SKEW = timedelta(minutes=2)
 
-# An occurrence further ahead is refused: it would count as not yet rotated for as long.
+# Tolerated clock skew. A later timestamp is rejected: until then every delivery would look due.
 MAXIMUM_AHEAD = CLOCK_SKEW
 
 
-def parse_instant(value: object, field: str) -> datetime:
+def parse_timestamp(value: object, field: str) -> datetime:
     """Read an ISO 8601 moment that states its UTC offset.
 
-    Raises ValueError naming `field` where the value is absent, no such text, an impossible date, or says no offset.
+    Raises ValueError naming `field` where the value is absent, not a string, an impossible date, or without offset.
     """
     if not isinstance(value, str):
         raise ValueError(f"{field} must be a date and time such as 2026-11-22T05:00:00Z, not {quote(value)}")
     try:
-        instant = datetime.fromisoformat(value)
-        if instant.tzinfo is not None:
-            return instant.astimezone(UTC)
+        timestamp = datetime.fromisoformat(value)
+        if timestamp.tzinfo is not None:
+            return timestamp.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
     raise ValueError(
@@ -30,11 +30,11 @@ def parse_instant(value: object, field: str) -> datetime:
     )
 
 
-def format_instant(instant: datetime) -> str:
+def format_timestamp(timestamp: datetime) -> str:
     """Write a moment with milliseconds and `Z`."""
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def instant_at(epoch_seconds: float) -> datetime:
-    """The moment that a clock's `time()` means."""
+def from_epoch(epoch_seconds: float) -> datetime:
+    """Convert the seconds of a clock's `time()`."""
     return datetime.fromtimestamp(epoch_seconds, UTC)

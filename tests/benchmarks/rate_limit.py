@@ -28,7 +28,7 @@ from rotator.rotation.key_guard import KeyGuard
 from rotator.rotation.queues import FailedQueue, RequestQueue
 from rotator.rotation.request import RotationRequest
 from rotator.telemetry import Telemetry
-from rotator.timestamps import instant_at
+from rotator.timestamps import from_epoch
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.template import Built
 from tests.component.iam import FakeIam
@@ -219,9 +219,9 @@ def run(built: Built, rotations: int = ROTATIONS) -> Run:
     for number in range(rotations):
         user = f"user-{number}"
         keys.create_access_key(user, START - THE_WEEK_BEFORE)
-        rotation = server.add_rotation(user_name=user, last_rotated_at=instant_at(START - LAST_WEEK))
+        rotation = server.add_rotation(user_name=user, last_rotated_at=from_epoch(START - LAST_WEEK))
         rotation.after_commit.append(commits.setdefault(rotation.id, []).append)
-        message = RotationRequest(MappedRotation(rotation.id), "weekly", instant_at(START), "benchmark").to_message()
+        message = RotationRequest(MappedRotation(rotation.id), "weekly", from_epoch(START), "benchmark").to_message()
         requests.send(rotation.id, rotation.id, message)
     try:
         scheduler.run(START + 12 * 3600)

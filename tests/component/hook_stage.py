@@ -8,12 +8,12 @@ from typing import Any
 
 from hook import Hook
 from rotator.infisical.client import Infisical
-from rotator.mirror.fresh_key import FreshKeys
+from rotator.mirror.fresh_key import RotationWaiter
 from rotator.mirror.verification import KeyNotAcceptedError
 from rotator.model import AccessKey
 from rotator.rotation.attempt import Result
 from rotator.rotation.request import RotationRequest
-from rotator.timestamps import instant_at
+from rotator.timestamps import from_epoch
 from tests.component.secrets_manager import ARN, FakeSecretsManager, run_steps
 from tests.component.world import MINIMUM_INTERVAL, World
 from tests.unit.fakes import Observed
@@ -126,7 +126,7 @@ def stage(
 ) -> Stage:
     world = World()
     reader = world.server.add_identity({"read", "read-generated-credentials"})
-    secrets = FakeSecretsManager((value or in_step)(world), now=lambda: instant_at(world.clock.time()))
+    secrets = FakeSecretsManager((value or in_step)(world), now=lambda: from_epoch(world.clock.time()))
     queue, fuse, observed = Queue(world), Fuse(), Observed()
     infisical: Infisical = fuse.around(world.connected_as(reader))
     rotation_map = json.dumps({"triggers": {}, "mirrors": {ARN: mirror(world)}})
@@ -134,7 +134,7 @@ def stage(
         read_map=lambda: rotation_map,
         secrets=fuse.around(secrets),
         infisical=infisical,
-        fresh_keys=FreshKeys(
+        waiter=RotationWaiter(
             infisical, fuse.around(queue), world.guard.decide, MINIMUM_INTERVAL, observed.telemetry.logger
         ),
         ask=(ask or owner_of)(world),

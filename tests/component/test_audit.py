@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from audit import Audit
-from rotator.dry_run.findings import examine
+from rotator.dry_run.findings import check
 from rotator.dry_run.mirror_watch import MirrorWatch, as_an_object
 from rotator.infisical.client import Infisical
 from rotator.model import RotationState
@@ -164,7 +164,7 @@ def test_users_of_one_name_are_shared_only_by_the_same_connection() -> None:
     users = [("c1", "deployer"), ("c1", "deployer"), ("c2", "deployer"), (None, "deployer"), (None, "deployer")]
     states = [state(str(number), *user) for number, user in enumerate([*users, ("c1", None), ("c1", None)])]
 
-    findings = examine([(each, timedelta(days=1)) for each in states], START)
+    findings = check([(each, timedelta(days=1)) for each in states], START)
 
     assert [finding.shares_user_with for finding in findings] == [("1",), ("0",), (), (), (), (), ()]
 
@@ -248,7 +248,7 @@ def test_an_invalid_map_is_a_logged_error(world: World) -> None:
 
     (line,) = observer.lines("audit failed")
     assert line["reason"] == "RotationMap"
-    assert "no JSON" in line["explanation"]
+    assert "not valid JSON" in line["explanation"]
 
 
 def test_an_audit_changes_nothing(world: World) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from rotator.rotation.attempt import Result
-from rotator.timestamps import format_instant, instant_at
+from rotator.timestamps import format_timestamp, from_epoch
 from rotator.triggers.events import Trigger, read_trigger
 from tests.component.iam import refused
 from tests.component.world import World
@@ -23,11 +23,11 @@ def world() -> World:
 
 def occurrence(world: World, *, region: str = "us-east-1", **fields: str) -> Trigger:
     """A secret's value has changed, now; or as the event says."""
-    now = instant_at(world.clock.time())
+    now = from_epoch(world.clock.time())
     event = {
         "source": "aws.secretsmanager",
         "detail-type": "Secret Label Updated",
-        "time": format_instant(now),
+        "time": format_timestamp(now),
         "resources": [SECRET.format(region=region)],
         "detail": {"labelUpdated": "AWSCURRENT"},
         **fields,
@@ -37,7 +37,7 @@ def occurrence(world: World, *, region: str = "us-east-1", **fields: str) -> Tri
 
 def test_a_replay_of_last_months_events_rotates_nothing_that_was_rotated_since(world: World) -> None:
     first = occurrence(world)
-    time = format_instant(first.occurred_at)
+    time = format_timestamp(first.occurred_at)
     assert world.ensure(world.request(first.occurred_at)).result is Result.ROTATED
     world.clock.sleep(30 * 86_400)
 

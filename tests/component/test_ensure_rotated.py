@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from rotator.rotation.attempt import ATTEMPT_SECONDS, Next, Result
-from rotator.timestamps import format_instant
+from rotator.timestamps import format_timestamp
 from tests.component.world import INVOCATION_SECONDS, START, World
 from tests.sandbox.standin.answers import Answer, Dropped, Refusal, server_error
 from tests.sandbox.standin.faults import (
@@ -107,7 +107,7 @@ def test_a_recorded_failure_is_retried_only_with_a_key_guard(
 
 
 def test_a_failure_that_infisical_does_not_explain_is_still_reported(world: World) -> None:
-    attempted_at = format_instant(START + timedelta(seconds=1))
+    attempted_at = format_timestamp(START + timedelta(seconds=1))
     failed = {"rotationStatus": "failed", "lastRotationAttemptedAt": attempted_at, "lastRotationMessage": None}
     world.server.faults.add(world.rotation.id, server_error())
     world.server.faults.add_read(world.rotation.id, Slow(0), answer_with(rotation_json(world, **failed)))

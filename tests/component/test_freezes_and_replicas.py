@@ -145,7 +145,7 @@ def test_a_limit_of_reads_is_not_one_of_rotations_and_the_other_way_round() -> N
 
     with pytest.raises(RateLimitedError):
         world.infisical.state(rotation, 10)
-    world.infisical.raise_if_limited("POST")
+    world.infisical.check_rate_limit("POST")
     world.clock.sleep(100)
     world.server.faults.add(world.rotation.id, rate_limited(100))
     with pytest.raises(RateLimitedError):

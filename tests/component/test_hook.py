@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from rotator.infisical.client import READ_TIMEOUT_SECONDS, Infisical
 from rotator.infisical.errors import InfisicalError
-from rotator.mirror.value import MirrorError
+from rotator.mirror.value import HookError
 from rotator.mirror.verification import KeyNotAcceptedError
 from rotator.model import AccessKey, GeneratedCredentials, MappedRotation, RotationState
 from rotator.rotation.attempt import Result
@@ -130,7 +130,7 @@ def test_too_soon_fails_at_once_and_says_when_it_will_be_allowed() -> None:
     here.world.clock.sleep(60)
     before = here.world.clock.time()
 
-    with pytest.raises(MirrorError, match=r"another rotation is allowed from 2026-11-16T06:00:0\d"):
+    with pytest.raises(HookError, match=r"another rotation is allowed from 2026-11-16T06:00:0\d"):
         here.rotate()
 
     assert here.world.clock.time() - before < 1
@@ -141,7 +141,7 @@ def test_a_failed_rotation_is_reported_in_infisicals_words() -> None:
     here = stage()
     here.world.server.faults.add(here.world.rotation.id, Fails(Point.BEFORE, message="no such luck"))
 
-    with pytest.raises(MirrorError, match="no such luck"):
+    with pytest.raises(HookError, match="no such luck"):
         here.rotate()
 
 
@@ -149,10 +149,10 @@ def test_a_failed_attempt_is_retried_and_a_second_call_rotates_nothing() -> None
     here = stage()
     old = here.world.published_key
     here.world.server.faults.add(here.world.rotation.id, Fails(Point.BEFORE, message="no such luck"))
-    with pytest.raises(MirrorError, match="no such luck"):
+    with pytest.raises(HookError, match="no such luck"):
         here.rotate()
     again = here.secrets.begin()
-    with pytest.raises(MirrorError, match=r"waits in RotationRequests\.fifo"):
+    with pytest.raises(HookError, match=r"waits in RotationRequests\.fifo"):
         here.rotate(again)
 
     here.world.clock.sleep(1080)
@@ -172,7 +172,7 @@ def unguarded(world: World) -> dict[str, object]:
 def test_the_mirrors_own_interval_counts() -> None:
     here = stage(mirror=lambda world: {"id": world.rotation.id, "minimumInterval": "8 days"})
 
-    with pytest.raises(MirrorError, match="another rotation is allowed from 2026-11-17"):
+    with pytest.raises(HookError, match="another rotation is allowed from 2026-11-17"):
         here.rotate()
 
     assert here.world.posts == 0
@@ -185,7 +185,7 @@ def test_a_hook_that_waits_in_vain_says_why_even_if_infisical_hangs() -> None:
     here.world.server.faults.add_read(here.world.rotation.id, Slow(0), Slow(0), *[Slow(60)] * 40)
     event = {"Step": "createSecret", "SecretId": ARN, "ClientRequestToken": here.secrets.begin()}
 
-    with pytest.raises(MirrorError, match=r"RotationRequests\.fifo"):
+    with pytest.raises(HookError, match=r"RotationRequests\.fifo"):
         here.hook.handle(event, seconds)
 
     assert here.world.clock.monotonic() - began < seconds
@@ -194,10 +194,10 @@ def test_a_hook_that_waits_in_vain_says_why_even_if_infisical_hangs() -> None:
 def test_a_failure_without_key_guard_makes_the_hook_refuse() -> None:
     here = stage(mirror=unguarded)
     here.world.server.faults.add(here.world.rotation.id, Fails(Point.BEFORE, message="no such luck"))
-    with pytest.raises(MirrorError):
+    with pytest.raises(HookError):
         here.rotate()
 
-    with pytest.raises(MirrorError, match=r"no rotation is possible.*no such luck"):
+    with pytest.raises(HookError, match=r"no rotation is possible.*no such luck"):
         here.rotate()
 
     assert here.world.posts == 1
@@ -211,7 +211,7 @@ def test_a_refusal_by_the_key_guard_leaves_the_mirror_unchanged() -> None:
     here.world.clock.sleep(86_400)
     began = here.world.clock.time()
 
-    with pytest.raises(MirrorError, match=r"no rotation is possible \(OrphanKey\).*aws iam update-access-key"):
+    with pytest.raises(HookError, match=r"no rotation is possible \(OrphanKey\).*aws iam update-access-key"):
         here.rotate()
 
     assert here.world.clock.time() - began < 5
@@ -227,7 +227,7 @@ def test_a_pending_key_guard_decision_fails_at_once_and_says_when_to_retry() -> 
     began = here.world.clock.time()
 
     with pytest.raises(
-        MirrorError, match=r"no rotation is possible yet \(UnsettledKey\).*from 2026-11-17T05:12:0"
+        HookError, match=r"no rotation is possible yet \(UnsettledKey\).*from 2026-11-17T05:12:0"
     ) as wait:
         here.rotate()
 
@@ -241,7 +241,7 @@ def test_a_retry_within_five_minutes_is_a_request_of_its_own() -> None:
     here = stage()
     here.queue.asleep = True
     token = here.secrets.begin()
-    with pytest.raises(MirrorError, match=r"RotationRequests\.fifo"):
+    with pytest.raises(HookError, match=r"RotationRequests\.fifo"):
         here.rotate(token)
     here.queue.waiting.clear()
     here.queue.asleep = False
@@ -258,7 +258,7 @@ def test_a_retry_whose_first_request_is_still_waiting_rotates_nothing_more() -> 
     here.queue.asleep = True
     token = here.secrets.begin()
     for _ in range(2):
-        with pytest.raises(MirrorError, match=r"RotationRequests\.fifo"):
+        with pytest.raises(HookError, match=r"RotationRequests\.fifo"):
             here.rotate(token)
     here.queue.deliver()
 
@@ -291,7 +291,7 @@ def lag(here: Stage, reads: int) -> Lagging:
     infisical = here.hook.infisical
     lagging = Lagging(infisical, infisical.credentials(here.world.request().rotation, 10), reads)
     stale: Any = lagging
-    here.exchange(infisical=stale, fresh_keys=replace(here.hook.fresh_keys, infisical=stale))
+    here.exchange(infisical=stale, waiter=replace(here.hook.waiter, infisical=stale))
     return lagging
 
 
@@ -313,7 +313,7 @@ def test_a_mirror_is_not_moved_back_to_an_older_key_by_a_stale_answer() -> None:
     here.world.clock.sleep(60)
     lagging.reads = 1
 
-    with pytest.raises(MirrorError, match=r"does not list the current key .* AWS accepts it.*older than the key"):
+    with pytest.raises(HookError, match=r"does not list the current key .* AWS accepts it.*older than the key"):
         here.rotate()
 
     assert here.secrets.current == value
@@ -354,7 +354,7 @@ def test_a_pending_key_that_a_stale_answer_does_not_list_is_not_called_revoked()
     for minutes in (1, 60):
         here.world.clock.sleep(minutes * 60)
         lagging.reads = 1
-        with pytest.raises(MirrorError, match="does not list the pending key") as stale:
+        with pytest.raises(HookError, match="does not list the pending key") as stale:
             here.step("setSecret", token)
         assert "AWSPENDING" not in str(stale.value)
 
@@ -377,7 +377,7 @@ def test_a_pending_key_that_nobody_knows_yet_is_not_called_revoked() -> None:
     here.step("createSecret", token)
     lagging.reads = 1
 
-    with pytest.raises(MirrorError, match="does not list the pending key") as stale:
+    with pytest.raises(HookError, match="does not list the pending key") as stale:
         here.step("setSecret", token)
 
     assert "AWSPENDING" not in str(stale.value)
@@ -402,7 +402,7 @@ def test_testing_a_secret_that_holds_no_key_yet_says_to_rotate_it_once() -> None
     token = here.secrets.begin()
     here.secrets.values[token] = "{}"
 
-    with pytest.raises(MirrorError, match=f"holds no key yet; rotate it once: .* --secret-id {ARN}"):
+    with pytest.raises(HookError, match=f"holds no key yet; rotate it once: .* --secret-id {ARN}"):
         here.step("testSecret", token)
 
     assert here.world.posts == 0
@@ -412,7 +412,7 @@ def test_a_late_rotation_is_requested_again_without_rotating_twice() -> None:
     here = stage()
     here.queue.asleep = True
     token = here.secrets.begin()
-    with pytest.raises(MirrorError, match=r"RotationRequests\.fifo"):
+    with pytest.raises(HookError, match=r"RotationRequests\.fifo"):
         here.rotate(token)
 
     # 295 s / 15 s = 20, and a few at the beginning, when the rotation is expected
@@ -445,7 +445,7 @@ def test_a_pending_key_that_was_revoked_says_how_to_clear_the_stuck_version() ->
         here.world.clock.sleep(86_400)
         here.world.ensure()
 
-    with pytest.raises(MirrorError) as stuck:
+    with pytest.raises(HookError) as stuck:
         here.step("setSecret", token)
 
     assert f"--version-stage AWSPENDING --remove-from-version-id {token}" in str(stuck.value)
@@ -489,7 +489,7 @@ def test_proof_ends_with_the_functions_time() -> None:
 
     here = stage(ask=never)
 
-    with pytest.raises(MirrorError, match="after all patience"):
+    with pytest.raises(HookError, match="after all patience"):
         here.rotate()
 
 
@@ -504,21 +504,21 @@ def test_proof_ends_with_the_functions_time() -> None:
 def test_a_key_of_another_user_is_not_accepted_as_proof(arn: str) -> None:
     here = stage(ask=lambda _: lambda _: arn)
 
-    with pytest.raises(MirrorError, match="not the IAM user deployer's"):
+    with pytest.raises(HookError, match="not the IAM user deployer's"):
         here.rotate()
 
 
 def test_the_guard_refuses_what_secrets_manager_is_not_rotating() -> None:
     here = stage()
-    with pytest.raises(MirrorError, match="has no version"):
+    with pytest.raises(HookError, match="has no version"):
         here.step("createSecret", "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f0001")
 
     here.secrets.labels["unlabelled"] = {"MINE"}
-    with pytest.raises(MirrorError, match="not labelled AWSPENDING"):
+    with pytest.raises(HookError, match="not labelled AWSPENDING"):
         here.step("createSecret", "unlabelled")
 
     here.secrets.enabled = False
-    with pytest.raises(MirrorError, match="rotation is not enabled"):
+    with pytest.raises(HookError, match="rotation is not enabled"):
         here.rotate()
 
     assert here.world.posts == 0
@@ -546,7 +546,7 @@ def test_a_secret_that_the_map_does_not_know_is_refused() -> None:
 def test_a_value_that_is_not_a_json_object_is_left_alone(value: str) -> None:
     here = stage(lambda _: value)
 
-    with pytest.raises(MirrorError, match="no JSON object") as refused:
+    with pytest.raises(HookError, match="not a JSON object") as refused:
         here.rotate()
 
     assert here.secrets.current == value
@@ -555,7 +555,7 @@ def test_a_value_that_is_not_a_json_object_is_left_alone(value: str) -> None:
 
 @pytest.mark.parametrize("event", [None, {}, [], {"Step": "createSecret"}, {"Step": "dropSecret", "SecretId": ARN}])
 def test_an_event_that_secrets_manager_does_not_send_is_refused(event: object) -> None:
-    with pytest.raises(MirrorError, match="only Secrets Manager"):
+    with pytest.raises(HookError, match="only Secrets Manager"):
         stage().hook.handle(event, HOOK_SECONDS)
 
 
@@ -578,7 +578,7 @@ def test_failures_are_counted_and_reported_without_key_material() -> None:
     here = stage()
     here.rotate()
     here.world.clock.sleep(60)
-    with pytest.raises(MirrorError) as failure:
+    with pytest.raises(HookError) as failure:
         here.rotate()
 
     told = here.logs.getvalue() + str(failure.value)
@@ -793,7 +793,7 @@ def test_an_event_that_is_half_a_dry_run_is_refused_and_does_nothing(event: dict
     here = stage()
     here.secrets.begin("token")
 
-    with pytest.raises(MirrorError, match="a dry run is"):
+    with pytest.raises(HookError, match="a dry run is"):
         here.hook.handle(event, HOOK_SECONDS)
 
     assert (here.world.posts, here.secrets.values.get("token")) == (0, None)

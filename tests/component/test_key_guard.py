@@ -12,7 +12,7 @@ from rotator.model import MappedRotation
 from rotator.rotation.attempt import Outcome, Result
 from rotator.rotation.key_policy import SETTLED_AFTER, UserKey
 from rotator.rotation.request import RotationRequest
-from rotator.timestamps import instant_at
+from rotator.timestamps import from_epoch
 from tests.component.iam import FakeIam, refused
 from tests.component.world import GRACE_PERIOD, INVOCATION_SECONDS, START, World
 from tests.sandbox.standin.faults import CommittedThenDropped, Dies, Fails, Point, RotateFault, Slow
@@ -88,7 +88,7 @@ def test_an_orphan_blocks_every_rotation_even_a_forced_one(world: World, fault: 
     world.ensure()
 
     for forced in (False, True):
-        occurred_at = instant_at(after(world, WEEK).clock.time())
+        occurred_at = from_epoch(after(world, WEEK).clock.time())
         request = RotationRequest(MappedRotation(world.rotation.id), "weekly", occurred_at, "c", forced)
         assert world.ensure(request).reason == "OrphanKey"
 
@@ -216,7 +216,7 @@ def test_a_previous_key_in_use_stays_until_unused_or_forced(world: World) -> Non
     in_use = world.published_key
     world.ensure()
     after(world, WEEK)
-    world.iam.last_used[in_use] = instant_at(world.clock.time()) - HOUR
+    world.iam.last_used[in_use] = from_epoch(world.clock.time()) - HOUR
 
     outcome = world.ensure()
 
@@ -230,7 +230,7 @@ def test_a_previous_key_in_use_stays_until_unused_or_forced(world: World) -> Non
 def test_a_key_in_use_that_has_to_go_goes_by_force(world: World) -> None:
     stolen = world.published_key
     world.ensure()
-    now = instant_at(after(world, HOUR).clock.time())
+    now = from_epoch(after(world, HOUR).clock.time())
     world.iam.last_used[stolen] = now
 
     forced = RotationRequest(MappedRotation(world.rotation.id), "leaver", now, "c", forced=True)
@@ -253,7 +253,7 @@ def test_rotations_go_on_week_after_week_though_every_clock_is_two_minutes_off(
         published = world.published_key
         world.server.faults.add(world.rotation.id, Slow(seconds))
 
-        outcome = world.ensure(world.request(instant_at(world.clock.time()) + trigger_ahead))
+        outcome = world.ensure(world.request(from_epoch(world.clock.time()) + trigger_ahead))
 
         assert outcome.result is Result.ROTATED, outcome
         assert world.valid_keys == {published, world.published_key}
@@ -353,7 +353,7 @@ def test_weekly_faults_never_cost_a_rotation_or_a_published_key(
     for faults, trigger_ahead in weeks:
         world.server.faults.add(world.rotation.id, *faults)
         published = world.published_key
-        request = world.request(instant_at(world.clock.time()) + trigger_ahead)
+        request = world.request(from_epoch(world.clock.time()) + trigger_ahead)
 
         outcome = world.ensure(request)
         while outcome.comes_back or outcome.result is Result.REFUSED:

@@ -17,7 +17,7 @@ from rotator.model import GuardOptions, MappedRotation, RotationOptions
 from rotator.rotation.attempt import Outcome, ensure_rotated
 from rotator.rotation.key_guard import KeyGuard
 from rotator.rotation.request import RotationRequest
-from rotator.timestamps import instant_at
+from rotator.timestamps import from_epoch
 from tests.component.iam import FakeIam
 from tests.sandbox.standin.clock import VirtualClock
 from tests.sandbox.standin.core import StandIn
@@ -90,7 +90,7 @@ class World:
         mapped = MappedRotation(
             id=(rotation or self.rotation).id, options=RotationOptions(guard=GuardOptions() if self.guarded else None)
         )
-        return RotationRequest(mapped, "weekly", occurred_at or instant_at(self.clock.time()), str(uuid4()))
+        return RotationRequest(mapped, "weekly", occurred_at or from_epoch(self.clock.time()), str(uuid4()))
 
     def ensure(self, request: RotationRequest | None = None, seconds: float = INVOCATION_SECONDS) -> Outcome:
         """Work a request within the time of one invocation."""

@@ -61,7 +61,7 @@ def answer(stage: Stage, body: Mapping[str, str]) -> tuple[int | None, str]:
 def why(account: Account, headers: Mapping[str, str]) -> str:
     """What STS says, which the server keeps to itself."""
     with pytest.raises(StsError) as refusal:
-        account.sts.caller_arn(signed_request("POST", base64.b64encode(WHO_AM_I).decode(), encoded(headers)))
+        account.sts.get_caller_arn(signed_request("POST", base64.b64encode(WHO_AM_I).decode(), encoded(headers)))
     return str(refusal.value)
 
 
@@ -190,7 +190,7 @@ def test_an_arn_in_another_answer_is_not_the_callers(embedded: EmbeddedAws) -> N
     request = signed_request("POST", base64.b64encode(question).decode(), encoded(headers))
 
     with pytest.raises(StsError, match=r"<FederatedUser>.*<Arn>"):
-        ForwardingSts(embedded.endpoint).caller_arn(request)
+        ForwardingSts(embedded.endpoint).get_caller_arn(request)
 
 
 def test_a_changed_method_fails(stage: Stage, account: Account, name: str) -> None:

@@ -23,7 +23,7 @@ from rotator.infisical.errors import (
 )
 from rotator.infisical.login import MachineIdentity
 from rotator.model import MappedRotation
-from rotator.timestamps import format_instant
+from rotator.timestamps import format_timestamp
 from tests.contract.recorded import Recording, load, names
 
 TOKEN = {"accessToken": "a.b.c", "expiresIn": 7200, "accessTokenMaxTTL": 7200, "tokenType": "Bearer"}
@@ -91,8 +91,8 @@ def test_every_recorded_state_is_understood(name: str) -> None:
     state = infisical.state(MappedRotation(fields["id"]), 10)
 
     assert (state.id, state.name, state.status) == (fields["id"], fields["name"], fields["rotationStatus"])
-    assert format_instant(state.last_rotated_at) == fields["lastRotatedAt"]
-    assert format_instant(state.last_attempted_at) == fields["lastRotationAttemptedAt"]
+    assert format_timestamp(state.last_rotated_at) == fields["lastRotatedAt"]
+    assert format_timestamp(state.last_attempted_at) == fields["lastRotationAttemptedAt"]
     assert state.last_message == fields["lastRotationMessage"]
 
 

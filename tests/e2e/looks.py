@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rotator.telemetry import Metric
-from rotator.timestamps import format_instant
+from rotator.timestamps import format_timestamp
 from tests.sandbox.deployment import wait_until
 from tests.sandbox.sandbox import Sandbox
 from tests.sandbox.standin.rotations import Rotation
@@ -12,7 +12,7 @@ from tests.sandbox.standin.rotations import Rotation
 
 def scheduled(trigger: str = "weekly", at: datetime | None = None) -> dict[str, str]:
     """A schedule's input as it arrives."""
-    return {"trigger": trigger, "scheduledTime": format_instant(at or datetime.now(UTC))}
+    return {"trigger": trigger, "scheduledTime": format_timestamp(at or datetime.now(UTC))}
 
 
 def outcomes_of(

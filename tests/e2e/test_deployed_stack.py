@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rotator.telemetry import Metric
-from rotator.timestamps import format_instant
+from rotator.timestamps import format_timestamp
 from tests.e2e.looks import delta, outcomes_of, posts_for, scheduled
 from tests.sandbox.deployment import wait_until
 from tests.sandbox.embedded_aws import ROOT
@@ -61,7 +61,7 @@ def test_the_deployed_schedule_fires_and_rotates(deployed: Sandbox, rotation: Ro
     now = datetime.now(UTC)
     fires_at = (now + timedelta(seconds=1)).replace(microsecond=0)
     target: Any = {**schedule["Target"]}
-    target["Input"] = target["Input"].replace("<aws.scheduler.scheduled-time>", format_instant(fires_at))
+    target["Input"] = target["Input"].replace("<aws.scheduler.scheduled-time>", format_timestamp(fires_at))
 
     stack.scheduler.update_schedule(
         Name=name,
@@ -80,7 +80,7 @@ def test_the_deployed_schedule_fires_and_rotates(deployed: Sandbox, rotation: Ro
         State=schedule["State"],
     )
     assert (end["outcome"], end["trigger"]) == ("rotated", "weekly")
-    assert end["occurred_at"] == format_instant(fires_at)
+    assert end["occurred_at"] == format_timestamp(fires_at)
 
 
 def test_one_event_five_times_at_once_rotates_once(deployed: Sandbox, rotation: Rotation) -> None:

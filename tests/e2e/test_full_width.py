@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.timestamps import format_instant
+from rotator.timestamps import format_timestamp
 from tests.e2e.looks import outcomes_of, posts_for, scheduled
 from tests.sandbox.authority import Authority
 from tests.sandbox.deployment import Deployment, deploy, wait_until
@@ -144,7 +144,7 @@ def test_force_rotates_within_the_minimum_interval_and_once(deployed: Sandbox, n
     half_an_hour_ago = datetime.now(UTC) - timedelta(minutes=30)
     rotation = new_rotation(last_rotated_at=half_an_hour_ago)
     deployed.stack.put_map({"triggers": {"weekly": rotation.id}})
-    forced = {"trigger": "weekly", "force": True, "occurredAt": format_instant(datetime.now(UTC))}
+    forced = {"trigger": "weekly", "force": True, "occurredAt": format_timestamp(datetime.now(UTC))}
 
     refused = deployed.stack.invoke({"trigger": "weekly", "force": True})
     assert "occurredAt" in refused["errorMessage"]

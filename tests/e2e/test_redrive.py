@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rotator.timestamps import format_instant, parse_instant
+from rotator.timestamps import format_timestamp, parse_timestamp
 from tests.e2e.looks import outcomes_of, posts_for, scheduled
 from tests.e2e.tools import Run, run_tool
 from tests.sandbox.deployment import STACK, wait_until
@@ -148,8 +148,8 @@ def test_a_trigger_without_a_time_means_the_moment_when_it_was_kept(deployed: Sa
 
     (end,) = outcomes_of(deployed, rotation)
     assert end["outcome"] == "rotated"
-    assert format_instant(before) <= end["occurred_at"] <= format_instant(after)
-    assert parse_instant(end["occurred_at"], "occurred_at") < after
+    assert format_timestamp(before) <= end["occurred_at"] <= format_timestamp(after)
+    assert parse_timestamp(end["occurred_at"], "occurred_at") < after
 
 
 def test_a_body_of_unknown_shape_is_left_and_named_and_holds_up_nothing(deployed: Sandbox, rotation: Rotation) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rotator.infisical.auth_methods import universal_auth
-from rotator.infisical.connect import trust
+from rotator.infisical.connect import ssl_context
 from rotator.model import MAXIMUM_INTERVAL
 from rotator.settings import (
     AuditSettings,
@@ -190,6 +190,6 @@ PEM = trustme.CA().cert_pem.bytes().decode()
 @given(garbled(PEM) | garbled(PEM + PEM) | st.text(max_size=40))
 def test_mutated_certificates_are_refused_by_the_templates_parameter_or_trusted(authorities: str) -> None:
     with refused_readably() as refusal:
-        assert trust(authorities).get_ca_certs()
+        assert ssl_context(authorities).get_ca_certs()
 
     assert not refusal.text or "CaCertificateParameter" in refusal.text

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.timestamps import parse_instant
+from rotator.timestamps import parse_timestamp
 from rotator.triggers.events import Trigger, read_trigger
 from tests.hostile.mutations import FUZZED, LONE_SURROGATE, Json, damaged_at, mutated, paths_of
 from tests.hostile.readable import readable, refused_readably
@@ -63,7 +63,7 @@ def test_a_mutated_event_is_refused_readably_or_requests_what_the_map_says(
         chosen = event.get("only", wanted)
         assert [body["rotationId"] for body in bodies] == [each for each in wanted if each in str(chosen).lower()]
         assert {body.get("forced", False) for body in bodies} <= {False, event.get("force", False)}
-        assert all(parse_instant(body["occurredAt"], "") <= NOW + timedelta(minutes=5) for body in bodies)
+        assert all(parse_timestamp(body["occurredAt"], "") <= NOW + timedelta(minutes=5) for body in bodies)
     assert [each for each in asked if not each.startswith("GET ")] == []
     assert dispatched(here, GOOD)["requests"] == 2
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hook import Hook
-from rotator.mirror.value import MirrorError, key_in, with_key
+from rotator.mirror.value import HookError, key_in, with_key
 from rotator.model import AccessKey, MappedRotation, Mirror
 from tests.component.hook_stage import HOOK_SECONDS, Stage, in_step, stage
 from tests.component.secrets_manager import ARN, STEPS
@@ -134,7 +134,7 @@ def test_a_step_without_the_ones_before_it_changes_nothing(step: str) -> None:
     token = here.secrets.begin()
     before = here.secrets.current
 
-    with pytest.raises(MirrorError, match="holds no key"):
+    with pytest.raises(HookError, match="holds no key"):
         here.step(step, token)
 
     assert (here.secrets.current, here.world.posts) == (before, 0)
@@ -144,7 +144,7 @@ def test_a_value_that_is_nested_too_deeply_is_left_alone() -> None:
     value = "[" * 100_000
     here = stage(lambda _: value)
 
-    with pytest.raises(MirrorError, match="no JSON object"):
+    with pytest.raises(HookError, match="not a JSON object"):
         here.rotate()
 
     assert (here.secrets.current, here.world.posts) == (value, 0)

@@ -152,7 +152,7 @@ def test_a_map_that_was_saved_in_another_encoding_is_refused_readably(encoding: 
     with refused_readably() as refusal:
         parse_rotation_map(text)
 
-    assert refusal.text.startswith("the rotation map is no JSON: ") or encoding == "latin-1"
+    assert refusal.text.startswith("the rotation map is not valid JSON: ") or encoding == "latin-1"
 
 
 @FUZZED

@@ -17,7 +17,7 @@ from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.delivery import Delivery
 from rotator.rotation.queues import FailedQueue, RequestQueue
 from rotator.rotation.request import RotationRequest
-from rotator.timestamps import format_instant
+from rotator.timestamps import format_timestamp
 from tests.component.world import START, World
 from tests.hostile.mutations import (
     FOREIGN_ID,
@@ -196,4 +196,4 @@ def test_a_message_from_the_future_rotates_at_most_once(
         worker.process([message], lambda request, _: world.ensure(request))
         world.clock.sleep(60)
 
-    assert world.posts <= 1, f"occurred at {format_instant(request.occurred_at)}"
+    assert world.posts <= 1, f"occurred at {format_timestamp(request.occurred_at)}"

@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from rotator.infisical.auth_methods import universal_auth
-from rotator.infisical.connect import trust
+from rotator.infisical.connect import ssl_context
 from rotator.rotation.request import RotationRequest
 from rotator.settings import RotateSettings, SettingsError
 from rotator.triggers.events import UnsupportedEventError, read_trigger
@@ -31,7 +31,7 @@ def test_a_requests_interval_beyond_what_dates_can_add_is_refused(seconds: int) 
 
 @pytest.mark.parametrize("text", ["[" * 4000, '{"triggers": ' + "1" * 5000 + "}"], ids=["deep", "long number"])
 def test_a_map_that_the_parser_gives_up_on_is_refused(text: str) -> None:
-    with pytest.raises(RotationMapError, match="no JSON"):
+    with pytest.raises(RotationMapError, match="not valid JSON"):
         parse_rotation_map(text)
 
 
@@ -73,7 +73,7 @@ def test_a_secret_that_is_nested_too_deeply_is_refused() -> None:
 def test_certificates_may_have_comments_in_any_language() -> None:
     certificate = trustme.CA().cert_pem.bytes().decode()
 
-    assert trust(f"\ufeff# Autorité Müller\n{certificate}").get_ca_certs()
+    assert ssl_context(f"\ufeff# Autorité Müller\n{certificate}").get_ca_certs()
 
 
 def test_an_interval_beyond_what_dates_can_add_is_refused() -> None:

@@ -17,7 +17,7 @@ from rotator.model import MappedRotation
 from rotator.rotation import policy
 from rotator.rotation.attempt import Outcome, Result, ensure_rotated
 from rotator.rotation.request import RotationRequest
-from rotator.timestamps import format_instant
+from rotator.timestamps import format_timestamp
 from tests.hostile.readable import refused_readably
 from tests.hostile.wire import (
     CLIENT_SECRET,
@@ -38,7 +38,9 @@ ROTATION = MappedRotation(rotation_id(1))
 GOOD_LOGIN = http_json({"accessToken": TOKEN, "expiresIn": 7200})
 DUE = {"secretRotation": described(1)}
 DUE_BODY = json.dumps(DUE).encode()
-DONE = {"secretRotation": described(1, lastRotatedAt=format_instant(NOW), lastRotationAttemptedAt=format_instant(NOW))}
+DONE = {
+    "secretRotation": described(1, lastRotatedAt=format_timestamp(NOW), lastRotationAttemptedAt=format_timestamp(NOW))
+}
 EXPIRED = "max-age=" + "9" * 500
 SHORT_SECONDS = 0.2
 
@@ -171,7 +173,7 @@ def test_hostile_answers_use_up_no_connections(server: Server, name: str) -> Non
 
 def ensure(server: Server, clock: SkippingClock) -> Outcome:
     """Work a request of which every answer counts, in virtual time but for the network."""
-    decide = partial(policy.decide, minimum_interval=timedelta(hours=1))
+    decide = partial(policy.check_due, minimum_interval=timedelta(hours=1))
     request = RotationRequest(ROTATION, "weekly", NOW, "correlation")
     with talking_to(server, clock) as infisical:
         return ensure_rotated(infisical, decide, request, lambda: None, Deadline(clock.monotonic() + 170, clock))

@@ -13,7 +13,7 @@ import trustme
 from rotator.model import MappedRotation
 from rotator.rotation.request import RotationRequest
 from rotator.telemetry import Metric
-from rotator.timestamps import format_instant
+from rotator.timestamps import format_timestamp
 from tests.runtime.conftest import Mapped
 from tests.runtime.emulator import Emulator, Invocation
 from tests.runtime.world import World
@@ -47,7 +47,7 @@ def test_dispatch_sends_a_request_for_each_rotation(
     world: World, dispatch: Emulator, mapped: Mapped, path: Path
 ) -> None:
     # An hour apart, for they all name the same occurrence.
-    moment = format_instant(datetime.now(UTC) - timedelta(hours=1 + EVENTS.index(path)))
+    moment = format_timestamp(datetime.now(UTC) - timedelta(hours=1 + EVENTS.index(path)))
     rotations = mapped.payments if path.stem.startswith("secret-") else mapped.weekly
 
     invocation = dispatch.invoke(json.loads(path.read_text().replace(TIME_OF_THE_SAMPLES, moment)))

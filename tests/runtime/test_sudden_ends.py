@@ -6,7 +6,7 @@ from typing import Any
 
 from rotator.model import MappedRotation
 from rotator.rotation.request import RotationRequest
-from rotator.timestamps import format_instant
+from rotator.timestamps import format_timestamp
 from tests.runtime.conftest import HANGING_PROJECT, Mapped
 from tests.runtime.emulator import Emulator, Invocation
 from tests.runtime.world import World
@@ -82,7 +82,7 @@ def test_a_function_killed_before_rotate_secrets_rotates_once(world: World, rota
 
 def test_a_dispatch_ended_by_its_time_out_dispatches_once(world: World, mapped: Mapped, dispatch: Emulator) -> None:
     world.infisical.faults.add_read(HANGING_PROJECT, Slow(20))
-    event = {"trigger": "hanging", "scheduledTime": format_instant(datetime.now(UTC))}
+    event = {"trigger": "hanging", "scheduledTime": format_timestamp(datetime.now(UTC))}
 
     with world.running("DispatchFunction", timeout_seconds=4) as impatient:
         ended = impatient.invoke(event)

@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from rotator.timestamps import format_instant, instant_at
+from rotator.timestamps import format_timestamp, from_epoch
 from tests.simulation.fifo import Message
 from tests.simulation.functions import Triggers
 from tests.simulation.oracle import History, Oracle
@@ -81,7 +81,7 @@ class Operator:
             self._scheduler.later(RETRY_SECONDS, self._rotate_secret)
             return
         if is_forced:
-            event |= {"force": True, "occurredAt": format_instant(instant_at(self._scheduler.now))}
+            event |= {"force": True, "occurredAt": format_timestamp(from_epoch(self._scheduler.now))}
         self._send(event)
 
     def _send(self, event: dict[str, Any]) -> None:

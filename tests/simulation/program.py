@@ -17,15 +17,15 @@ from rotator.infisical.auth_methods import universal_auth
 from rotator.infisical.client import Infisical
 from rotator.infisical.login import Login, MachineIdentity
 from rotator.infisical.transport import BoundedTransport, RenewedTransport
-from rotator.mirror.fresh_key import FreshKeys
+from rotator.mirror.fresh_key import RotationWaiter
 from rotator.mirror.verification import KeyNotAcceptedError
 from rotator.model import AccessKey, RotationState
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.key_guard import KeyGuard
-from rotator.rotation.policy import Decide, Decision
+from rotator.rotation.policy import Decider, Decision
 from rotator.rotation.queues import FailedQueue, RequestQueue
 from rotator.rotation.request import RotationRequest
-from rotator.timestamps import instant_at
+from rotator.timestamps import from_epoch
 from tests.component.iam import FakeIam
 from tests.component.secrets_manager import FakeSecretsManager
 from tests.sandbox.standin.identities import Identity
@@ -49,7 +49,7 @@ class Parts:
     identity: Callable[[str, Callable[[], Login], Callable[[], float]], httpx.Auth] = MachineIdentity
     connections: "Callable[[Callable[[], httpx.BaseTransport], Clock], httpx.BaseTransport]" = RenewedTransport
     transport: Callable[[httpx.BaseTransport], httpx.BaseTransport] = lambda inner: inner
-    decide: Callable[[Decide], Decide] = lambda decide: decide
+    decide: Callable[[Decider], Decider] = lambda decide: decide
     delivered: Callable[[dict[str, Any], float], dict[str, Any]] = lambda record, _: record
     answered: Callable[[dict[str, Any]], dict[str, Any]] = lambda answer: answer
     clock: "Callable[[AwsClock], Clock]" = lambda clock: clock
@@ -135,7 +135,7 @@ class Program:
             read_map=lambda: self._environment.rotation_map,
             secrets=self._aws("secretsmanager", self._environment.secrets),
             infisical=infisical,
-            fresh_keys=FreshKeys(
+            waiter=RotationWaiter(
                 infisical, self._requests(), self._decide(self._clock(process)), MINIMUM_INTERVAL, TELEMETRY.logger
             ),
             ask=self._ask,
@@ -162,7 +162,7 @@ class Program:
     def _aws(self, service: str, target: object) -> Any:  # noqa: ANN401 - a client, as boto3 makes them
         return AwsClient(self._environment.port, service, target)
 
-    def _decide(self, clock: "Clock") -> Decide:
+    def _decide(self, clock: "Clock") -> Decider:
         iam, oracle, port = self._aws("iam", self._environment.iam), self._environment.oracle, self._environment.port
 
         def open_iam(role: str | None, _: str | None = None) -> Any:  # noqa: ANN401 - a client, as boto3 makes them
@@ -186,7 +186,7 @@ class Program:
 
         def ask() -> str:
             environment.server.settle()
-            works_from = instant_at(environment.server.clock.time() - environment.new_keys_work_after_seconds)
+            works_from = from_epoch(environment.server.clock.time() - environment.new_keys_work_after_seconds)
             for user in environment.names.values():
                 for each in environment.keys.list_access_keys(user):
                     if each.id == key.id and each.created_at <= works_from:

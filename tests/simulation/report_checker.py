@@ -13,7 +13,7 @@ from typing import Any
 
 from rotator.rotation.request import RotationRequest
 from rotator.telemetry import Telemetry
-from rotator.timestamps import instant_at
+from rotator.timestamps import from_epoch
 from tests.component.iam import FakeIam
 from tests.simulation.fault_injection import FaultInjector, Trace
 from tests.simulation.fifo import Message
@@ -56,7 +56,7 @@ FAULT_REASONS = NO_ANSWER | {"RateLimited", "UndeliveredRequests"}
 AWS_REASONS = frozenset({"Throttling", "ServiceUnavailable", "ExpiredToken", "ReadTimeout", "EndpointConnection"})
 REASONS = {
     "trigger refused": FAULT_REASONS | {"UnsupportedEvent"},
-    "hook step failed": FAULT_REASONS | AWS_REASONS | {"Mirror", "KeyNotAccepted"},
+    "hook step failed": FAULT_REASONS | AWS_REASONS | {"Hook", "KeyNotAccepted"},
 }
 
 ACCUSED = re.compile(r"(?:may not know, |--access-key-id )(AKIA\w{16})")
@@ -282,7 +282,7 @@ class ReportChecker:
             case "refused", "PublishedKeyMissing":
                 found = not self._oracle.is_valid(history, history.published)
             case "refused", "KeyInUse":
-                now = instant_at(self._scheduler.now)
+                now = from_epoch(self._scheduler.now)
                 found = any(now - used < GRACE_PERIOD * 1.1 for used in self._iam.last_used.values())
             case "refused", "KeysUnreadable":
                 found = self._injector.was_hit("iam ", only=[DENIED]) or self._injector.was_hit("sts ", only=[DENIED])

@@ -13,7 +13,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from rotator.timestamps import format_instant, instant_at
+from rotator.timestamps import format_timestamp, from_epoch
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.faults import Dies, Fails, Point
 from tests.simulation.fault_injection import Outage, ReplacedAnswer
@@ -181,7 +181,7 @@ class Schedule:
         ahead = random.choice(SENDERS_AHEAD) if random.random() < 0.15 else 0.0
         if ahead:
             self._world.injector.count("event", "the sender's clock is ahead")
-        event = self._draw_event(format_instant(instant_at(at + ahead)))
+        event = self._draw_event(format_timestamp(from_epoch(at + ahead)))
         soon = random.uniform(0, 0.2)
         first = at + random.choice((soon, soon, random.uniform(0, 20 * MINUTE), 4 * HOUR))
         self._deliver(event, first, is_fault=first > at + MINUTE)
@@ -259,7 +259,7 @@ class Schedule:
             for key in world.keys.list_access_keys(history.user):
                 if key.id != history.published:
                     world.trace.add(f"a consumer uses an old key of {history.user}")
-                    world.iam.last_used[key.id] = instant_at(world.server.clock.time())
+                    world.iam.last_used[key.id] = from_epoch(world.server.clock.time())
 
     def _rotate_by_others(self, history: History) -> None:
         self._world.server.start_rotation(history.rotation.id, self._random.choice((0.03, 2.0, 20.0)))

@@ -14,10 +14,10 @@ from rotator.infisical.login import MachineIdentity
 from rotator.infisical.transport import RenewedTransport
 from rotator.model import RotationState
 from rotator.rotation import policy
-from rotator.rotation.policy import REPLICA_LAG, Decide, Decision, Verdict
+from rotator.rotation.policy import REPLICA_LAG, Decider, Decision, Verdict
 from rotator.rotation.queues import CLAIM_SECONDS, VISIBILITY_TIMEOUT_SECONDS
 from rotator.rotation.request import RotationRequest
-from rotator.timestamps import format_instant, instant_at
+from rotator.timestamps import format_timestamp, from_epoch
 from tests.simulation.oracle import Invariant, Kind
 from tests.simulation.ports import Sqs
 from tests.simulation.program import MINIMUM_INTERVAL, AwsClock, Parts
@@ -54,13 +54,13 @@ def test_a_redelivery_that_forgets_its_time_rotates_twice() -> None:
     def delivered_now(record: dict[str, Any], now: float) -> dict[str, Any]:
         if record["attributes"]["ApproximateReceiveCount"] == "1":
             return record
-        body = json.loads(record["body"]) | {"occurredAt": format_instant(instant_at(now))}
+        body = json.loads(record["body"]) | {"occurredAt": format_timestamp(from_epoch(now))}
         return record | {"body": json.dumps(body)}
 
     assert breaks(Parts(delivered=delivered_now), Invariant.ONCE)
 
 
-def without_margin(decide: Decide) -> Decide:
+def without_margin(decide: Decider) -> Decider:
     def anew(state: RotationState, request: RotationRequest) -> Decision:
         if state.last_rotated_at >= request.occurred_at:
             return Decision(Verdict.SKIP, "AlreadyRotated")
@@ -99,7 +99,7 @@ def test_an_expired_token_that_is_not_renewed_fails_without_a_cause() -> None:
 
 
 def test_retrying_failed_attempts_unguarded_deletes_published_keys() -> None:
-    unguarded = partial(policy.decide, minimum_interval=MINIMUM_INTERVAL)
+    unguarded = partial(policy.check_due, minimum_interval=MINIMUM_INTERVAL)
 
     assert breaks(Parts(decide=lambda _: unguarded), Invariant.PUBLISHED, {Kind.GUARDED})
 
@@ -130,7 +130,7 @@ def test_a_token_in_a_log_is_found() -> None:
     assert breaks(Parts(transport=Talkative), Invariant.SECRET)
 
 
-def refusing_instead_of_waiting(decide: Decide) -> Decide:
+def refusing_instead_of_waiting(decide: Decider) -> Decider:
     def hastily(state: RotationState, request: RotationRequest) -> Decision:
         decision = decide(state, request)
         if decision.verdict is not Verdict.WAIT:

@@ -12,7 +12,7 @@ from uuid import UUID
 from dispatch import Dispatch
 from hook import Hook
 from rotate import Rotate
-from rotator.timestamps import instant_at
+from rotator.timestamps import from_epoch
 from tests.component.iam import FakeIam
 from tests.component.secrets_manager import ARN, FakeSecretsManager
 from tests.sandbox.standin.attempts import Pace
@@ -139,7 +139,7 @@ class World:
             rotation_id=str(UUID(int=len(self.oracle.histories) + 1)),
             user_name=user,
             project_id=PROJECT,
-            last_rotated_at=instant_at(self.server.clock.time() - 7 * DAY),
+            last_rotated_at=from_epoch(self.server.clock.time() - 7 * DAY),
         )
         self.oracle.watch(rotation, user, kind, INTERVALS[interval])
         self.trace.add(f"{user}: {kind}, minimum interval {interval}")

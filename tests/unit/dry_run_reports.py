@@ -17,7 +17,7 @@ def report(**fields: object) -> dict[str, Any]:
         "rotation_name": "payments",
         "user_name": "deployer",
         "connection_id": None,
-        "rotates_itself": False,
+        "auto_rotation": False,
         "last_rotated_at": "2026-11-15T05:00:00.000Z",
         "decision": "rotate",
         "reason": "Due",

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from rotator.infisical.client import Infisical
 from rotator.model import DEFAULT_TYPE
 from rotator.telemetry import Telemetry
-from rotator.timestamps import format_instant
+from rotator.timestamps import format_timestamp
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -117,7 +117,7 @@ class FakeSqs:
 
 def described(number: int, **fields: object) -> dict[str, Any]:
     """A rotation as Infisical lists it: rotated a week ago, unless told."""
-    a_week_ago = format_instant(NOW - timedelta(days=7))
+    a_week_ago = format_timestamp(NOW - timedelta(days=7))
     return {
         "id": rotation_id(number),
         "name": f"rotation-{number}",

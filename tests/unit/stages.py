@@ -9,7 +9,7 @@ from typing import Any
 from dispatch import Dispatch
 from rotator.dry_run.rotations import Preview
 from rotator.rotation import policy
-from rotator.rotation.policy import Decide
+from rotator.rotation.policy import Decider
 from rotator.rotation.queues import RequestQueue
 from tests.unit.fakes import FakeInfisical, FakeSqs, Observed, VirtualClock, rotation_id
 
@@ -30,7 +30,7 @@ class DispatchStage:
         refused: Collection[str] = (),
         down: bool = False,
         infisical: FakeInfisical | None = None,
-        decide: Decide = partial(policy.decide, minimum_interval=HOUR),  # noqa: B008 - a value
+        decide: Decider = partial(policy.check_due, minimum_interval=HOUR),  # noqa: B008 - a value
     ) -> None:
         self.sqs = FakeSqs(refused, down=down)
         self.observed = Observed()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rotator.mirror.value import MirrorError, key_in, with_key
+from rotator.mirror.value import HookError, key_in, with_key
 from rotator.model import AccessKey, MappedRotation, Mirror
-from rotator.timestamps import parse_instant
+from rotator.timestamps import parse_timestamp
 from rotator.triggers.events import UnsupportedEventError, read_trigger
 from rotator.triggers.rotation_map import RotationMapError, parse_rotation_map
 from tests.unit.fakes import rotation_id
@@ -69,14 +69,14 @@ def test_a_wrapped_event_is_refused_and_its_wrapping_is_shown(event: object, see
     ["2026-11-16T05:00:00.123456789Z", "2026-11-16T06:00:00.123456+01:00", "2026-11-15T21:00:00.123456-08:00"],
 )
 def test_a_time_with_any_fraction_and_offset_is_the_same_moment(time: str) -> None:
-    assert parse_instant(time, "time") == OCCURRED_AT.replace(microsecond=123_456)
+    assert parse_timestamp(time, "time") == OCCURRED_AT.replace(microsecond=123_456)
 
 
 @pytest.mark.parametrize("time", ["2026-11-16T05:00:00", "2026-11-16", "1763269200", 1_763_269_200])
 def test_a_time_that_does_not_say_its_offset_is_refused(time: object) -> None:
     """A local time taken for UTC would be hours off, and a trigger would find itself fulfilled."""
     with pytest.raises(ValueError, match=r"time must be .* such as 2026-11-22T05:00:00Z"):
-        parse_instant(time, "time")
+        parse_timestamp(time, "time")
 
 
 # ---- documents -------------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_a_mirror_may_begin_with_a_byte_order_mark() -> None:
 @pytest.mark.parametrize("value", ["", "not JSON", '["a"]'])
 def test_a_mirror_that_is_not_a_json_object_is_not_advised_to_be_emptied(value: str) -> None:
     """An empty string is what Secrets Manager shows of a binary secret."""
-    with pytest.raises(MirrorError) as refused:
+    with pytest.raises(HookError) as refused:
         key_in(value, MIRROR)
 
     assert "make it {}" not in str(refused.value)
@@ -116,7 +116,7 @@ def test_a_mirror_that_is_not_a_json_object_is_not_advised_to_be_emptied(value: 
 @pytest.mark.parametrize("name", ["AccessKeyId", "access_key_id", "ACCESSKEYID"])
 def test_a_mirror_with_a_misspelled_field_is_refused_by_the_field(name: str) -> None:
     """Readers would go on with the old key, and lose it at the second rotation."""
-    with pytest.raises(MirrorError, match=f"{name}.*accessKeyIdField"):
+    with pytest.raises(HookError, match=f"{name}.*accessKeyIdField"):
         with_key(json.dumps({name: "AKIAOLD0000000000000", "host": "db"}), MIRROR, KEY)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rotator.model import MappedRotation, RotationState
 from rotator.rotation.key_policy import SETTLED_AFTER, LastUse, UserKey, UserKeys, check_keys
-from rotator.rotation.policy import Decision, Verdict, decide
+from rotator.rotation.policy import Decision, Verdict, check_due
 from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS
 from rotator.rotation.request import RotationRequest
 from tests.unit.fakes import NOW, rotation_id
@@ -412,7 +412,7 @@ def play(history: History) -> list[Moment]:
         now = max(now, wish.occurred_at - attempt.ahead) + attempt.delay
         moment = look(infisical, wish, now, history.ahead, attempt.used)
         moments.append(moment)
-        assert decide(moment.known, wish, SECOND).verdict is Verdict.ROTATE
+        assert check_due(moment.known, wish, SECOND).verdict is Verdict.ROTATE
         if moment.decision.verdict is Verdict.ROTATE:
             infisical.rotate(now, attempt.end, attempt.seconds)
             now = max(now, infisical.last_rotated_at)

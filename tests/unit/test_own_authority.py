@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rotator.infisical.connect import trust
+from rotator.infisical.connect import ssl_context
 from tests.sandbox.authority import DAY, Authority
 
 HOST = "infisical.corp.example"
@@ -56,11 +56,11 @@ def handshake(client: ssl.SSLContext, server: ssl.SSLContext) -> None:
 
 
 def test_an_own_authority_without_a_key_usage_connects_as_it_does_with_curl(tmp_path: Path) -> None:
-    handshake(trust(authority().pem), server(tmp_path, authority().server(HOST)))
+    handshake(ssl_context(authority().pem), server(tmp_path, authority().server(HOST)))
 
 
 def test_public_authorities_stay_strict() -> None:
-    assert trust("").verify_flags & STRICT == STRICT
+    assert ssl_context("").verify_flags & STRICT == STRICT
 
 
 @pytest.mark.parametrize(
@@ -74,4 +74,4 @@ def test_public_authorities_stay_strict() -> None:
 )
 def test_a_certificate_is_still_refused_beside_an_own_authority_for(pem: bytes, problem: str, tmp_path: Path) -> None:
     with pytest.raises(ssl.SSLCertVerificationError, match=problem):
-        handshake(trust(authority().pem), server(tmp_path, pem))
+        handshake(ssl_context(authority().pem), server(tmp_path, pem))

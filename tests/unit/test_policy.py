@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, RotationOptions, RotationState
-from rotator.rotation.policy import Decision, Verdict, decide
+from rotator.rotation.policy import Decision, Verdict, check_due
 from rotator.rotation.request import RotationRequest
 from tests.unit.fakes import NOW, rotation_id
 
@@ -47,13 +47,13 @@ class Situation:
         return self.rotated_before_trigger > self.margin
 
     @property
-    def failed_since(self) -> bool:
+    def failed_since_commit(self) -> bool:
         failed_after = self.state.last_attempted_at - self.state.last_rotated_at
         return self.state.status == "failed" and failed_after > FIVE_SECONDS
 
     @property
     def blocked(self) -> bool:
-        return self.failed_since and not self.request.forced and not self.guarded
+        return self.failed_since_commit and not self.request.forced and not self.guarded
 
     @property
     def guarded(self) -> bool:
@@ -64,7 +64,7 @@ class Situation:
         return replace(self, request=replace(self.request, forced=forced))
 
     def decide(self) -> Decision:
-        return decide(self.state, self.request, self.default_interval)
+        return check_due(self.state, self.request, self.default_interval)
 
 
 def state(rotated_at: datetime, *, status: str = "success", attempted_at: datetime | None = None) -> RotationState:
@@ -201,7 +201,7 @@ def test_an_interval_as_long_as_the_period_skips_every_other_occurrence() -> Non
     rotated_for_the_first = state(NOW + SECOND)
     second = request(NOW + WEEK)
 
-    assert decide(rotated_for_the_first, second, minimum_interval=WEEK).verdict is Verdict.SKIP
+    assert check_due(rotated_for_the_first, second, minimum_interval=WEEK).verdict is Verdict.SKIP
 
 
 @given(situations())
@@ -232,7 +232,7 @@ def test_a_guarded_rotation_is_never_refused_before_the_key_guard(situation: Sit
 def test_a_failed_attempt_stands_in_the_way_where_no_key_guard_looks(rotation: MappedRotation, reason: str) -> None:
     failed = state(NOW - WEEK, status="failed", attempted_at=NOW - HOUR)
 
-    assert decide(failed, request(NOW, rotation=rotation), HOUR).reason == reason
+    assert check_due(failed, request(NOW, rotation=rotation), HOUR).reason == reason
 
 
 # ---- a person has looked ---------------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def test_every_decision_against_a_rotation_is_explained(situation: Situation) ->
 def test_a_refusal_quotes_infisical(text: str) -> None:
     failed = replace(state(NOW - WEEK, status="failed", attempted_at=NOW - HOUR), last_message=text)
 
-    assert text in decide(failed, request(NOW), HOUR).explanation
+    assert text in check_due(failed, request(NOW), HOUR).explanation
 
 
 # ---- nothing else counts ---------------------------------------------------------------------------------------------
@@ -396,7 +396,7 @@ def play(history: History) -> Played:
     for (delivered_at, number), seconds in zip(history.deliveries, history.seconds_to_rotate, strict=True):
         wish = history.request(number)
         began_at = max(delivered_at, free_at)
-        if decide(state(played.last_rotated_at), wish, history.interval).verdict is Verdict.ROTATE:
+        if check_due(state(played.last_rotated_at), wish, history.interval).verdict is Verdict.ROTATE:
             free_at = began_at + timedelta(seconds=seconds)
             played.last_rotated_at = free_at + history.skew
             played.rotated.append((number, played.last_rotated_at))
@@ -440,7 +440,7 @@ def test_every_trigger_is_fulfilled_in_the_end(history: History) -> None:
     ],
 )
 def test_the_edges_of_the_minimum_interval(rotated_before_trigger: timedelta, reason: str) -> None:
-    assert decide(state(NOW - rotated_before_trigger), request(NOW), HOUR).reason == reason
+    assert check_due(state(NOW - rotated_before_trigger), request(NOW), HOUR).reason == reason
 
 
 @pytest.mark.parametrize(
@@ -449,7 +449,7 @@ def test_the_edges_of_the_minimum_interval(rotated_before_trigger: timedelta, re
 def test_five_minutes_count_where_the_interval_is_shorter(rotated_before_trigger: timedelta, reason: str) -> None:
     own_interval = timedelta(minutes=1)
 
-    decision = decide(state(NOW - rotated_before_trigger), request(NOW, own_interval=own_interval), HOUR)
+    decision = check_due(state(NOW - rotated_before_trigger), request(NOW, own_interval=own_interval), HOUR)
 
     assert decision.reason == reason
 
@@ -469,7 +469,7 @@ def test_a_failure_within_five_seconds_of_a_commit_belongs_to_that_commit(
     rotated_at = NOW - WEEK
     failed = state(rotated_at, status="failed", attempted_at=rotated_at + failed_after_success)
 
-    assert decide(failed, request(NOW), HOUR).verdict is verdict
+    assert check_due(failed, request(NOW), HOUR).verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -485,10 +485,10 @@ def test_a_failure_within_five_seconds_of_a_commit_belongs_to_that_commit(
 def test_the_edges_of_what_is_forced(rotated_before_trigger: timedelta, reason: str) -> None:
     failed = state(NOW - rotated_before_trigger, status="failed", attempted_at=NOW + HOUR)
 
-    assert decide(failed, request(NOW, own_interval=WEEK, forced=True), WEEK).reason == reason
+    assert check_due(failed, request(NOW, own_interval=WEEK, forced=True), WEEK).reason == reason
 
 
 def test_a_failed_state_does_not_turn_a_duplicate_into_a_refusal() -> None:
     failed_afterwards = state(NOW + SECOND, status="failed", attempted_at=NOW + HOUR)
 
-    assert decide(failed_afterwards, request(NOW), HOUR).reason == "AlreadyRotated"
+    assert check_due(failed_afterwards, request(NOW), HOUR).reason == "AlreadyRotated"

@@ -133,7 +133,7 @@ def test_rotations_that_share_an_iam_user_are_a_problem_of_each() -> None:
 
 
 def test_each_rotation_has_a_row_with_its_state() -> None:
-    itself = report(rotates_itself=True, rotation_name="reports", key_guard_refusal="OrphanKey", user_name="reports")
+    itself = report(auto_rotation=True, rotation_name="reports", key_guard_refusal="OrphanKey", user_name="reports")
     database = report(rotation_type="mysql-credentials", key_guard=False, user_name=None, decision="skip")
     rows, _ = rows_of({"weekly": {"rotations": [report(), itself, database, unreadable("NotFound")]}})
 

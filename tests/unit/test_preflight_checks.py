@@ -90,7 +90,7 @@ def test_an_undecided_rotation_is_a_temporary_problem(fields: Callable[[str], di
 
 
 def test_a_rotation_with_auto_rotation_is_reported() -> None:
-    (problem,) = judged(report(rotates_itself=True))
+    (problem,) = judged(report(auto_rotation=True))
 
     assert problem.what.startswith("auto-rotation is on")
     assert "midnight UTC" in problem.next_step
@@ -98,7 +98,7 @@ def test_a_rotation_with_auto_rotation_is_reported() -> None:
 
 
 def test_all_problems_of_one_rotation_are_reported_at_once() -> None:
-    wrong = report(decision="refuse", reason="OrphanKey", rotates_itself=True, minimum_interval_seconds=30 * 86_400)
+    wrong = report(decision="refuse", reason="OrphanKey", auto_rotation=True, minimum_interval_seconds=30 * 86_400)
 
     assert len(judged(wrong)) == 3
 

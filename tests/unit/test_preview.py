@@ -11,9 +11,9 @@ import pytest
 from rotator.dry_run.rotations import Preview
 from rotator.infisical.client import Infisical
 from rotator.model import GuardOptions, MappedRotation, RotationOptions, RotationState
-from rotator.rotation.policy import CLOCK_MARGIN, Decide, Decision, Verdict, decide
+from rotator.rotation.policy import CLOCK_MARGIN, Decider, Decision, Verdict, check_due
 from rotator.rotation.request import RotationRequest
-from rotator.triggers.selection import CONCURRENT_READS, Selected, read_rotation_states
+from rotator.triggers.selection import CONCURRENT_READS, SelectedRotation, read_rotation_states
 from tests.unit.fakes import NOW, FakeInfisical, described, rotation_id
 
 HOUR = timedelta(hours=1)
@@ -30,15 +30,15 @@ def previews(
     interval: timedelta,
 ) -> list[Mapping[str, Any]]:
     """A dry run as `dispatch` does it: what is not known is read."""
-    selected = [Selected(each.rotation, known) for each, known in zip(requests, states, strict=True)]
+    selected = [SelectedRotation(each.rotation, known) for each, known in zip(requests, states, strict=True)]
     read = read_rotation_states(infisical, selected)
     preview = due_after(interval)
     return [preview(request, state) for request, state in zip(requests, read, strict=True)]
 
 
-def due_after(interval: timedelta, ask: Decide | None = None) -> Preview:
+def due_after(interval: timedelta, ask: Decider | None = None) -> Preview:
     """Without `ask`, nobody looks at keys."""
-    return Preview(ask or partial(decide, minimum_interval=interval), interval, GRACE_PERIOD)
+    return Preview(ask or partial(check_due, minimum_interval=interval), interval, GRACE_PERIOD)
 
 
 def request(
@@ -56,7 +56,7 @@ def state(number: int, *, rotated_at: timedelta = -7 * DAY, status: str = "succe
         last_rotated_at=NOW + rotated_at,
         last_attempted_at=NOW,
         last_message="no such luck",
-        rotates_itself=True,
+        auto_rotation=True,
         user_name="deployer",
         connection_id="c1",
     )
@@ -77,7 +77,7 @@ def test_a_report_says_which_rotation_what_would_happen_and_why() -> None:
         "rotation_name": "rotation-1",
         "user_name": "deployer",
         "connection_id": "c1",
-        "rotates_itself": True,
+        "auto_rotation": True,
         "last_rotated_at": "2026-11-15T05:00:00.000Z",
         "decision": "rotate",
         "reason": "Due",
@@ -133,7 +133,7 @@ def test_a_report_says_whether_the_key_guard_has_looked(rotation: MappedRotation
 def test_every_decision_is_reported_as_rotate_would_take_it(known: RotationState, decision: str, reason: str) -> None:
     report = of_known(request(1), known)
 
-    taken = decide(known, request(1), HOUR)
+    taken = check_due(known, request(1), HOUR)
     assert (report["decision"], report["reason"]) == (decision, reason) == (taken.verdict.value, taken.reason)
     assert report["explanation"] == taken.explanation
 
@@ -185,7 +185,7 @@ def test_a_report_says_how_old_the_map_lets_a_rotation_become() -> None:
 
 def orphan_once_due(known: RotationState, wish: RotationRequest) -> Decision:
     """As the key guard decides: IAM is asked only where the rotation is due."""
-    decision = decide(known, wish, HOUR)
+    decision = check_due(known, wish, HOUR)
     return orphan_key(known, wish) if decision.verdict is Verdict.ROTATE else decision
 
 
@@ -212,7 +212,7 @@ def test_a_coming_refusal_by_the_key_guard_is_previewed_before_it_is_due(
 @pytest.mark.parametrize("rotated_at", [HOUR, -7 * DAY], ids=["not due", "due"])
 def test_keys_that_cannot_be_looked_at_now_are_not_called_in_order(rotated_at: timedelta) -> None:
     def wait(known: RotationState, wish: RotationRequest) -> Decision:
-        decision = decide(known, wish, HOUR)
+        decision = check_due(known, wish, HOUR)
         return Decision(Verdict.WAIT, "IamUnavailable", "w") if decision.verdict is Verdict.ROTATE else decision
 
     report = due_after(HOUR, wait)(request(1, guard=GuardOptions()), state(1, rotated_at=rotated_at))
@@ -254,7 +254,7 @@ def test_a_disabled_key_guard_is_not_asked(rotation: MappedRotation) -> None:
 
     def ask(known: RotationState, wish: RotationRequest) -> Decision:
         asked.append(wish)
-        return decide(known, wish, HOUR)
+        return check_due(known, wish, HOUR)
 
     report = due_after(HOUR, ask)(RotationRequest(rotation, "weekly", NOW, "c"), state(1, rotated_at=HOUR))
 

@@ -240,7 +240,7 @@ def test_a_thousand_refused_messages_fit_into_a_log_line() -> None:
 def test_a_message_returns_when_it_shall() -> None:
     sqs = FakeSqs()
 
-    RequestQueue(sqs.client, REQUESTS_URL).return_after("receipt", 30)
+    RequestQueue(sqs.client, REQUESTS_URL).return_in("receipt", 30)
 
     assert sqs.changed == [{"QueueUrl": REQUESTS_URL, "ReceiptHandle": "receipt", "VisibilityTimeout": 30}]
 
@@ -248,7 +248,7 @@ def test_a_message_returns_when_it_shall() -> None:
 def test_a_held_message_is_invisible_for_the_full_visibility_timeout() -> None:
     sqs = FakeSqs()
 
-    RequestQueue(sqs.client, REQUESTS_URL).hold(["receipt-1", "receipt-2"])
+    RequestQueue(sqs.client, REQUESTS_URL).extend_visibility(["receipt-1", "receipt-2"])
 
     assert sqs.changed == [
         {"QueueUrl": REQUESTS_URL, "ReceiptHandle": receipt, "VisibilityTimeout": VISIBILITY_TIMEOUT_SECONDS}
@@ -261,7 +261,7 @@ def test_a_message_that_cannot_be_held_is_reported_to_the_caller() -> None:
     sqs.lost_receipts = ["receipt-2"]
 
     with pytest.raises(ClientError):
-        RequestQueue(sqs.client, REQUESTS_URL).hold(["receipt-1", "receipt-2"])
+        RequestQueue(sqs.client, REQUESTS_URL).extend_visibility(["receipt-1", "receipt-2"])
 
 
 # ---- FailedRotations.fifo --------------------------------------------------------------------------------------------

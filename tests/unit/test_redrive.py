@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.timestamps import format_instant
+from rotator.timestamps import format_timestamp
 from rotator.triggers.events import Trigger, read_trigger
 from tests.unit.fakes import NOW, rotation_id
 from tools.redrive import HOLD_SECONDS, SCHEDULED_TIME_PLACEHOLDER, Redrive, Replay, unwrap
@@ -32,7 +32,7 @@ def record(event: object, failed_at: datetime = FAILED_AT) -> dict[str, Any]:
     """What Lambda's on-failure destination keeps of an asynchronous invocation."""
     return {
         "version": "1.0",
-        "timestamp": format_instant(failed_at),
+        "timestamp": format_timestamp(failed_at),
         "requestContext": {
             "requestId": "e4b46cbf-b738-xmpl-8880-a18cdf61200e",
             "functionArn": "arn:aws:lambda:us-east-1:123456789012:function:dispatch:$LATEST",
@@ -70,13 +70,13 @@ def test_an_event_with_a_time_of_its_own_is_replayed_as_it_was(event: dict[str, 
 def test_a_trigger_without_a_time_occurred_when_its_message_was_sent(only: dict[str, Any]) -> None:
     event = {"trigger": "weekly", **only}
 
-    assert payload_of(event) == event | {"occurredAt": format_instant(SENT_AT)}
+    assert payload_of(event) == event | {"occurredAt": format_timestamp(SENT_AT)}
 
 
 def test_a_recorded_trigger_without_a_time_occurred_when_it_was_given_up() -> None:
     assert payload_of(record({"trigger": "weekly"})) == {
         "trigger": "weekly",
-        "occurredAt": format_instant(FAILED_AT),
+        "occurredAt": format_timestamp(FAILED_AT),
     }
 
 
@@ -84,7 +84,7 @@ def test_a_record_without_a_timestamp_is_as_old_as_its_message() -> None:
     old = record({"trigger": "weekly"})
     del old["timestamp"]
 
-    assert payload_of(old)["occurredAt"] == format_instant(SENT_AT)
+    assert payload_of(old)["occurredAt"] == format_timestamp(SENT_AT)
 
 
 def test_a_record_says_why_it_was_kept() -> None:
@@ -106,7 +106,7 @@ def test_a_forced_event_without_a_time_is_not_given_one() -> None:
 
 
 def test_a_forced_event_keeps_its_own_time() -> None:
-    event = {"trigger": "weekly", "force": True, "occurredAt": format_instant(OCCURRED_AT)}
+    event = {"trigger": "weekly", "force": True, "occurredAt": format_timestamp(OCCURRED_AT)}
 
     assert unwrap(json.dumps(event), SENT_AT, NOW).trigger == Trigger("weekly", OCCURRED_AT, forced=True, direct=True)
 
@@ -144,7 +144,7 @@ def test_a_scheduled_time_that_is_not_a_timestamp_is_refused(scheduled_time: str
 
 
 def test_a_trigger_without_a_time_occurred_when_its_schedule_was_due() -> None:
-    undelivered = unwrap('{"trigger": "weekly"}', SENT_AT, NOW, format_instant(OCCURRED_AT))
+    undelivered = unwrap('{"trigger": "weekly"}', SENT_AT, NOW, format_timestamp(OCCURRED_AT))
 
     assert undelivered.trigger.occurred_at == OCCURRED_AT
 
@@ -289,7 +289,7 @@ def redrive(queue: Queue, dispatch: Dispatch) -> Redrive:
 
 
 def triggers(*names: str) -> list[dict[str, str]]:
-    return [{"trigger": name, "scheduledTime": format_instant(OCCURRED_AT)} for name in names]
+    return [{"trigger": name, "scheduledTime": format_timestamp(OCCURRED_AT)} for name in names]
 
 
 def test_accepted_messages_are_deleted_and_refused_ones_return_with_a_reason() -> None:
@@ -297,11 +297,11 @@ def test_accepted_messages_are_deleted_and_refused_ones_return_with_a_reason() -
 
     replays = list(redrive(queue, Dispatch(queue, "nobody")).run(dry=False))
 
-    at = format_instant(OCCURRED_AT)
+    at = format_timestamp(OCCURRED_AT)
     assert [replay.done for replay in replays] == [True, False, False]
     assert str(replays[0]) == f"weekly  {at}  accepted: requests 2, correlation_id an-id"
     assert str(replays[1]) == f"nobody  {at}  refused, left: the rotation map has no trigger 'nobody'"
-    assert str(replays[2]).startswith(f"message message-2  kept {format_instant(SENT_AT)}  left: an event must be")
+    assert str(replays[2]).startswith(f"message message-2  kept {format_timestamp(SENT_AT)}  left: an event must be")
     assert queue.bodies.keys() == {"message-1", "message-2"}
     assert queue.hidden == set()
 

@@ -49,7 +49,7 @@ class Stage:
             telemetry=self.observed.telemetry,
             clock=self.clock,
         )
-        decide = partial(policy.decide, minimum_interval=timedelta(hours=1))
+        decide = partial(policy.check_due, minimum_interval=timedelta(hours=1))
         self.rotate = Rotate(worker, self.infisical.client, decide, telemetry=self.observed.telemetry, clock=self.clock)
 
     @property

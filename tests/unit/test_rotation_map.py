@@ -280,7 +280,7 @@ def test_a_document_of_another_shape_is_refused(document: object, reason: str) -
 
 @pytest.mark.parametrize("text", ["", " ", "{", "weekly", "{'triggers': {}}", f'{{"triggers": {{"weekly": "{A}"}},}}'])
 def test_invalid_json_is_refused_by_its_place(text: str) -> None:
-    assert "line 1 column" in refusal(text).removeprefix("the rotation map is no JSON: ")
+    assert "line 1 column" in refusal(text).removeprefix("the rotation map is not valid JSON: ")
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from rotator.infisical.errors import InvalidAnswerError, RejectedError
 from rotator.model import GuardOptions, ListedRotation, MappedRotation, RotationOptions, RotationState, Selector
 from rotator.triggers.selection import (
     EmptySelectionError,
-    Selected,
+    SelectedRotation,
     Selection,
     ShortSelectionError,
     UnmappedRotationError,
-    only,
+    restrict_to,
     select,
 )
 from tests.unit.fakes import NOW, rotation_id
@@ -60,7 +60,7 @@ def ids(selection: Selection) -> list[str]:
 def test_a_mapped_rotation_is_selected_without_asking_infisical() -> None:
     mapped = MappedRotation(rotation_id(1), MYSQL, RotationOptions(SIX_DAYS))
 
-    assert select([mapped], nothing_is_listed) == Selection((Selected(mapped, None),))
+    assert select([mapped], nothing_is_listed) == Selection((SelectedRotation(mapped, None),))
 
 
 def test_a_selected_rotation_has_its_selectors_interval_and_its_state() -> None:
@@ -69,7 +69,11 @@ def test_a_selected_rotation_has_its_selectors_interval_and_its_state() -> None:
     selection = select([Selector("p", type=MYSQL, options=RotationOptions(minimum_interval=SIX_DAYS))], project.list)
 
     assert selection == Selection(
-        (Selected(MappedRotation(rotation_id(1), MYSQL, RotationOptions(SIX_DAYS)), project.rotations[0].state),)
+        (
+            SelectedRotation(
+                MappedRotation(rotation_id(1), MYSQL, RotationOptions(SIX_DAYS)), project.rotations[0].state
+            ),
+        )
     )
 
 
@@ -298,7 +302,7 @@ def test_a_selected_rotation_without_a_state_is_selected_all_the_same() -> None:
 
     selection = select([Selector("p")], lambda _project, _type: [without])
 
-    assert selection.rotations == (Selected(MappedRotation(rotation_id(1)), None),)
+    assert selection.rotations == (SelectedRotation(MappedRotation(rotation_id(1)), None),)
 
 
 # ---- mirrored --------------------------------------------------------------------------------------------------------
@@ -321,20 +325,22 @@ def test_a_selector_of_mirrored_rotations_only_is_an_error() -> None:
 
 def test_choosing_a_mirrored_rotation_explains_how_to_rotate_it() -> None:
     with pytest.raises(UnmappedRotationError, match=f"mirrors {rotation_id(9)}.*rotate-secret"):
-        only(frozenset({rotation_id(1), rotation_id(9)}), SELECTED)
+        restrict_to(frozenset({rotation_id(1), rotation_id(9)}), SELECTED)
 
 
 # ---- only ------------------------------------------------------------------------------------------------------------
 
-SELECTED = Selection(tuple(Selected(MappedRotation(rotation_id(number))) for number in (3, 1, 2)), (rotation_id(9),))
+SELECTED = Selection(
+    tuple(SelectedRotation(MappedRotation(rotation_id(number))) for number in (3, 1, 2)), (rotation_id(9),)
+)
 
 
 def test_an_event_without_only_selects_every_rotation() -> None:
-    assert only(None, SELECTED) == SELECTED
+    assert restrict_to(None, SELECTED) == SELECTED
 
 
 def test_chosen_rotations_keep_the_order_of_the_map() -> None:
-    chosen = only(frozenset({rotation_id(2), rotation_id(3)}), SELECTED)
+    chosen = restrict_to(frozenset({rotation_id(2), rotation_id(3)}), SELECTED)
 
     assert chosen == Selection((SELECTED.rotations[0], SELECTED.rotations[2]))
 
@@ -343,7 +349,7 @@ def test_choosing_a_rotation_outside_the_trigger_is_refused() -> None:
     wanted = frozenset({rotation_id(1), rotation_id(5), rotation_id(4)})
 
     with pytest.raises(UnmappedRotationError) as unmapped:
-        only(wanted, SELECTED)
+        restrict_to(wanted, SELECTED)
 
     assert str(unmapped.value).startswith(
         f"the trigger does not stand for {rotation_id(4)}, {rotation_id(5)}; only can choose among its rotations"
@@ -352,17 +358,17 @@ def test_choosing_a_rotation_outside_the_trigger_is_refused() -> None:
 
 def test_a_thousand_strangers_are_named_in_a_text_that_a_log_can_hold() -> None:
     with pytest.raises(UnmappedRotationError) as unmapped:
-        only(frozenset(rotation_id(number) for number in range(1000)), SELECTED)
+        restrict_to(frozenset(rotation_id(number) for number in range(1000)), SELECTED)
 
     assert len(str(unmapped.value)) < 700
 
 
 @given(st.frozensets(NUMBERS.map(rotation_id)) | st.none(), st.lists(NUMBERS, unique=True))
 def test_a_choice_never_exceeds_the_trigger(wanted: frozenset[str] | None, numbers: list[int]) -> None:
-    selected = Selection(tuple(Selected(MappedRotation(rotation_id(number))) for number in numbers))
+    selected = Selection(tuple(SelectedRotation(MappedRotation(rotation_id(number))) for number in numbers))
 
     try:
-        chosen = only(wanted, selected)
+        chosen = restrict_to(wanted, selected)
     except UnmappedRotationError:
         assert wanted is not None
         assert not wanted <= set(ids(selected))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rotator.timestamps import MAXIMUM_AHEAD, format_instant
+from rotator.timestamps import MAXIMUM_AHEAD, format_timestamp
 from rotator.triggers.events import SUPPORTED, Trigger, UnsupportedEventError, read_trigger
 from tests.unit.fakes import NOW, rotation_id
 
@@ -28,7 +28,7 @@ def notification(source: object, *resources: object, **fields: object) -> dict[s
         "detail-type": "Scheduled Event",
         "source": source,
         "account": "123456789012",
-        "time": format_instant(OCCURRED_AT),
+        "time": format_timestamp(OCCURRED_AT),
         "region": "us-east-1",
         "resources": list(resources),
         "detail": {},
@@ -124,7 +124,7 @@ def test_a_custom_event_of_any_source_but_aws_names_the_trigger_in_its_detail(so
 def test_a_custom_event_occurs_when_it_was_put_and_not_when_it_arrives() -> None:
     put_at = NOW - timedelta(days=1)
 
-    assert read_trigger(custom(time=format_instant(put_at)), NOW).occurred_at == put_at
+    assert read_trigger(custom(time=format_timestamp(put_at)), NOW).occurred_at == put_at
 
 
 def test_a_direct_invocation_may_say_when_it_occurred() -> None:
@@ -186,13 +186,13 @@ def test_an_occurrence_a_little_ahead_counts_from_its_arrival(
     event: Callable[[str], dict[str, object]], ahead: timedelta
 ) -> None:
     """The sender's clock is ahead. Kept as it is, the time ahead would use up the margin that tells duplicates."""
-    assert read_trigger(event(format_instant(NOW + ahead)), NOW).occurred_at == NOW
+    assert read_trigger(event(format_timestamp(NOW + ahead)), NOW).occurred_at == NOW
 
 
 def test_an_occurrence_of_long_ago_is_accepted() -> None:
     long_ago = NOW - timedelta(days=14)
 
-    assert read_trigger(notification("aws.events", RULE, time=format_instant(long_ago)), NOW).occurred_at == long_ago
+    assert read_trigger(notification("aws.events", RULE, time=format_timestamp(long_ago)), NOW).occurred_at == long_ago
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------
@@ -472,7 +472,7 @@ def test_a_notification_without_a_time_is_refused(source: str, arn: str) -> None
 @pytest.mark.parametrize(
     "event",
     [
-        {"trigger": "weekly", "scheduledTime": format_instant(NOW + MAXIMUM_AHEAD + MILLISECOND)},
+        {"trigger": "weekly", "scheduledTime": format_timestamp(NOW + MAXIMUM_AHEAD + MILLISECOND)},
         notification("aws.events", RULE, time="2026-11-22T06:00:00Z"),
         notification("aws.scheduler", SCHEDULE, time="9999-12-31T23:59:59Z"),
         custom(time="2026-11-22T06:00:00Z"),

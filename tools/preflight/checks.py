@@ -120,7 +120,7 @@ def check_rotation(
     if report["decision"] == UNREADABLE:
         return [unreadable_rotation(report, role)]
     problems = _check_decision(report, role)
-    if report["rotates_itself"]:
+    if report["auto_rotation"]:
         problems.append(
             Problem(
                 "auto-rotation is on in Infisical: a second writer, which can delete the published key",

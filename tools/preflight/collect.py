@@ -157,5 +157,5 @@ def _row(group: str, report: "RotationReport | UnreadableRotation") -> Row:
         detail=f"user {user}" if user not in (None, name) else detail,
         last_rotated_at=report["last_rotated_at"],
         key_guard=(report["key_guard_refusal"] or "in order") if report["key_guard"] else "off",
-        auto_rotation="on" if report["rotates_itself"] else "off",
+        auto_rotation="on" if report["auto_rotation"] else "off",
     )

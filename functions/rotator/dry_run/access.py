@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rotator.dry_run.reports import AccessReport
 
 
-def preview_access(event: object, infisical: Infisical) -> "AccessReport | None":
+def check_access(event: object, infisical: Infisical) -> "AccessReport | None":
     """Read the rotation that {"dryRun": true, "rotationId": "…", "type": "…"} names, and report why it cannot be read.
 
     Returns None where the event is no dry run. Raises ValueError where it is one of another shape.

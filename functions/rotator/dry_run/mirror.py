@@ -7,7 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from rotator.infisical.client import Infisical
 from rotator.infisical.errors import InfisicalError, reason_of
-from rotator.mirror.value import MirrorError, key_in
+from rotator.mirror.value import HookError, key_in
 from rotator.mirror.versions import CURRENT
 from rotator.model import AccessKey, Mirror
 from rotator.text import clip
@@ -80,7 +80,7 @@ def _state(value: str | None, mirror: Mirror, published: AccessKey | None) -> Mi
         return MirrorState.NO_VALUE
     try:
         held = key_in(value, mirror)
-    except MirrorError:
+    except HookError:
         return MirrorState.NO_JSON
     if published is None:
         return MirrorState.UNKNOWN

@@ -1,4 +1,4 @@
-"""Which mirrors lag, as the hook sees them. The audit asks the hook for dry runs, so that it sees no key itself."""
+"""Which mirrors lag. The audit asks the hook for dry runs, so that it sees no key itself."""
 
 import json
 from collections.abc import Iterable
@@ -57,7 +57,7 @@ def as_an_object(secret: str) -> str:
 
 
 class MirrorWatch:
-    """Asks the function `hook` about mirrors; where the stack has none, nobody can tell."""
+    """Asks the function `hook` about mirrors. Where the stack has no hook, their state is unknown."""
 
     def __init__(self, lambda_: "LambdaClient", hook: str, clock: "Clock") -> None:
         self._lambda = lambda_
@@ -89,5 +89,5 @@ class MirrorWatch:
         if answer.get("FunctionError"):
             return MirrorLook(secret, MirrorState.UNKNOWN, f"the hook failed: {clip(str(payload.get('errorMessage')))}")
         report: MirrorReport = payload
-        why = "; ".join(f"{each['what']} ({each['reason']}): {each['explanation']}" for each in report["unreadable"])
-        return MirrorLook(secret, MirrorState(report["state"]), why)
+        problems = (f"{part['what']} ({part['reason']}): {part['explanation']}" for part in report["unreadable"])
+        return MirrorLook(secret, MirrorState(report["state"]), "; ".join(problems))

@@ -21,7 +21,7 @@ class RotationReport(TypedDict):
     rotation_name: str
     user_name: str | None
     connection_id: str | None
-    rotates_itself: bool
+    auto_rotation: bool
     last_rotated_at: str
     decision: Literal["rotate", "skip", "refuse", "wait"]
     reason: str

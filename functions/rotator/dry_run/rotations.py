@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from rotator.infisical.errors import InfisicalError
 from rotator.model import RotationState
-from rotator.rotation.policy import Decide, Decision, Verdict, allowed_from
+from rotator.rotation.policy import Decider, Decision, Verdict, too_soon_until
 from rotator.rotation.request import RotationRequest
-from rotator.timestamps import format_instant
+from rotator.timestamps import format_timestamp
 
 if TYPE_CHECKING:
     from rotator.dry_run.reports import KeyReport, RotationReport, UnreadableRotation
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Preview:
     """Reports what `decide` says. Interval and grace period (the key guard's) are those of entries that name none."""
 
-    decide: Decide
+    decide: Decider
     minimum_interval: timedelta
     grace_period: timedelta
 
@@ -36,7 +36,7 @@ class Preview:
                 "explanation": str(state),
             }
         decision = self.decide(state, request)
-        soonest = allowed_from(state, request, self.minimum_interval)
+        soonest = too_soon_until(state, request, self.minimum_interval)
         maximum_age = rotation.options.maximum_age
         report: RotationReport = {
             "rotation_id": rotation.id,
@@ -44,8 +44,8 @@ class Preview:
             "rotation_name": state.name,
             "user_name": state.user_name,
             "connection_id": state.connection_id,
-            "rotates_itself": state.rotates_itself,
-            "last_rotated_at": format_instant(state.last_rotated_at),
+            "auto_rotation": state.auto_rotation,
+            "last_rotated_at": format_timestamp(state.last_rotated_at),
             "decision": decision.verdict.value,
             "reason": decision.reason,
             "explanation": decision.explanation,
@@ -61,7 +61,7 @@ class Preview:
         Where nothing is due it is asked as if it were, so that what is wrong is known before something is.
         """
         if decision.verdict is Verdict.SKIP:
-            soonest = allowed_from(state, request, self.minimum_interval)
+            soonest = too_soon_until(state, request, self.minimum_interval)
             decision = self.decide(state, replace(request, occurred_at=soonest + timedelta.resolution))
         guard = request.rotation.options.guard
         return {

@@ -8,7 +8,7 @@ from rotator.fields import Fields, parse_rotation_id, read_object, read_string
 from rotator.infisical.errors import ForeignAnswerError, InvalidAnswerError, message_text
 from rotator.model import AccessKey, GeneratedCredentials, ListedRotation, RotationState
 from rotator.text import clip, printable
-from rotator.timestamps import parse_instant
+from rotator.timestamps import parse_timestamp
 
 _USER_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)  # IAM's own rule
 
@@ -49,7 +49,7 @@ def parse_credentials(answer: Fields, rotation_id: str) -> GeneratedCredentials:
     credentials, active = answer.get("generatedCredentials"), answer.get("activeIndex")
     if answer.get("rotationId") != rotation_id or not isinstance(credentials, list) or type(active) is not int:
         raise InvalidAnswerError("Infisical's answer is wrong: rotationId, generatedCredentials or activeIndex")
-    keys = [_key(each) for each in credentials]
+    keys = [_key(credential) for credential in credentials]
     if not 0 <= active < len(keys):
         raise InvalidAnswerError("Infisical's answer is wrong: activeIndex is none of generatedCredentials")
     return GeneratedCredentials(keys[active], frozenset(key.id for key in keys))
@@ -88,10 +88,10 @@ def _state(fields: Fields) -> RotationState:
         id=parse_rotation_id(fields.get("id"), "id"),
         name=clip(read_string(fields, "name")),
         status=read_string(fields, "rotationStatus"),
-        last_rotated_at=parse_instant(fields.get("lastRotatedAt"), "lastRotatedAt"),
-        last_attempted_at=parse_instant(fields.get("lastRotationAttemptedAt"), "lastRotationAttemptedAt"),
+        last_rotated_at=parse_timestamp(fields.get("lastRotatedAt"), "lastRotatedAt"),
+        last_attempted_at=parse_timestamp(fields.get("lastRotationAttemptedAt"), "lastRotationAttemptedAt"),
         last_message=message_text(fields.get("lastRotationMessage")),
-        rotates_itself=fields.get("isAutoRotationEnabled") is True,
+        auto_rotation=fields.get("isAutoRotationEnabled") is True,
         user_name=_user_name(fields.get("parameters")),
         connection_id=_connection_id(fields.get("connection")),
     )

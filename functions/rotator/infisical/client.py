@@ -19,7 +19,7 @@ from rotator.infisical.errors import (
 )
 from rotator.infisical.transport import MAXIMUM_ANSWER_BYTES, MAXIMUM_LIST_BYTES, CallTimeouts
 from rotator.model import GeneratedCredentials, ListedRotation, MappedRotation, RotationState
-from rotator.timestamps import format_instant, instant_at
+from rotator.timestamps import format_timestamp, from_epoch
 
 # As pyproject.toml has them; a test holds it.
 USER_AGENT = "infisical-rotation-triggers/2.0.0"
@@ -102,15 +102,15 @@ class Infisical:
         """
         query = {"projectId": project}
         answer = self._call("GET", f"{_PREFIX}/{rotation_type}", timeout_seconds, query, MAXIMUM_LIST_BYTES)
-        return [self._listed(each) for each in parse_list(answer)]
+        return [self._listed(rotation) for rotation in parse_list(answer)]
 
-    def _listed(self, each: ListedRotation | InvalidAnswerError) -> ListedRotation | InvalidAnswerError:
-        if isinstance(each, ListedRotation) and each.state:
+    def _listed(self, rotation: ListedRotation | InvalidAnswerError) -> ListedRotation | InvalidAnswerError:
+        if isinstance(rotation, ListedRotation) and rotation.state:
             try:
-                self._possible(each.state)
+                self._possible(rotation.state)
             except InvalidAnswerError:
-                return replace(each, state=None)
-        return each
+                return replace(rotation, state=None)
+        return rotation
 
     def _newest_of(self, answer: RotationState) -> RotationState:
         """The newest state that is known, `stale` where the answer does not know its commit yet."""
@@ -122,14 +122,14 @@ class Infisical:
         return replace(known, stale=known.committed_after(answer))
 
     def _possible(self, state: RotationState) -> RotationState:
-        """Refuse a rotation of the future: every trigger until then would find its wish fulfilled."""
-        if state.last_rotated_at > instant_at(self._clock.time()) + _MAXIMUM_AHEAD:
-            ahead = format_instant(state.last_rotated_at)
+        """Refuse a rotation in the future: until then, every trigger would be skipped as already rotated."""
+        if state.last_rotated_at > from_epoch(self._clock.time()) + _MAXIMUM_AHEAD:
+            ahead = format_timestamp(state.last_rotated_at)
             raise InvalidAnswerError(f"Infisical's answer is wrong: lastRotatedAt lies ahead of now, {ahead}")
         return state
 
-    def raise_if_limited(self, method: str = "POST") -> None:
-        """Raise RateLimitedError while Infisical limits rotating, so that nothing is read in vain."""
+    def check_rate_limit(self, method: str) -> None:
+        """Raise RateLimitedError while Infisical limits reads (GET) or writes (POST)."""
         limited_seconds = self._limited_until[method] - self._clock.time()
         if limited_seconds > 0:
             raise RateLimitedError(limited_seconds)
@@ -142,7 +142,7 @@ class Infisical:
         query: dict[str, str] | None = None,
         maximum_bytes: int = MAXIMUM_ANSWER_BYTES,
     ) -> dict[str, Any]:
-        self.raise_if_limited(method)
+        self.check_rate_limit(method)
         extensions = {
             "timeout": CallTimeouts(self._clock.monotonic() + timeout_seconds, self._clock),
             "maximum_bytes": maximum_bytes,

@@ -32,11 +32,11 @@ def connect(settings: InfisicalSettings, clock: "Clock") -> Infisical:
     authorities = (
         parameter_reader(settings.ca_certificate_parameter, CA_SOURCE)() if settings.ca_certificate_parameter else ""
     )
-    connections = RenewedTransport(partial(httpx.HTTPTransport, verify=trust(authorities)), clock)
+    connections = RenewedTransport(partial(httpx.HTTPTransport, verify=ssl_context(authorities)), clock)
     return Infisical(settings.url, identity, BoundedTransport(connections, clock), clock)
 
 
-def trust(authorities: str) -> ssl.SSLContext:
+def ssl_context(authorities: str) -> ssl.SSLContext:
     """Trust the public certificate authorities, and `authorities` (PEM, may be empty) beside them.
 
     Raises SettingsError where these are no certificates.

@@ -66,7 +66,7 @@ class _Token:
 
 
 @dataclass(frozen=True, slots=True)
-class _Failure:
+class _CachedFailure:
     """`credentials` None: whoever would have logged in."""
 
     error: InfisicalError
@@ -93,7 +93,7 @@ class MachineIdentity(httpx.Auth):
         self._now = now
         self._lock = threading.Lock()
         self._token: _Token | None = None
-        self._failure: _Failure | None = None
+        self._failure: _CachedFailure | None = None
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Attach a token, logging in where there is none or where it is not accepted."""
@@ -119,33 +119,33 @@ class MachineIdentity(httpx.Auth):
             return token
 
     def _log_in(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, _Token]:
-        self._raise_last_failure(None)
+        self._raise_cached_failure(None)
         try:
             login = self._login()
         except InfisicalError as error:
-            raise self._remembered(error, None, FAILURE_MEMORY_SECONDS) from None
-        self._raise_last_failure(login.credentials)
+            raise self._cache_failure(error, None, FAILURE_MEMORY_SECONDS) from None
+        self._raise_cached_failure(login.credentials)
         try:
             response = yield self._login_request(login, request)
             response.read()
         except (GeneratorExit, httpx.TransportError):  # no answer: httpx closes the flow, or its body breaks off
-            self._remembered(UnreachableError("the login got no answer"), None, FAILURE_MEMORY_SECONDS)
+            self._cache_failure(UnreachableError("the login got no answer"), None, FAILURE_MEMORY_SECONDS)
             raise
         try:
             raise_for_error(response)
             return self._parse_token(response)
         except RateLimitedError as error:
-            raise self._remembered(error, login.credentials, error.retry_after_seconds) from None
+            raise self._cache_failure(error, login.credentials, error.retry_after_seconds) from None
         except RejectedError as error:
             if _LOCKED in error.text:  # by somebody's refusals, perhaps; time cures it
                 locked = UnreachableError(f"the login failed: {error}")
-                raise self._remembered(locked, login.credentials, LOCK_MEMORY_SECONDS) from None
+                raise self._cache_failure(locked, login.credentials, LOCK_MEMORY_SECONDS) from None
             if not isinstance(error, UntrustedIpError | UnknownRouteError):
                 error = LoginRefusedError(response.status_code, error.error, error.text)
-            raise self._remembered(error, login.credentials, REFUSAL_MEMORY_SECONDS) from None
+            raise self._cache_failure(error, login.credentials, REFUSAL_MEMORY_SECONDS) from None
         except InfisicalError as error:
             failed = UnreachableError(f"the login failed: {error}")
-            raise self._remembered(failed, None, FAILURE_MEMORY_SECONDS) from None
+            raise self._cache_failure(failed, None, FAILURE_MEMORY_SECONDS) from None
 
     def _login_request(self, login: Login, request: httpx.Request) -> httpx.Request:
         """A login takes its time from the call that needs it."""
@@ -155,11 +155,11 @@ class MachineIdentity(httpx.Auth):
         url = self._base_url + login.path
         return httpx.Request("POST", url, json=login.body, headers=headers, extensions=extensions)
 
-    def _remembered(self, error: InfisicalError, credentials: Hashable | None, seconds: float) -> InfisicalError:
-        self._failure = _Failure(error, credentials, self._now() + seconds)
+    def _cache_failure(self, error: InfisicalError, credentials: Hashable | None, seconds: float) -> InfisicalError:
+        self._failure = _CachedFailure(error, credentials, self._now() + seconds)
         return error
 
-    def _raise_last_failure(self, credentials: Hashable | None) -> None:
+    def _raise_cached_failure(self, credentials: Hashable | None) -> None:
         failure = self._failure
         if failure and failure.credentials == credentials and self._now() < failure.until:
             raise failure.error

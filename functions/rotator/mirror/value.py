@@ -18,14 +18,14 @@ _DEFAULT_NAMES = {
 }
 
 
-class MirrorError(Exception):
+class HookError(Exception):
     """A step of a rotation hook cannot be done; the text says why and what to do next. Nothing was half done."""
 
 
 def key_in(value: str | None, mirror: Mirror) -> AccessKey | None:
     """Read the key that a secret's value holds; None where it holds none yet.
 
-    Raises MirrorError where the value is not a JSON object.
+    Raises HookError where the value is not a JSON object.
     """
     fields = _fields(value)
     return AccessKey.parse(fields.get(mirror.access_key_id_field), fields.get(mirror.secret_access_key_field))
@@ -35,7 +35,7 @@ def with_key(value: str | None, mirror: Mirror, key: AccessKey) -> str:
     """Write a secret's value with another key. The text of everything else stays as it is, byte for byte.
 
     Written anew, a number such as 1E400 or 1.10 and every escape would change.
-    Raises MirrorError where the value is not a JSON object, or spells the names of its fields in another way.
+    Raises HookError where the value is not a JSON object, or spells the names of its fields in another way.
     """
     text = "{}" if value is None else value.removeprefix(BYTE_ORDER_MARK)
     _refuse_other_spellings(_fields(text), mirror)
@@ -63,7 +63,7 @@ def _refuse_other_spellings(fields: dict[str, Any], mirror: Mirror) -> None:
             continue
         for other in fields:
             if _spelling(other) == _spelling(default):
-                raise MirrorError(
+                raise HookError(
                     f"the secret has a field {clip(other, 100)}, and the mirror would write {default} beside it:"
                     f' say in the rotation map which one its readers use, with "{option}"'
                 )
@@ -102,8 +102,8 @@ def _fields(value: str | None) -> dict[str, Any]:
     except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
-        raise MirrorError(
-            "the secret's value is no JSON object, as a mirror's has to be. Write it as one, with all else that its"
+        raise HookError(
+            "the secret's value is not a JSON object, as a mirror's has to be. Write it as one, with all else that its"
             " readers need (a binary value cannot be one); the next rotation puts the key into it"
         )
     return fields

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from rotator.aws import client
 from rotator.clock import Deadline
-from rotator.mirror.value import MirrorError
+from rotator.mirror.value import HookError
 from rotator.model import AccessKey
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class KeyNotAcceptedError(Exception):
     """AWS does not accept the key, perhaps not yet."""
 
 
-def caller_arn(key: AccessKey) -> str:
+def get_caller_arn(key: AccessKey) -> str:
     """Ask AWS, with the key, whose it is.
 
     Raises KeyNotAcceptedError, or ClientError where AWS could not be asked.
@@ -46,19 +46,19 @@ def is_accepted(key: AccessKey, ask: Callable[[AccessKey], str]) -> bool:
     return True
 
 
-def prove(key: AccessKey, user_name: str, ask: Callable[[AccessKey], str], deadline: Deadline) -> None:
+def wait_until_accepted(key: AccessKey, user_name: str, ask: Callable[[AccessKey], str], deadline: Deadline) -> None:
     """Make sure that a key works and is the user's, patient while IAM spreads the news of it.
 
-    Raises MirrorError.
+    Raises HookError.
     """
     while True:
         try:
             arn = ask(key)
         except KeyNotAcceptedError as error:
             if deadline.remaining_seconds() < PAUSE_SECONDS:
-                raise MirrorError(f"AWS does not accept the key {key.id} ({error}) after all patience") from None
+                raise HookError(f"AWS does not accept the key {key.id} ({error}) after all patience") from None
             deadline.clock.sleep(PAUSE_SECONDS)
         else:
             break
     if arn.rsplit("/", 1)[-1] != user_name or ":user/" not in arn:
-        raise MirrorError(f"the key {key.id} is not the IAM user {user_name}'s: AWS says {arn}")
+        raise HookError(f"the key {key.id} is not the IAM user {user_name}'s: AWS says {arn}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rotator.mirror.value import MirrorError
+from rotator.mirror.value import HookError
 from rotator.text import clip
 
 if TYPE_CHECKING:
@@ -34,27 +34,27 @@ class StagedSecret:
             client, token, secret["ARN"], secret.get("RotationEnabled", True), secret.get("VersionIdsToStages", {})
         )
 
-    def is_rotating(self) -> bool:
+    def needs_promotion(self) -> bool:
         """Whether the version is to be made current. False where it is current already.
 
-        Raises MirrorError where Secrets Manager is not rotating the secret to this version.
+        Raises HookError where Secrets Manager is not rotating the secret to this version.
         """
         labels = self.labels.get(self.token)
         if not self.rotation_enabled:
-            raise MirrorError(f"rotation is not enabled for {self.arn}")
+            raise HookError(f"rotation is not enabled for {self.arn}")
         if labels is None:
-            raise MirrorError(f"{self.arn} has no version {clip(self.token, 64)} to rotate to")
+            raise HookError(f"{self.arn} has no version {clip(self.token, 64)} to rotate to")
         if CURRENT in labels:
             return False
         if PENDING not in labels:
-            raise MirrorError(f"version {clip(self.token, 64)} of {self.arn} is not labelled {PENDING}")
+            raise HookError(f"version {clip(self.token, 64)} of {self.arn} is not labelled {PENDING}")
         return True
 
-    def current(self) -> "Version":
+    def fetch_current(self) -> "Version":
         """The current version."""
         return self._version(VersionStage=CURRENT)
 
-    def pending(self) -> "Version":
+    def fetch_pending(self) -> "Version":
         """The version to make current."""
         return self._version(VersionId=self.token)
 
@@ -64,7 +64,7 @@ class StagedSecret:
             SecretId=self.arn, ClientRequestToken=self.token, SecretString=value, VersionStages=[PENDING]
         )
 
-    def make_current(self) -> None:
+    def promote(self) -> None:
         """Move AWSCURRENT to the version."""
         previous = next((version for version, labels in self.labels.items() if CURRENT in labels), None)
         source = {"RemoveFromVersionId": previous} if previous else {}

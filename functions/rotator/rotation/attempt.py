@@ -18,7 +18,7 @@ from rotator.infisical.errors import (
 )
 from rotator.model import RotationState
 from rotator.rotation import policy
-from rotator.rotation.policy import REPLICA_LAG, Decide, Decision, Verdict
+from rotator.rotation.policy import REPLICA_LAG, Decider, Decision, Verdict
 from rotator.rotation.request import RotationRequest
 
 # No rotate-secrets is sent with less time left, so that nearly every attempt is watched to its end. Infisical sets no
@@ -87,7 +87,7 @@ _OUT_OF_TIME = deferred("OutOfTime", "too little of the function's time was left
 
 
 def ensure_rotated(
-    infisical: Infisical, decide: Decide, request: RotationRequest, claim: Claim, deadline: Deadline
+    infisical: Infisical, decide: Decider, request: RotationRequest, claim: Claim, deadline: Deadline
 ) -> Outcome:
     """Make sure that the rotation has been rotated at or after the moment when its trigger occurred.
 
@@ -97,7 +97,7 @@ def ensure_rotated(
     if (remaining := deadline.remaining_seconds()) <= 0:
         return _OUT_OF_TIME
     try:
-        infisical.raise_if_limited()
+        infisical.check_rate_limit("POST")  # before the read, which would be in vain
         before = infisical.state(request.rotation, min(READ_TIMEOUT_SECONDS, remaining))
         return _act(infisical, decide, request, before, claim, deadline)
     except RateLimitedError as limited:
@@ -110,7 +110,7 @@ def ensure_rotated(
 
 def _act(  # noqa: PLR0913, PLR0917 - what it acts with, on, and for how long
     infisical: Infisical,
-    decide: Decide,
+    decide: Decider,
     request: RotationRequest,
     before: RotationState,
     claim: Claim,
@@ -144,7 +144,7 @@ def _settled(outcome: Outcome) -> Outcome:
 
 def _without_asking(state: RotationState, request: RotationRequest) -> Decision:
     """Recognise what is fulfilled, whatever the interval."""
-    return policy.decide(state, request, minimum_interval=timedelta())
+    return policy.check_due(state, request, minimum_interval=timedelta())
 
 
 def _send_rotate_secrets(

@@ -12,7 +12,7 @@ from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS
 from rotator.rotation.reporting import Reporter
 from rotator.rotation.request import RotationRequest
 from rotator.telemetry import Metric, Telemetry
-from rotator.timestamps import MAXIMUM_AHEAD, instant_at
+from rotator.timestamps import MAXIMUM_AHEAD, from_epoch
 
 if TYPE_CHECKING:
     from rotator.clock import Clock
@@ -36,7 +36,7 @@ Ensure = Callable[[RotationRequest, Claim], Outcome]
 
 
 class BatchProcessor:
-    """Sees to it that each delivery ends: acknowledged, back in the queue, or in FailedRotations.fifo."""
+    """Ends each delivery: acknowledged, back in the queue, or in FailedRotations.fifo."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class BatchProcessor:
         self._clock = clock
 
     def process(self, deliveries: Iterable[Delivery], ensure: Ensure) -> list[str]:
-        """Call `ensure` for each delivery and return the ids of the messages that have to come back.
+        """Call `ensure` for each delivery and return the ids of the messages that SQS has to redeliver.
 
-        A message that comes back takes all later ones of its rotation with it, in order.
+        A message that returns takes all later ones of its rotation with it, in order.
         """
         groups: dict[str, list[Delivery]] = {}
         for delivery in deliveries:
@@ -66,19 +66,19 @@ class BatchProcessor:
             return [message_id for message_ids in returned for message_id in message_ids]
 
     def _in_order(self, group: Sequence[Delivery], ensure: Ensure) -> list[str]:
-        if not self._hold(group):
+        if not self._extend_visibility(group):
             return [delivery.message_id for delivery in group]
         for position, delivery in enumerate(group):
             outcome = self._process_one(delivery, ensure)
             later = group[position + 1 :]
             match outcome.next:
                 case Next.RETURN:
-                    held = [delivery, *later]
+                    returning = [delivery, *later]
                     if outcome.return_seconds is not None:
-                        self._return_after(held, outcome.return_seconds)
-                    return [each.message_id for each in held]
+                        self._return_in(returning, outcome.return_seconds)
+                    return [delivery.message_id for delivery in returning]
                 case Next.RETURN_LATER_ONES:
-                    return [each.message_id for each in later]
+                    return [delivery.message_id for delivery in later]
                 case Next.ACKNOWLEDGE:
                     pass
         return []
@@ -87,7 +87,7 @@ class BatchProcessor:
         started = self._clock.monotonic()
         request: RotationRequest | None = None
         try:
-            request = delivery.request(latest=instant_at(self._clock.time()) + MAXIMUM_AHEAD)
+            request = delivery.request(latest=from_epoch(self._clock.time()) + MAXIMUM_AHEAD)
         except ValueError as error:
             outcome = Outcome(Result.REFUSED, "InvalidRequest", str(error))
         else:
@@ -118,7 +118,7 @@ class BatchProcessor:
         return outcome
 
     def _claim(self, delivery: Delivery) -> Outcome | None:
-        """Make a message invisible for so long that it is too old for a second attempt if it ever returns by itself."""
+        """Hide a message for so long that it is too old for a second attempt if SQS redelivers it."""
         age_seconds = delivery.age_seconds(self._clock.time())
         if age_seconds > LATEST_CLAIM_SECONDS:
             return Outcome(
@@ -135,16 +135,16 @@ class BatchProcessor:
             return deferred("NotClaimed", f"SQS did not make the request invisible: {type(error).__name__}")
         return None
 
-    def _hold(self, group: Sequence[Delivery]) -> bool:
-        """Make sure that no other worker is given these messages while this one works them.
+    def _extend_visibility(self, group: Sequence[Delivery]) -> bool:
+        """Make sure that SQS gives these messages to no other invocation meanwhile.
 
-        Their visibility time-out runs from the moment when they were received, and a throttled function may be
-        invoked much later. Only the first delivery of a message tells when that was.
+        Their visibility time-out began when they were received, and a throttled function may be invoked much later.
+        Only the first delivery of a message shows when that was.
         """
-        if all(each.is_fresh(self._clock.time()) for each in group):
+        if all(delivery.is_fresh(self._clock.time()) for delivery in group):
             return True
         try:
-            self._requests.hold([each.receipt_handle for each in group])
+            self._requests.extend_visibility([delivery.receipt_handle for delivery in group])
         except Exception:  # SQS has given, or will give, them to another invocation
             self._telemetry.logger.exception("the messages could not be held, and are left alone")
             self._telemetry.emit(
@@ -153,13 +153,13 @@ class BatchProcessor:
             return False
         return True
 
-    def _return_after(self, deliveries: Sequence[Delivery], seconds: float) -> None:
-        """Let messages return then. Where SQS does not do that, they return when their visibility time-out is over."""
+    def _return_in(self, deliveries: Sequence[Delivery], seconds: float) -> None:
+        """Let messages return then. If that call fails, they return when their visibility time-out ends."""
         if deliveries[0].receive_count > HASTY_DELIVERIES:
             seconds = max(seconds, SLOW_RETURN_SECONDS)
         try:
             for delivery in deliveries:
-                self._requests.return_after(delivery.receipt_handle, math.ceil(seconds))
+                self._requests.return_in(delivery.receipt_handle, math.ceil(seconds))
         except Exception:  # the messages are safe: they only return later. The function's time is nearly over
             self._telemetry.logger.exception("the visibility time-out could not be changed")
 
@@ -169,7 +169,7 @@ def _is_too_late(delivery: Delivery, age_seconds: float) -> bool:
 
 
 def _given_up(outcome: Outcome, delivery: Delivery) -> Outcome:
-    """The same, but for good. What was rotated was: it only does not wait for lagging replicas any longer."""
+    """The same outcome, without another delivery. A rotation that succeeded only stops waiting for lagging replicas."""
     if outcome.result is Result.ROTATED:
         return replace(outcome, next=Next.ACKNOWLEDGE)
     return replace(

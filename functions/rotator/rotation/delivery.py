@@ -6,7 +6,7 @@ from typing import Any
 
 from rotator.rotation.request import RotationRequest
 from rotator.text import quote
-from rotator.timestamps import format_instant
+from rotator.timestamps import format_timestamp
 
 # Messages that were received this recently stay invisible for longer than the function may run.
 FRESH_SECONDS = 60
@@ -51,7 +51,7 @@ class Delivery:
         """
         request = RotationRequest.from_message(self.body)
         if request.occurred_at > latest:  # each delivery until then would rotate
-            raise ValueError(f"occurredAt must not lie ahead of now, as {format_instant(request.occurred_at)} does")
+            raise ValueError(f"occurredAt must not lie ahead of now, as {format_timestamp(request.occurred_at)} does")
         if request.rotation.id != self.group:
             raise ValueError(f"the message group {quote(self.group, 60)} is not the rotation {request.rotation.id}")
         return request

@@ -1,7 +1,7 @@
-"""The key guard: what IAM says about the keys of which a rotation would revoke one. It only reads.
+"""The key guard reads the user's access keys from IAM before a rotation revokes one of them. It only reads.
 
-rotate-secrets deletes the older of a user's two access keys, whichever that is. After an attempt that created a key and
-never committed it, that is the published one, and nothing in Infisical's state tells.
+rotate-secrets deletes the older of a user's two access keys. If an attempt created a key and never committed it, the
+older key is the published one, and nothing in Infisical's state shows that.
 """
 
 import threading
@@ -16,20 +16,20 @@ from rotator.aws import GUARD_CONFIG, client
 from rotator.infisical.errors import reason_of
 from rotator.model import GuardOptions, RotationState
 from rotator.rotation.key_policy import LastUse, UserKey, UserKeys, check_keys
-from rotator.rotation.policy import Decision, Verdict, decide
+from rotator.rotation.policy import Decision, Verdict, check_due
 from rotator.rotation.request import RotationRequest
 from rotator.text import clip
-from rotator.timestamps import instant_at
+from rotator.timestamps import from_epoch
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
 
     from rotator.clock import Clock
 
-KEYS_OF_A_ROTATION = 2
+MAX_KEYS_PER_USER = 2
 
-# What AWS will not answer otherwise until a person changes something. All else passes: throttling, an outage, expired
-# credentials. https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
+# Errors that last until a person changes something. All others pass: throttling, an outage, expired credentials.
+# https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
 _FINAL = frozenset({"AccessDenied", "AccessDeniedException", "NoSuchEntity", "ValidationError", "InvalidInput"})
 
 # An assumed role's credentials last an hour; a batch that begins before this ends before they do.
@@ -38,9 +38,9 @@ FAILURE_SECONDS = 60
 
 
 class KeyGuard:
-    """Decides as `policy.decide` does, and where that says rotate, by the keys too. Safe to use from several threads.
+    """Decides by `policy.check_due`, and where that says rotate, also by the user's keys. Thread-safe.
 
-    `open_iam` makes a client, of the function's own account or as a role, with its external id.
+    `open_iam` makes a client for the function's own account, or as a role with its external id.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class KeyGuard:
 
     def decide(self, state: RotationState, request: RotationRequest) -> Decision:
         """Ask IAM only where the rotation is due. Where IAM does not answer, nothing is rotated."""
-        decision = decide(state, request, self._minimum_interval)
+        decision = check_due(state, request, self._minimum_interval)
         options = request.rotation.options.guard
         if decision.verdict is not Verdict.ROTATE or options is None or not request.rotation.guarded:
             return decision
@@ -69,7 +69,7 @@ class KeyGuard:
             failure = f"IAM did not show the access keys of the user {state.user_name}: {_text(error)}"
             return _unreadable(failure) if _is_final(error) else Decision(Verdict.WAIT, "IamUnavailable", failure)
         grace_period = options.grace_period or self._grace_period
-        return check_keys(state, request, user, grace_period, instant_at(self._clock.time()))
+        return check_keys(state, request, user, grace_period, from_epoch(self._clock.time()))
 
     def _keys(self, options: GuardOptions, user_name: str) -> UserKeys:
         """The user's keys; where there are two and one goes, with its last use."""
@@ -78,7 +78,7 @@ class KeyGuard:
         user = UserKeys(
             tuple(UserKey(key["AccessKeyId"], key["CreateDate"], key["Status"] == "Active") for key in listed)
         )
-        if len(user.keys) < KEYS_OF_A_ROTATION:
+        if len(user.keys) < MAX_KEYS_PER_USER:
             return user
         use = iam.get_access_key_last_used(AccessKeyId=user.oldest.id)["AccessKeyLastUsed"]
         if "LastUsedDate" not in use:
@@ -87,7 +87,7 @@ class KeyGuard:
 
 
 class IamClients:
-    """IAM of the function's own account, or as a role of another. Nobody waits for another one's role."""
+    """IAM of the function's own account, or as a role of another. One role's STS call does not block another's."""
 
     def __init__(self, own: "IAMClient", clock: "Clock") -> None:
         self._own = own
@@ -105,9 +105,9 @@ class IamClients:
 
 
 class _AssumedRole:
-    """IAM as a role: the client is made once for a while.
+    """IAM as a role. Caches the client, and also a failed AssumeRole.
 
-    So is a failure to become the role, or where STS hangs, each of a batch would wait for it after the other.
+    Otherwise every request of a batch would wait for STS in turn, where STS hangs.
     """
 
     def __init__(self, role: str, external_id: str | None, clock: "Clock") -> None:

@@ -1,4 +1,4 @@
-"""Whether a rotation, which deletes the older of the IAM user's two keys, may go ahead: pure, by the keys' dates."""
+"""May a rotation go ahead, which deletes the older of the IAM user's two keys? Pure: decides by the keys' dates."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,15 +6,14 @@ from datetime import datetime, timedelta
 from rotator.model import RotationState
 from rotator.rotation.policy import REPLICA_LAG, Decision, Verdict
 from rotator.rotation.request import RotationRequest
-from rotator.timestamps import CLOCK_SKEW, format_instant
+from rotator.timestamps import CLOCK_SKEW, format_timestamp
 
 # The window around lastRotatedAt in which the published key was created. IAM dates keys in whole seconds, and a key is
 # created before its rotation is committed. Infisical sets no limit to that time; 90 s are assumed, the longest for
 # which a deployment keeps a request's socket open. A slower commit makes the key guard refuse, never delete.
 #   before: 120 s clock skew + 90 s until the commit + 1 s of truncation = 211 s
 #   after:  120 s clock skew + 30 s of slack                             = 150 s
-EARLIEST_CREATION = timedelta(seconds=-211)
-LATEST_CREATION = timedelta(seconds=150)
+PUBLISHED_KEY_WINDOW = (timedelta(seconds=-211), timedelta(seconds=150))
 
 # A key this young may be of a commit that a lagging replica does not show yet: 10 min of lag + 2 min of clock skew.
 SETTLED_AFTER = REPLICA_LAG + CLOCK_SKEW
@@ -54,10 +53,11 @@ class UserKeys:
 def check_keys(
     state: RotationState, request: RotationRequest, user: UserKeys, grace_period: timedelta, now: datetime
 ) -> Decision:
-    """Decide by the IAM user's keys whether a rotation, which deletes the older of two, may go ahead.
+    """Decider by the IAM user's keys whether a rotation, which deletes the older of two, may go ahead.
 
-    What is forced may revoke a key that is in use, and rotate where the published one is missing or inactive; it never
-    revokes that. A young key may be of a commit that Infisical's state does not show yet: then wait, accuse nobody.
+    A forced request may revoke a key that is in use, and rotate where the published key is missing or inactive. It
+    never revokes the published key. A young key may belong to a commit that Infisical's state does not show yet: then
+    wait, and name no key for deletion.
     """
     published = _published(user, state.last_rotated_at)
     suspects = _suspects(user, published, state.last_rotated_at)
@@ -66,8 +66,8 @@ def check_keys(
             Verdict.WAIT,
             "UnsettledKey",
             f"the access key {young.id} of the IAM user {state.user_name} was created at"
-            f" {format_instant(young.created_at)}, so recently that Infisical's state, with the last rotation at"
-            f" {format_instant(state.last_rotated_at)}, may not show its commit yet",
+            f" {format_timestamp(young.created_at)}, so recently that Infisical's state, with the last rotation at"
+            f" {format_timestamp(state.last_rotated_at)}, may not show its commit yet",
         )
     if published is not None and suspects:
         return Decision(Verdict.REFUSE, "OrphanKey", _about_orphan(state, published, suspects[0]))
@@ -85,7 +85,7 @@ def _refusal(
             Verdict.REFUSE,
             "PublishedKeyMissing",
             f"none of the {len(user.keys)} access keys of the IAM user {state.user_name} was created when Infisical"
-            f" last rotated, at {format_instant(state.last_rotated_at)}. If the user is another account's, let the"
+            f" last rotated, at {format_timestamp(state.last_rotated_at)}. If the user is another account's, let the"
             " entry's keyGuard assume a role there. If the published key is gone, force a rotation",
         )
     if not published.active:
@@ -103,7 +103,7 @@ def _refusal(
             Verdict.REFUSE,
             "KeyInUse",
             f"the access key {user.oldest.id} of the IAM user {state.user_name}, which a rotation deletes, was used at"
-            f" {format_instant(last_use.at)} for {last_use.service} in {last_use.region}, within the grace"
+            f" {format_timestamp(last_use.at)} for {last_use.service} in {last_use.region}, within the grace"
             f" period of {grace_period / timedelta(hours=1):g} h: a consumer has not picked up the new key. Find that"
             " consumer, give it the new key, then send a new trigger",
         )
@@ -127,16 +127,18 @@ def _published(user: UserKeys, committed_at: datetime) -> UserKey | None:
 
 
 def _may_be_of(key: UserKey, committed_at: datetime) -> bool:
-    return EARLIEST_CREATION <= key.created_at - committed_at <= LATEST_CREATION
+    earliest, latest = PUBLISHED_KEY_WINDOW
+    return earliest <= key.created_at - committed_at <= latest
 
 
 def _about_orphan(state: RotationState, published: UserKey, suspect: UserKey) -> str:
     of_user = f"--user-name {state.user_name} --access-key-id {suspect.id}"
     return (
         f"the IAM user {state.user_name} has an access key that Infisical may not know, {suspect.id}, created"
-        f" {format_instant(suspect.created_at)}, beside {published.id}, created {format_instant(published.created_at)};"
-        f" Infisical last rotated at {format_instant(state.last_rotated_at)}. A rotation could delete the published"
-        " key. See in Infisical which of them is published, and take the other away; where that is"
+        f" {format_timestamp(suspect.created_at)}, beside {published.id}, created"
+        f" {format_timestamp(published.created_at)}; Infisical last rotated at"
+        f" {format_timestamp(state.last_rotated_at)}. A rotation could delete the published key. See"
+        " in Infisical which of them is published, and take the other away; where that is"
         f" {suspect.id}: aws iam update-access-key {of_user} --status Inactive; and once nothing misses it:"
         f" aws iam delete-access-key {of_user}. Then send a new trigger"
     )

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from rotator.model import RotationState
 from rotator.rotation.request import RotationRequest
-from rotator.timestamps import format_instant
+from rotator.timestamps import format_timestamp
 
 # A read of Infisical is assumed to be ten minutes old at most: it may come from a database replica that lags.
 REPLICA_LAG = timedelta(minutes=10)
@@ -24,7 +24,7 @@ CLOCK_MARGIN = timedelta(minutes=5)
 
 # A failure that is recorded this shortly after a commit belongs to that commit (Infisical's audit log or a secret
 # sync failed): the credentials themselves are sound.
-AFTERMATH_OF_COMMIT = timedelta(seconds=5)
+POST_COMMIT_FAILURE_WINDOW = timedelta(seconds=5)
 
 
 class Verdict(StrEnum):
@@ -45,10 +45,10 @@ class Decision:
     explanation: str = ""
 
 
-Decide = Callable[[RotationState, RotationRequest], Decision]
+Decider = Callable[[RotationState, RotationRequest], Decision]
 
 
-def decide(state: RotationState, request: RotationRequest, minimum_interval: timedelta) -> Decision:
+def check_due(state: RotationState, request: RotationRequest, minimum_interval: timedelta) -> Decision:
     """Compare T with lastRotatedAt, once.
 
     `minimum_interval` is the default of a rotation whose mapping names none. What is forced still happens once: a
@@ -57,7 +57,7 @@ def decide(state: RotationState, request: RotationRequest, minimum_interval: tim
     """
     if state.last_rotated_at >= request.occurred_at:
         return Decision(Verdict.SKIP, "AlreadyRotated", "it was rotated since the trigger occurred")
-    if request.occurred_at <= allowed_from(state, request, minimum_interval):
+    if request.occurred_at <= too_soon_until(state, request, minimum_interval):
         return Decision(
             Verdict.SKIP, "TooSoon", "it was rotated shortly before: consumers may still hold the previous credentials"
         )
@@ -66,9 +66,9 @@ def decide(state: RotationState, request: RotationRequest, minimum_interval: tim
             Verdict.WAIT,
             "StaleState",
             "Infisical answered with a state from before the last commit that this function has seen, at"
-            f" {format_instant(state.last_rotated_at)}: its database replica lags, or its database was restored",
+            f" {format_timestamp(state.last_rotated_at)}: its database replica lags, or its database was restored",
         )
-    if failed_since(state) and not request.forced and not request.rotation.guarded:
+    if failed_since_commit(state) and not request.forced and not request.rotation.guarded:
         return Decision(
             Verdict.REFUSE,
             "PreviousAttemptFailed",
@@ -78,12 +78,12 @@ def decide(state: RotationState, request: RotationRequest, minimum_interval: tim
     return Decision(Verdict.ROTATE, "Due")
 
 
-def failed_since(state: RotationState) -> bool:
+def failed_since_commit(state: RotationState) -> bool:
     """Whether an attempt has failed since the last commit, other than in its aftermath."""
-    return state.failed and state.last_attempted_at > state.last_rotated_at + AFTERMATH_OF_COMMIT
+    return state.failed and state.last_attempted_at > state.last_rotated_at + POST_COMMIT_FAILURE_WINDOW
 
 
-def allowed_from(state: RotationState, request: RotationRequest, minimum_interval: timedelta) -> datetime:
+def too_soon_until(state: RotationState, request: RotationRequest, minimum_interval: timedelta) -> datetime:
     """The last moment of an occurrence that comes too soon after the last rotation."""
     interval = request.rotation.options.minimum_interval or minimum_interval
     return state.last_rotated_at + (CLOCK_MARGIN if request.forced else max(CLOCK_MARGIN, interval))

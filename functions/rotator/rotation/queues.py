@@ -49,7 +49,7 @@ class RequestQueue:
         """
         with ThreadPoolExecutor(CONCURRENT_CALLS) as pool:
             batches = pool.map(partial(self._send_batch, occurrence=occurrence), _batched(requests, MESSAGES_A_CALL))
-            refused = [each for batch in batches for each in batch]
+            refused = [request for batch in batches for request in batch]
         if refused:
             raise UndeliveredRequestsError(
                 f"{len(refused)} of {len(requests)} requests were not accepted by the queue:"
@@ -65,23 +65,23 @@ class RequestQueue:
             return [f"{request.rotation.id} ({error})" for request in batch]
         return [f"{batch[int(failure['Id'])].rotation.id} ({failure['Code']})" for failure in failures]
 
-    def hold(self, receipt_handles: Sequence[str]) -> None:
-        """Keep messages that are being worked invisible for the full visibility time-out from now on.
+    def extend_visibility(self, receipt_handles: Sequence[str]) -> None:
+        """Start the full visibility time-out of messages anew.
 
-        Raises ClientError where one of them is no longer ours to work.
+        Raises ClientError where another invocation has received one of them.
         """
         for receipt_handle in receipt_handles:
-            self.return_after(receipt_handle, VISIBILITY_TIMEOUT_SECONDS)
+            self.return_in(receipt_handle, VISIBILITY_TIMEOUT_SECONDS)
 
     def claim(self, receipt_handle: str) -> None:
-        """Keep a message invisible for nearly twelve hours, the longest that SQS allows.
+        """Hide a message for nearly twelve hours, the longest that SQS allows.
 
-        Raises ClientError where it is no longer ours to work.
+        Raises ClientError where another invocation has received it.
         """
-        self.return_after(receipt_handle, CLAIM_SECONDS)
+        self.return_in(receipt_handle, CLAIM_SECONDS)
 
-    def return_after(self, receipt_handle: str, seconds: int) -> None:
-        """Let a message that is being worked return to the queue in so many seconds."""
+    def return_in(self, receipt_handle: str, seconds: int) -> None:
+        """Let a received message return to the queue in so many seconds."""
         self._sqs.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds)
 
 
@@ -103,8 +103,8 @@ class FailedQueue:
 
 
 def _entry(index: int, request: RotationRequest, occurrence: str) -> "SendMessageBatchRequestEntryTypeDef":
-    # The trigger is part of what identifies a message: two triggers at one moment are two wishes, and the second has
-    # to end as a visible skip.
+    # The trigger is part of a message's identity: two triggers at one moment are two requests, and the second must end
+    # as a visible skip.
     moment = occurrence or request.occurred_at.isoformat()
     identity = json.dumps([request.trigger, moment, request.rotation.id, request.forced])
     return {

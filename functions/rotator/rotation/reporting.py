@@ -6,7 +6,7 @@ from rotator.rotation.attempt import Outcome, Result
 from rotator.rotation.delivery import Delivery
 from rotator.rotation.request import RotationRequest
 from rotator.telemetry import Metric, Telemetry
-from rotator.timestamps import format_instant, instant_at
+from rotator.timestamps import format_timestamp, from_epoch
 
 if TYPE_CHECKING:
     from rotator.clock import Clock
@@ -52,7 +52,7 @@ class Reporter:
         Where that fails, the log has the report. A request that did nothing then comes back; one that may have done
         something must not.
         """
-        failed_at = format_instant(instant_at(self._clock.time()))
+        failed_at = format_timestamp(from_epoch(self._clock.time()))
         try:
             self._failed.send(
                 delivery.message_id,
@@ -101,6 +101,6 @@ def _report(
             "rotation_id": request.rotation.id,
             "rotation_type": request.rotation.type,
             "trigger": request.trigger,
-            "occurred_at": format_instant(request.occurred_at),
+            "occurred_at": format_timestamp(request.occurred_at),
         }
     return report

@@ -7,7 +7,7 @@ from datetime import datetime
 from rotator.fields import parse_rotation_id, parse_type, read_flag, read_name, read_seconds
 from rotator.model import GuardOptions, MappedRotation, RotationOptions
 from rotator.text import quote
-from rotator.timestamps import format_instant, parse_instant
+from rotator.timestamps import format_timestamp, parse_timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class RotationRequest:
             "rotationId": self.rotation.id,
             "type": self.rotation.type,
             "trigger": self.trigger,
-            "occurredAt": format_instant(self.occurred_at),
+            "occurredAt": format_timestamp(self.occurred_at),
             "correlationId": self.correlation_id,
         }
         if options.minimum_interval is not None:
@@ -63,7 +63,7 @@ class RotationRequest:
                 ),
             ),
             trigger=read_name(fields, "trigger"),
-            occurred_at=parse_instant(fields.get("occurredAt"), "occurredAt"),
+            occurred_at=parse_timestamp(fields.get("occurredAt"), "occurredAt"),
             correlation_id=read_name(fields, "correlationId"),
             forced=read_flag(fields, "forced"),
         )

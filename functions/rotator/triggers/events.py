@@ -10,7 +10,7 @@ from datetime import datetime
 
 from rotator.fields import parse_rotation_id
 from rotator.text import clip, quote
-from rotator.timestamps import MAXIMUM_AHEAD, format_instant, parse_instant
+from rotator.timestamps import MAXIMUM_AHEAD, format_timestamp, parse_timestamp
 from rotator.triggers import secret_events
 from rotator.triggers.secret_events import secret_name
 
@@ -72,8 +72,8 @@ def read_trigger(event: object, now: datetime) -> Trigger:
         raise UnsupportedEventError(f"{error}. Supported: {SUPPORTED}. Seen: {_outline(event)}.") from None
     if trigger.occurred_at > now + MAXIMUM_AHEAD:
         raise UnsupportedEventError(
-            f"the trigger {quote(trigger.name)} says that it occurred at {format_instant(trigger.occurred_at)},"
-            f" more than {MAXIMUM_AHEAD.total_seconds() / 60:.0f} minutes ahead of now ({format_instant(now)}):"
+            f"the trigger {quote(trigger.name)} says that it occurred at {format_timestamp(trigger.occurred_at)},"
+            f" more than {MAXIMUM_AHEAD.total_seconds() / 60:.0f} minutes ahead of now ({format_timestamp(now)}):"
             " correct the sender's clock, or the time that it sends"
         )
     return replace(trigger, occurred_at=min(trigger.occurred_at, now))
@@ -93,18 +93,18 @@ def _read(event: object, now: datetime) -> Trigger:
         raise ValueError("an event must be a JSON object")
     match event:
         case {"source": "aws.scheduler", "detail-type": "Scheduled Event"}:
-            return Trigger(_name(event, _SCHEDULE_ARN, "schedule"), parse_instant(event.get("time"), "time"))
+            return Trigger(_name(event, _SCHEDULE_ARN, "schedule"), parse_timestamp(event.get("time"), "time"))
         case {"source": "aws.events", "detail-type": "Scheduled Event"}:
-            return Trigger(_name(event, _RULE_ARN, "rule"), parse_instant(event.get("time"), "time"))
+            return Trigger(_name(event, _RULE_ARN, "rule"), parse_timestamp(event.get("time"), "time"))
         case {"source": secret_events.SOURCE}:
             secret = secret_events.secret_of(event)
-            return Trigger(secret, parse_instant(event.get("time"), "time"), alias=secret_name(secret))
+            return Trigger(secret, parse_timestamp(event.get("time"), "time"), alias=secret_name(secret))
         case {"trigger": str(name), "scheduledTime": time, **rest} if name and not rest:
-            return Trigger(name, parse_instant(time, "scheduledTime"))
+            return Trigger(name, parse_timestamp(time, "scheduledTime"))
         case {"source": str(source), "detail-type": kind} if kind == CUSTOM_DETAIL_TYPE and not source.startswith(
             "aws."
         ):
-            return Trigger(_custom_trigger(event.get("detail")), parse_instant(event.get("time"), "time"))
+            return Trigger(_custom_trigger(event.get("detail")), parse_timestamp(event.get("time"), "time"))
         case {"trigger": str(name), **options} if name and set(options) <= {"occurredAt", "only", "force", "dryRun"}:
             return _direct(name, options, now)
     raise ValueError("this event has no supported shape")
@@ -128,7 +128,7 @@ def _custom_trigger(detail: object) -> str:
 
 def _direct(name: str, options: dict[str, object], now: datetime) -> Trigger:
     """Read what only a direct invocation may ask for: whoever may invoke the function, not whoever may put events."""
-    occurred_at = parse_instant(options["occurredAt"], "occurredAt") if "occurredAt" in options else now
+    occurred_at = parse_timestamp(options["occurredAt"], "occurredAt") if "occurredAt" in options else now
     forced, dry_run = (options.get(option, False) for option in ("force", "dryRun"))
     if not isinstance(forced, bool) or not isinstance(dry_run, bool):
         raise ValueError("force and dryRun must be true or false")

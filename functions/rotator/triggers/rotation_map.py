@@ -1,4 +1,4 @@
-"""The rotation map: which rotations a trigger stands for. One JSON document, refused whole where anything is wrong."""
+"""The rotation map says which rotations a trigger means. One JSON document, refused whole if anything is wrong."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ class UnmappedSecretError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class RotationMap:
-    """Trigger name → the entries that say what it stands for; ARN of a secret → what it mirrors."""
+    """Trigger name → its entries; ARN of a secret → what it mirrors."""
 
     triggers: dict[str, tuple[Entry, ...]]
     mirrors: dict[str, Mirror]
@@ -94,14 +94,14 @@ def parse_rotation_map(text: str) -> RotationMap:
     """
     try:
         document = json.loads(text.removeprefix(BYTE_ORDER_MARK), object_pairs_hook=_without_duplicates)
-        json.dumps(document, ensure_ascii=False).encode()  # half a character could not be told of
+        json.dumps(document, ensure_ascii=False).encode()  # reject lone surrogates: no log could encode them
         _validator()(document)
     except RotationMapError:
         raise
     except fastjsonschema.JsonSchemaValueException as error:
         raise RotationMapError(f"the rotation map is wrong: {_partial_arns(error) or _located(error)}") from None
     except (ValueError, RecursionError) as error:
-        raise RotationMapError(f"the rotation map is no JSON: {error}") from None
+        raise RotationMapError(f"the rotation map is not valid JSON: {error}") from None
     triggers = {name: _entries(name, value) for name, value in document["triggers"].items()}
     mirrors = {arn: _mirror(value) for arn, value in document.get("mirrors", {}).items()}
     for arn in mirrors:
@@ -131,7 +131,7 @@ def _refuse_mirrored(triggers: dict[str, tuple[Entry, ...]], mirrors: dict[str, 
 
 def _entries(trigger: str, value: Any) -> tuple[Entry, ...]:  # noqa: ANN401 - JSON that the schema has checked
     values = value if isinstance(value, list) else [value]
-    entries = tuple(_entry(each, f"triggers.{trigger}[{position}]") for position, each in enumerate(values))
+    entries = tuple(_entry(entry, f"triggers.{trigger}[{position}]") for position, entry in enumerate(values))
     for position, entry in enumerate(entries):
         if isinstance(entry, MappedRotation) and entry.id in _ids(entries[:position]):
             raise RotationMapError(
@@ -241,7 +241,7 @@ def _validator() -> Callable[[Any], Any]:
 
 
 def _partial_arns(error: fastjsonschema.JsonSchemaValueException) -> str:
-    """Say of mirrors that are no full ARNs what a full one looks like; nothing of all else that is wrong."""
+    """Explain mirrors that are not full ARNs. Empty for any other error."""
     if error.name != "data.mirrors" or error.rule != "additionalProperties":
         return ""
     wrong = ", ".join(arn for arn in error.value if not secret_name(arn))

@@ -31,8 +31,8 @@ class UnmappedRotationError(LookupError):
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
-    """A rotation that a trigger stands for; its state where the look-up brought it along."""
+class SelectedRotation:
+    """A rotation that a trigger means; with its state where the look-up returned it."""
 
     rotation: MappedRotation
     state: RotationState | None = None
@@ -40,13 +40,13 @@ class Selected:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a trigger stands for.
+    """The rotations that a trigger means.
 
     `mirrored` are the ids that its selectors match and leave out, because a secret mirrors them. `unreadable` says
     which rotations of the projects could not be read, so that nobody knows whether a selector means them.
     """
 
-    rotations: tuple[Selected, ...]
+    rotations: tuple[SelectedRotation, ...]
     mirrored: tuple[str, ...] = ()
     unreadable: tuple[InvalidAnswerError, ...] = ()
 
@@ -56,7 +56,7 @@ def select(
     list_rotations: ListRotations,
     mirrored: Collection[str] = (),
 ) -> Selection:
-    """Replace each selector by the rotations that it stands for, each rotation once.
+    """Replace each selector by the rotations that it matches, each rotation once.
 
     Where several entries match one rotation, an entry by id counts, and of selectors the first.
 
@@ -67,42 +67,42 @@ def select(
     named = {entry.id for entry in entries if isinstance(entry, MappedRotation)}
     listed: dict[tuple[str, str], list[ListedRotation]] = {}
     unreadable: dict[tuple[str, str], list[InvalidAnswerError]] = {}
-    selected: dict[str, Selected] = {}
+    selected: dict[str, SelectedRotation] = {}
     left_out: dict[str, None] = {}
     for entry in entries:
         if isinstance(entry, MappedRotation):
-            selected.setdefault(entry.id, Selected(entry))
+            selected.setdefault(entry.id, SelectedRotation(entry))
             continue
         key = (entry.project, entry.type)
         if key not in listed:
             answer = list_rotations(*key)
-            listed[key] = [each for each in answer if isinstance(each, ListedRotation)]
-            unreadable[key] = [each for each in answer if isinstance(each, InvalidAnswerError)]
-        matches = [each for each in listed[key] if _matches(entry, each)]
+            listed[key] = [rotation for rotation in answer if isinstance(rotation, ListedRotation)]
+            unreadable[key] = [error for error in answer if isinstance(error, InvalidAnswerError)]
+        matches = [rotation for rotation in listed[key] if _matches(entry, rotation)]
         if matches and len(matches) < entry.at_least:
             raise ShortSelectionError(
                 f"{entry} matches {len(matches)} rotations, and atLeast says {entry.at_least}: see whether a folder or"
                 " an environment was moved, or the machine identity's role was narrowed; or lower atLeast"
             )
-        allowed = [each for each in matches if each.id not in mirrored]
+        allowed = [rotation for rotation in matches if rotation.id not in mirrored]
         if not allowed:
             raise EmptySelectionError(_why_empty(entry, len(matches), unreadable[key]))
-        left_out |= dict.fromkeys(each.id for each in matches if each.id in mirrored)
-        for each in allowed:
-            rotation = MappedRotation(each.id, each.type, entry.options)
+        left_out |= dict.fromkeys(rotation.id for rotation in matches if rotation.id in mirrored)
+        for rotation in allowed:
             if rotation.id not in named:
-                selected.setdefault(rotation.id, Selected(rotation, each.state))
+                mapped = MappedRotation(rotation.id, rotation.type, entry.options)
+                selected.setdefault(rotation.id, SelectedRotation(mapped, rotation.state))
     return Selection(tuple(selected.values()), tuple(left_out), tuple(chain(*unreadable.values())))
 
 
-def only(wanted: frozenset[str] | None, selection: Selection) -> Selection:
-    """Keep those that a direct invocation asks for; all of them where it does not choose.
+def restrict_to(ids: frozenset[str] | None, selection: Selection) -> Selection:
+    """Keep the rotations that a direct invocation names; all of them where it names none.
 
-    Raises UnmappedRotationError naming the ids that the trigger does not stand for.
+    Raises UnmappedRotationError naming the ids that the trigger does not mean.
     """
-    if wanted is None:
+    if ids is None:
         return selection
-    unmapped = wanted - {each.rotation.id for each in selection.rotations}
+    unmapped = ids - {selected.rotation.id for selected in selection.rotations}
     if mirrored := sorted(unmapped & set(selection.mirrored)):
         raise UnmappedRotationError(
             f"a secret mirrors {clip(', '.join(mirrored), 500)}, and only the secret's own rotation may rotate that:"
@@ -113,23 +113,25 @@ def only(wanted: frozenset[str] | None, selection: Selection) -> Selection:
             f"the trigger does not stand for {clip(', '.join(sorted(unmapped)), 500)}; only can choose among its"
             " rotations"
         )
-    return Selection(tuple(each for each in selection.rotations if each.rotation.id in wanted))
+    return Selection(tuple(selected for selected in selection.rotations if selected.rotation.id in ids))
 
 
-def read_rotation_states(infisical: Infisical, selected: Sequence[Selected]) -> list[RotationState | InfisicalError]:
+def read_rotation_states(
+    infisical: Infisical, rotations: Sequence[SelectedRotation]
+) -> list[RotationState | InfisicalError]:
     """Read concurrently the states that the look-up of a selector has not brought along.
 
     The error stands in the place of a state that cannot be read. It stops no other.
     """
 
-    def read(each: Selected) -> RotationState | InfisicalError:
+    def read(selected: SelectedRotation) -> RotationState | InfisicalError:
         try:
-            return each.state or infisical.state(each.rotation)
+            return selected.state or infisical.state(selected.rotation)
         except InfisicalError as error:
             return error
 
     with ThreadPoolExecutor(CONCURRENT_READS) as pool:
-        return list(pool.map(read, selected))
+        return list(pool.map(read, rotations))
 
 
 def _why_empty(selector: Selector, mirrored: int, unreadable: Sequence[InvalidAnswerError]) -> str:

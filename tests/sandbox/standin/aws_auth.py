@@ -32,11 +32,11 @@ def signed_request(method: str, body: str, headers: str) -> httpx.Request:
     return httpx.Request(method, f"https://{host}/", headers=forwarded, content=content)
 
 
-def caller_arn(request: httpx.Request, sts: Sts) -> str:
+def get_caller_arn(request: httpx.Request, sts: Sts) -> str:
     if request.headers["accept"] != JSON:
         raise server_error()  # STS answers XML then, which the server cannot read
     try:
-        return sts.caller_arn(request)
+        return sts.get_caller_arn(request)
     except StsError as error:
         raise server_error() from error
 

@@ -2,7 +2,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from tests.sandbox.standin.answers import Payload, Refusal
-from tests.sandbox.standin.aws_auth import caller_arn, require_allowed, signed_request
+from tests.sandbox.standin.aws_auth import get_caller_arn, require_allowed, signed_request
 from tests.sandbox.standin.routes import Endpoint
 from tests.sandbox.standin.sts import Sts
 from tests.sandbox.standin.tokens import Tokens
@@ -65,7 +65,7 @@ class LoginEndpoints:
             if identity.id == identity_id and identity.allowed_principals is not None:
                 request = signed_request(*signed)
                 self.security_tokens.update(request.headers.get_list("x-amz-security-token"))
-                require_allowed(caller_arn(request, self._sts), identity.allowed_principals)
+                require_allowed(get_caller_arn(request, self._sts), identity.allowed_principals)
                 identity.require_organization(slug)
                 return identity
         raise Refusal(404, "AWS auth method not found for identity, did you configure AWS auth?")

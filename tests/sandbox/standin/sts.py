@@ -18,7 +18,7 @@ class StsError(Exception):
 
 
 class Sts(Protocol):
-    def caller_arn(self, request: httpx.Request) -> str:
+    def get_caller_arn(self, request: httpx.Request) -> str:
         """Return who signed this GetCallerIdentity for https://sts.REGION.amazonaws.com/; raise StsError."""
 
 
@@ -30,7 +30,7 @@ class ForwardingSts:
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
 
-    def caller_arn(self, request: httpx.Request) -> str:
+    def get_caller_arn(self, request: httpx.Request) -> str:
         try:
             response = httpx.request(
                 request.method, self._endpoint, headers=request.headers, content=request.content, trust_env=False
@@ -63,7 +63,7 @@ class MemorySts:
         self.callers[key_id] = (credentials, arn)
         return credentials
 
-    def caller_arn(self, request: httpx.Request) -> str:
+    def get_caller_arn(self, request: httpx.Request) -> str:
         signature = Signature.of(request)
         if signature is None:
             raise StsError("IncompleteSignature")

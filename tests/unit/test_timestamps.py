@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rotator.timestamps import format_instant, instant_at, parse_instant
+from rotator.timestamps import format_timestamp, from_epoch, parse_timestamp
 
 OFFSETS = st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(
     lambda offset: timezone(timedelta(minutes=offset // timedelta(minutes=1)))
@@ -16,14 +16,14 @@ MILLISECOND = timedelta(milliseconds=1)
 
 @given(MOMENTS)
 def test_a_formatted_timestamp_is_parsed_as_the_same_millisecond(moment: datetime) -> None:
-    read = parse_instant(format_instant(moment), "time")
+    read = parse_timestamp(format_timestamp(moment), "time")
 
     assert timedelta(0) <= moment - read < MILLISECOND
 
 
 @given(MOMENTS)
 def test_a_moment_is_read_the_same_from_any_offset(moment: datetime) -> None:
-    read = parse_instant(moment.isoformat(), "time")
+    read = parse_timestamp(moment.isoformat(), "time")
 
     assert (read, read.tzinfo) == (moment, UTC)
 
@@ -38,13 +38,13 @@ def test_a_moment_is_read_the_same_from_any_offset(moment: datetime) -> None:
     ],
 )
 def test_aws_and_infisical_write_moments_like_these(written: str, meant: datetime) -> None:
-    assert parse_instant(written, "time") == meant
+    assert parse_timestamp(written, "time") == meant
 
 
 def test_moments_are_written_in_utc_with_milliseconds() -> None:
     berlin = timezone(timedelta(hours=1))
 
-    assert format_instant(datetime(2026, 11, 22, 6, 0, 0, 249_999, tzinfo=berlin)) == "2026-11-22T05:00:00.249Z"
+    assert format_timestamp(datetime(2026, 11, 22, 6, 0, 0, 249_999, tzinfo=berlin)) == "2026-11-22T05:00:00.249Z"
 
 
 @pytest.mark.parametrize(
@@ -76,16 +76,16 @@ def test_moments_are_written_in_utc_with_milliseconds() -> None:
 )
 def test_an_invalid_timestamp_is_refused_by_its_field_name(value: object) -> None:
     with pytest.raises(ValueError, match=r"^scheduledTime must be a .*date and time"):
-        parse_instant(value, "scheduledTime")
+        parse_timestamp(value, "scheduledTime")
 
 
 @pytest.mark.parametrize("value", ["x" * 100_000, ["x" * 100_000]], ids=["text", "list"])
 def test_a_long_value_is_shown_by_its_beginning_only(value: object) -> None:
     with pytest.raises(ValueError, match="xxxxx") as refusal:
-        parse_instant(value, "time")
+        parse_timestamp(value, "time")
 
     assert len(str(refusal.value)) < 250
 
 
 def test_the_epoch_is_utc() -> None:
-    assert instant_at(1.5) == datetime(1970, 1, 1, 0, 0, 1, 500_000, tzinfo=UTC)
+    assert from_epoch(1.5) == datetime(1970, 1, 1, 0, 0, 1, 500_000, tzinfo=UTC)
