@@ -1,8 +1,8 @@
 """Lambda function `hook`: Secrets Manager rotates a secret that mirrors a rotation's key.
 
-It never rotates anything in Infisical: it adopts the key that Infisical publishes, or asks `rotate` for a new one and
-watches. So a retry with the same token, after a crash at any point, finds either the same key still published, and asks
-again for the same occurrence, or another one, and adopts it.
+It is AWS's "rotation function", and never rotates in Infisical itself. It adopts the key that Infisical publishes, or
+requests a rotation from `rotate` and waits for the new key. After a crash at any point, a retry with the same token
+finds either the same key still published, and requests again, or another key, and adopts it.
 """
 
 import os
@@ -44,7 +44,7 @@ FINISH_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """The four steps of a rotation, as Secrets Manager calls them: in order, and all again where one failed."""
+    """The four steps of a rotation, as Secrets Manager calls them: in order, and all again after a failure."""
 
     read_map: Callable[[], str]
     secrets: "SecretsManagerClient"
@@ -55,7 +55,7 @@ class Hook:
     clock: "Clock"
 
     def handle(self, event: object, remaining_seconds: float) -> dict[str, Any] | None:
-        """Do one step; or answer a dry run, which a person asks for.
+        """Do one step, or answer a dry run.
 
         Raises what Secrets Manager shows to the operator; nothing of it holds key material.
         """
@@ -98,7 +98,7 @@ class Hook:
                 secret.promote()
 
     def _create(self, secret: StagedSecret, mirror: Mirror, deadline: Deadline) -> None:
-        """Give the pending version the key that Infisical publishes, once that is another one than the current."""
+        """Give the pending version the key that Infisical publishes, once it differs from the current one."""
         if secret.fetch_pending().value is not None:
             return
         version = secret.fetch_current()
@@ -169,7 +169,7 @@ class Hook:
 
 
 def _dry_run_of(event: object) -> str | None:
-    """The secret of a dry run; None where the event is none. What is half one and half a step is neither."""
+    """The secret of a dry run; None for any other event. A mixture of dry run and step is refused."""
     match event:
         case {"dryRun": True, "SecretId": str(secret_arn), **rest} if secret_arn and not rest:
             return secret_arn

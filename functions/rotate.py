@@ -38,7 +38,7 @@ FINISH_SECONDS = 14.0
 
 @dataclass(frozen=True, slots=True)
 class Rotate:
-    """Works batches of requests within the time that Lambda gives."""
+    """Processes batches of requests within the time that Lambda gives."""
 
     batch: BatchProcessor
     infisical: Infisical
@@ -47,9 +47,9 @@ class Rotate:
     clock: "Clock"
 
     def handle(self, event: dict[str, Any], request_id: str, remaining_seconds: float) -> dict[str, Any]:
-        """Work the batch, and name the messages that have to come back, as `ReportBatchItemFailures` wants it.
+        """Process the batch, and return the messages that SQS has to redeliver, as `ReportBatchItemFailures` defines.
 
-        Or answer a dry run, which a person asks for.
+        Or answer a dry run.
         """
         if report := check_access(event, self.infisical):
             return dict(report)
@@ -69,7 +69,7 @@ class Rotate:
 def compose() -> Rotate:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = RotateSettings.read(os.environ)
-    # For what returns or fails. Without it a cold start is a twentieth shorter.
+    # For messages that return or fail. Making it later shortens a cold start by a twentieth.
     sqs: Any = LazyClient("sqs", REPORT_CONFIG)
     telemetry = Telemetry(settings.service, settings.log_level)
     clients = IamClients(client("iam", GUARD_CONFIG), time)

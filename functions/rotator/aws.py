@@ -15,10 +15,10 @@ from rotator.settings import SettingsError
 CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 4})
 # The key guard makes up to three calls, one after the other, while an attempt's time runs. Where they fail, it waits.
 GUARD_CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
-# What `rotate` says about a request when its time is nearly over.
+# For `rotate`'s reports, when its time is nearly over.
 REPORT_CONFIG = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
 
-# Long enough for a burst of events, short enough that whoever changes a parameter sees the change.
+# Long enough for a burst of events, short enough that a changed parameter is soon seen.
 PARAMETER_CACHE_SECONDS = 5
 
 
@@ -38,7 +38,7 @@ def client(service: str, config: Config = CLIENT_CONFIG, **credentials: Any) -> 
 
 
 class LazyClient:
-    """A client that is made for its first call, where a function mostly needs none."""
+    """A client that is made at its first call, for functions that seldom need it."""
 
     def __init__(self, service: str, config: Config = CLIENT_CONFIG) -> None:
         self._made = cache(partial(client, service, config))

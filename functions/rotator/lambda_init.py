@@ -1,7 +1,6 @@
-"""Lambda's init phase: what can be ready before the first event is made ready, and the garbage collector waits.
+"""Lambda's init phase: prepare before the first event what can be prepared, with the garbage collector off.
 
-What is imported and made there lives as long as the process. Looking for garbage in it again and again takes an eighth
-of a cold start.
+What is imported and made there lives as long as the process. Searching it for garbage takes an eighth of a cold start.
 """
 
 import gc
@@ -16,7 +15,7 @@ def begin() -> None:
 
 
 def finish(compose: Callable[[], object]) -> None:
-    """Put the function together, in Lambda only; what there is then stays, and only what comes is looked at."""
+    """Put the function together, in Lambda only, and exempt all that exists from garbage collection."""
     if _in_lambda():
         compose()
         gc.freeze()

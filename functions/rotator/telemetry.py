@@ -50,7 +50,7 @@ _ALSO_BY = {Metric.ROTATION_REFUSED: "reason"}
 
 
 class Telemetry:
-    """What a function tells: structured logs, and metrics in CloudWatch's embedded metric format.
+    """Structured logs, and metrics in CloudWatch's embedded metric format.
 
     `service` is the stack's name. Safe to use from several threads.
     """
@@ -58,7 +58,7 @@ class Telemetry:
     def __init__(self, service: str, log_level: str, stream: TextIO | None = None) -> None:
         self._service = service
         self._stream = stream or sys.stdout
-        # ASCII, because a lone surrogate in a text from outside would cost the whole line.
+        # ASCII, because one lone surrogate in foreign text would lose the whole line.
         serialize = partial(json.dumps, default=str, separators=(",", ":"))
         self.logger = Logger(service=service, level=log_level, stream=self._stream, json_serializer=serialize)
 

@@ -51,7 +51,7 @@ ORPHAN = key("AKIAORPHAN", 3 * DAY)
 BOTH = (PREVIOUS, PUBLISHED)
 
 
-def vouched(
+def checked(
     *keys: UserKey, last_use: LastUse | None = None, forced: bool = False, grace_period: timedelta = GRACE_PERIOD
 ) -> Decision:
     return check_keys(state(), request(forced=forced), UserKeys(keys, last_use), grace_period, NOW)
@@ -67,23 +67,23 @@ Ordered = Callable[[Sequence[UserKey]], Sequence[UserKey]]
 
 @IN_ANY_ORDER
 def test_a_previous_key_that_was_never_used_may_go(ordered: Ordered) -> None:
-    assert vouched(*ordered(BOTH)) == Decision(Verdict.ROTATE, "Due")
+    assert checked(*ordered(BOTH)) == Decision(Verdict.ROTATE, "Due")
 
 
 @pytest.mark.parametrize("ago", [GRACE_PERIOD, WEEK], ids=["the grace period", "a week"])
 def test_a_previous_key_may_go_that_was_not_used_for(ago: timedelta) -> None:
-    assert vouched(*BOTH, last_use=used(ago)).verdict is Verdict.ROTATE
+    assert checked(*BOTH, last_use=used(ago)).verdict is Verdict.ROTATE
 
 
 def test_a_published_key_that_is_alone_loses_nothing() -> None:
-    assert vouched(PUBLISHED).verdict is Verdict.ROTATE
+    assert checked(PUBLISHED).verdict is Verdict.ROTATE
 
 
 @pytest.mark.parametrize("since_commit", [-DAY, -10 * MINUTE, -5 * MINUTE - SECOND])
 def test_a_foreign_key_older_than_the_published_one_may_be_deleted(
     since_commit: timedelta,
 ) -> None:
-    assert vouched(key("AKIATHEIRS", since_commit), PUBLISHED).verdict is Verdict.ROTATE
+    assert checked(key("AKIATHEIRS", since_commit), PUBLISHED).verdict is Verdict.ROTATE
 
 
 # ---- keys so young that Infisical's state may not show their commit yet ----------------------------------------------
@@ -101,7 +101,7 @@ def test_a_young_key_beside_the_published_one_waits_and_is_not_accused(
     others: tuple[UserKey, ...],
     forced: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    decision = vouched(*others, young(age=age), forced=forced)
+    decision = checked(*others, young(age=age), forced=forced)
 
     assert (decision.verdict, decision.reason) == (Verdict.WAIT, "UnsettledKey")
     assert "delete" not in decision.explanation
@@ -109,7 +109,7 @@ def test_a_young_key_beside_the_published_one_waits_and_is_not_accused(
 
 @EITHER_WAY
 def test_a_second_key_becomes_an_orphan_once_it_has_settled(forced: bool) -> None:  # noqa: FBT001 - a parameter
-    assert vouched(PUBLISHED, young(age=SETTLED_AFTER), forced=forced).reason == "OrphanKey"
+    assert checked(PUBLISHED, young(age=SETTLED_AFTER), forced=forced).reason == "OrphanKey"
 
 
 def test_a_published_key_that_is_young_itself_is_settled_by_infisicals_own_state() -> None:
@@ -131,11 +131,11 @@ def test_a_key_settles_before_its_own_request_is_redelivered() -> None:
 def test_an_inactive_previous_key_is_not_in_use_whenever_it_was_used() -> None:
     inactive = replace(PREVIOUS, active=False)
 
-    assert vouched(inactive, PUBLISHED, last_use=used(MINUTE)).verdict is Verdict.ROTATE
+    assert checked(inactive, PUBLISHED, last_use=used(MINUTE)).verdict is Verdict.ROTATE
 
 
 def test_an_inactive_published_key_is_refused_with_the_command_to_reactivate() -> None:
-    decision = vouched(PREVIOUS, replace(PUBLISHED, active=False), last_use=used(MINUTE))
+    decision = checked(PREVIOUS, replace(PUBLISHED, active=False), last_use=used(MINUTE))
 
     assert (decision.verdict, decision.reason) == (Verdict.REFUSE, "PublishedKeyInactive")
     command = "aws iam update-access-key --user-name deployer --access-key-id AKIAPUBLISHED --status Active"
@@ -143,11 +143,11 @@ def test_an_inactive_published_key_is_refused_with_the_command_to_reactivate() -
 
 
 def test_an_inactive_published_key_that_leaked_is_replaced_by_force() -> None:
-    assert vouched(PREVIOUS, replace(PUBLISHED, active=False), forced=True).verdict is Verdict.ROTATE
+    assert checked(PREVIOUS, replace(PUBLISHED, active=False), forced=True).verdict is Verdict.ROTATE
 
 
 def test_an_inactive_orphan_is_refused_too() -> None:
-    assert vouched(PUBLISHED, replace(ORPHAN, active=False)).reason == "OrphanKey"
+    assert checked(PUBLISHED, replace(ORPHAN, active=False)).reason == "OrphanKey"
 
 
 # ---- keys that nobody tracks -----------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_a_second_key_that_may_be_newer_is_never_ignored(
 ) -> None:
     keys = ordered([PUBLISHED, key("AKIAORPHAN", since_commit)])
 
-    decision = vouched(*keys, forced=forced)
+    decision = checked(*keys, forced=forced)
 
     assert (decision.verdict, decision.reason) == (Verdict.REFUSE, "OrphanKey")
 
@@ -173,16 +173,16 @@ def test_a_second_key_that_may_be_newer_is_never_ignored(
 def test_two_keys_within_150_seconds_of_the_commit_are_indistinguishable(
     published_at: timedelta, created_at: timedelta
 ) -> None:
-    assert vouched(key("AKIAONE", published_at), key("AKIAOTHER", created_at)).reason == "OrphanKey"
+    assert checked(key("AKIAONE", published_at), key("AKIAOTHER", created_at)).reason == "OrphanKey"
 
 
 def test_an_orphan_is_reported_before_the_use_of_the_other_key() -> None:
-    assert vouched(PUBLISHED, ORPHAN, last_use=used(HOUR)).reason == "OrphanKey"
+    assert checked(PUBLISHED, ORPHAN, last_use=used(HOUR)).reason == "OrphanKey"
 
 
 @IN_ANY_ORDER
 def test_an_orphans_explanation_names_both_keys_their_dates_and_commands(ordered: Ordered) -> None:
-    explanation = vouched(*ordered([PUBLISHED, ORPHAN])).explanation
+    explanation = checked(*ordered([PUBLISHED, ORPHAN])).explanation
 
     assert "the IAM user deployer has an access key" in explanation
     assert f"{ORPHAN.id}, created 2026-11-18T05:00:00.000Z" in explanation
@@ -205,7 +205,7 @@ def commands_in(explanation: str) -> list[str]:
 def test_the_commands_for_an_ambiguous_pair_name_the_key_further_from_commit(
     since_commit: timedelta, ordered: Ordered
 ) -> None:
-    commands = commands_in(vouched(*ordered([PUBLISHED, key("AKIAFURTHER", since_commit)])).explanation)
+    commands = commands_in(checked(*ordered([PUBLISHED, key("AKIAFURTHER", since_commit)])).explanation)
 
     assert ["AKIAFURTHER" in command for command in commands] == [True, True]
 
@@ -213,9 +213,9 @@ def test_the_commands_for_an_ambiguous_pair_name_the_key_further_from_commit(
 @IN_ANY_ORDER
 def test_no_suggested_command_deletes_the_published_key(ordered: Ordered) -> None:
     refusals = [
-        vouched(*ordered([PUBLISHED, ORPHAN])),
-        vouched(*BOTH, last_use=used(HOUR)),
-        vouched(PREVIOUS),
+        checked(*ordered([PUBLISHED, ORPHAN])),
+        checked(*BOTH, last_use=used(HOUR)),
+        checked(PREVIOUS),
     ]
 
     assert [PUBLISHED.id in command for refusal in refusals for command in commands_in(refusal.explanation)] == [
@@ -230,14 +230,14 @@ def test_no_suggested_command_deletes_the_published_key(ordered: Ordered) -> Non
 @IN_ANY_ORDER
 @pytest.mark.parametrize("ago", [-MINUTE, NOTHING, HOUR, GRACE_PERIOD - SECOND], ids=str)
 def test_a_previous_key_that_was_used_within_the_grace_period_stays(ago: timedelta, ordered: Ordered) -> None:
-    decision = vouched(*ordered(BOTH), last_use=used(ago))
+    decision = checked(*ordered(BOTH), last_use=used(ago))
 
     assert (decision.verdict, decision.reason) == (Verdict.REFUSE, "KeyInUse")
 
 
 @IN_ANY_ORDER
 def test_a_key_in_use_is_explained_with_its_last_consumer(ordered: Ordered) -> None:
-    explanation = vouched(*ordered(BOTH), last_use=used(HOUR)).explanation
+    explanation = checked(*ordered(BOTH), last_use=used(HOUR)).explanation
 
     assert f"the access key {PREVIOUS.id} of the IAM user deployer, which a rotation deletes" in explanation
     assert "was used at 2026-11-22T04:00:00.000Z for s3 in eu-central-1" in explanation
@@ -247,7 +247,7 @@ def test_a_key_in_use_is_explained_with_its_last_consumer(ordered: Ordered) -> N
 
 @pytest.mark.parametrize(("grace_period", "reason"), [(HOUR, "Due"), (2 * HOUR, "KeyInUse")], ids=["over", "not over"])
 def test_the_configured_grace_period_counts(grace_period: timedelta, reason: str) -> None:
-    assert vouched(*BOTH, last_use=used(HOUR), grace_period=grace_period).reason == reason
+    assert checked(*BOTH, last_use=used(HOUR), grace_period=grace_period).reason == reason
 
 
 # ---- keys that are missing -------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_the_configured_grace_period_counts(grace_period: timedelta, reason: str
     ids=["none", "an older one", "a newer one", "both", "shortly after", "a day before"],
 )
 def test_a_user_without_the_published_key_is_refused(keys: tuple[UserKey, ...]) -> None:
-    decision = vouched(*keys)
+    decision = checked(*keys)
 
     assert (decision.verdict, decision.reason) == (Verdict.REFUSE, "PublishedKeyMissing")
     assert f"none of the {len(keys)} access keys of the IAM user deployer" in decision.explanation
@@ -271,7 +271,7 @@ def test_a_user_without_the_published_key_is_refused(keys: tuple[UserKey, ...]) 
 def test_the_published_key_is_recognised_despite_a_slow_commit_and_clock_skew(
     since_commit: timedelta,
 ) -> None:
-    assert vouched(PREVIOUS, key("AKIAPUBLISHED", since_commit)).verdict is Verdict.ROTATE
+    assert checked(PREVIOUS, key("AKIAPUBLISHED", since_commit)).verdict is Verdict.ROTATE
 
 
 # ---- a person has looked ---------------------------------------------------------------------------------------------
@@ -291,8 +291,8 @@ def test_the_published_key_is_recognised_despite_a_slow_commit_and_clock_skew(
 def test_force_overrides_a_key_in_use_and_a_missing_published_key(
     keys: tuple[UserKey, ...], last_use: LastUse | None
 ) -> None:
-    assert vouched(*keys, last_use=last_use).verdict is Verdict.REFUSE
-    assert vouched(*keys, last_use=last_use, forced=True) == Decision(Verdict.ROTATE, "Due")
+    assert checked(*keys, last_use=last_use).verdict is Verdict.REFUSE
+    assert checked(*keys, last_use=last_use, forced=True) == Decision(Verdict.ROTATE, "Due")
 
 
 # ---- whole histories -------------------------------------------------------------------------------------------------
@@ -387,12 +387,12 @@ class Moment:
     published: str
     next_to_go: str | None
 
-    def vouched(self, *, forced: bool) -> Decision:
+    def checked(self, *, forced: bool) -> Decision:
         return check_keys(self.known, replace(self.request, forced=forced), self.user, GRACE_PERIOD, self.now)
 
     @property
     def decision(self) -> Decision:
-        return self.vouched(forced=self.request.forced)
+        return self.checked(forced=self.request.forced)
 
 
 def play(history: History) -> list[Moment]:
@@ -502,7 +502,7 @@ def test_an_approved_rotation_never_deletes_the_published_key(history: History) 
 def test_an_existing_published_key_is_always_found(history: History) -> None:
     for moment in play(history):
         is_there = moment.published in {key.id for key in moment.user.keys}
-        assert not is_there or moment.vouched(forced=False).reason != "PublishedKeyMissing"
+        assert not is_there or moment.checked(forced=False).reason != "PublishedKeyMissing"
 
 
 @given(histories())
@@ -510,13 +510,13 @@ def test_a_key_used_within_the_grace_period_is_deleted_only_by_force(history: Hi
     for moment in play(history):
         last_use = moment.user.last_use
         in_use = last_use is not None and moment.now - last_use.at < GRACE_PERIOD
-        assert not in_use or moment.vouched(forced=False).verdict is not Verdict.ROTATE
+        assert not in_use or moment.checked(forced=False).verdict is not Verdict.ROTATE
 
 
 @given(histories())
 def test_force_stops_at_orphans_and_at_nothing_else(history: History) -> None:
     for moment in play(history):
-        unforced, forced = moment.vouched(forced=False), moment.vouched(forced=True)
+        unforced, forced = moment.checked(forced=False), moment.checked(forced=True)
         never_forced = unforced.reason in ("OrphanKey", "UnsettledKey")
         assert forced == (unforced if never_forced else Decision(Verdict.ROTATE, "Due"))
 

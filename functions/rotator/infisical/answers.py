@@ -1,4 +1,4 @@
-"""What Infisical says about rotations, checked: nothing is decided on a field that makes no sense."""
+"""Infisical's answers about rotations, checked: no decision rests on an invalid field."""
 
 import re
 

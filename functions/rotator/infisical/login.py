@@ -37,8 +37,8 @@ LONGEST_LIFETIME_SECONDS = 10 * 365 * 86_400
 # How long a token that does not expire is kept, unless the server refuses it before.
 ENDLESS_LIFETIME_SECONDS = 3600
 
-# How long a failed login counts for everybody who asks. Infisical locks an identity for five minutes after three
-# refusals within half a minute; a login without an answer would hold up one thread after the other.
+# How long a failed login is cached for all threads. Infisical locks an identity for five minutes after three refusals
+# within 30 s. A login without a response would delay one thread after the other.
 REFUSAL_MEMORY_SECONDS = 300
 LOCK_MEMORY_SECONDS = 60
 FAILURE_MEMORY_SECONDS = 15
@@ -67,7 +67,7 @@ class _Token:
 
 @dataclass(frozen=True, slots=True)
 class _CachedFailure:
-    """`credentials` None: whoever would have logged in."""
+    """`credentials` None: it counts for all credentials."""
 
     error: InfisicalError
     credentials: Hashable | None = field(repr=False)
@@ -75,12 +75,12 @@ class _CachedFailure:
 
 
 class MachineIdentity(httpx.Auth):
-    """Logs in, once for however many threads ask.
+    """Logs in, once for all threads.
 
     The token lives in this object only, until shortly before it expires. A request that is answered 401, or 403 with
     `TokenError`, was not executed: it is sent once more with a new token, and where that is refused too, raises
-    TokenRefusedError. A login that failed is not tried again for a
-    while; refused credentials not for as long as Infisical might count the refusals, unless they have changed.
+    TokenRefusedError. A failed login is cached for a while. Refused credentials are cached for as long as Infisical may
+    count the refusals, unless they have changed.
 
     `login` is asked anew each time and may raise InfisicalError; `now` is a clock in epoch seconds (wall time goes on
     while Lambda freezes the process). Requests raise LoginRefusedError, UntrustedIpError, UnknownRouteError,
@@ -110,7 +110,7 @@ class MachineIdentity(httpx.Auth):
     def _current_token(
         self, request: httpx.Request, rejected: _Token | None
     ) -> Generator[httpx.Request, httpx.Response, _Token]:
-        # The lock is held while httpx sends the login that is yielded here; whoever waits finds how it ended.
+        # The lock is held while httpx sends the login that is yielded here; threads that wait see how it ended.
         with self._lock:
             token = self._token
             if token is None or token is rejected or token.expires_at <= self._now():
@@ -148,7 +148,7 @@ class MachineIdentity(httpx.Auth):
             raise self._cache_failure(failed, None, FAILURE_MEMORY_SECONDS) from None
 
     def _login_request(self, login: Login, request: httpx.Request) -> httpx.Request:
-        """A login takes its time from the call that needs it."""
+        """The login's time is part of the call's."""
         timeouts: CallTimeouts = request.extensions["timeout"]
         extensions = {"timeout": timeouts.within(LOGIN_TIMEOUT_SECONDS), "repeatable": True}
         headers = {"User-Agent": request.headers["User-Agent"]}

@@ -1,4 +1,4 @@
-"""What a call may cost, and connections that may have died.
+"""Bounds on the time and size of a call, and replacement of connections that may be dead.
 
 httpx itself bounds each phase of a request only, and pools connections by a clock that may stand still while Lambda
 freezes the process.
@@ -23,10 +23,10 @@ IDLE_SECONDS = 5.0
 
 _SHORTEST_TIMEOUT_SECONDS = 0.001  # 0 would mean not to wait at all, which httpx does not expect
 
-# What is never used and would be kept, or looked into, by httpx.
+# Headers that this client never uses, and that httpx would store or follow.
 _UNWANTED = ("location", "set-cookie")
 
-# How a connection that died shows itself, before a byte of an answer has come.
+# The errors of a dead connection, before the first byte of an answer.
 _NO_BYTE = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError, httpx.ReadTimeout)
 
 

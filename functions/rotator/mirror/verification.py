@@ -1,4 +1,4 @@
-"""Proof that an access key works: AWS is asked whose it is."""
+"""Verifies that an access key works: AWS says whose it is."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS = 2.0
 
-# IAM is eventually consistent: what these say of a new key, they may not say in a moment.
+# IAM is eventually consistent: for a new key, these errors may pass.
 _NOT_YET = frozenset({"InvalidClientTokenId", "SignatureDoesNotMatch"})
 
 
@@ -47,7 +47,7 @@ def is_accepted(key: AccessKey, ask: Callable[[AccessKey], str]) -> bool:
 
 
 def wait_until_accepted(key: AccessKey, user_name: str, ask: Callable[[AccessKey], str], deadline: Deadline) -> None:
-    """Make sure that a key works and is the user's, patient while IAM spreads the news of it.
+    """Make sure that a key works and is the user's. Waits while a new key spreads through IAM.
 
     Raises HookError.
     """

@@ -35,7 +35,7 @@ class StagedSecret:
         )
 
     def needs_promotion(self) -> bool:
-        """Whether the version is to be made current. False where it is current already.
+        """Whether the version has yet to become current. False where it is current already.
 
         Raises HookError where Secrets Manager is not rotating the secret to this version.
         """

@@ -1,4 +1,4 @@
-"""Rotating, once: the shell that reads the state, has it decided, acts, and confirms from the state."""
+"""One attempt: read the state, decide, rotate, and confirm from the state."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,10 +22,10 @@ from rotator.rotation.policy import REPLICA_LAG, Decider, Decision, Verdict
 from rotator.rotation.request import RotationRequest
 
 # No rotate-secrets is sent with less time left, so that nearly every attempt is watched to its end. Infisical sets no
-# limit to a rotation: 90 s are assumed, and 20 s for the reads around it. Where one takes longer it is unconfirmed.
+# limit to a rotation. 90 s are assumed + 20 s for the reads around it = 110 s. A longer one is unconfirmed.
 ATTEMPT_SECONDS = 110.0
 
-# What IAM says where a user has two keys already. Infisical's AWS SDK repeats a creation whose answer was lost.
+# IAM's error where a user has two keys already. Infisical's AWS SDK retries a creation whose response was lost.
 _KEY_QUOTA = "AccessKeysPerUser"
 
 _FIRST_PAUSE_SECONDS = 1.0
@@ -47,7 +47,7 @@ class Next(Enum):
     """What becomes of the request's message."""
 
     ACKNOWLEDGE = auto()
-    RETURN = auto()  # to the queue, with all later ones of the rotation, which are worked after it
+    RETURN = auto()  # to the queue, with all later messages of the rotation, which are processed after it
     RETURN_LATER_ONES = auto()  # only these: the attempt may still be under way, and nothing may follow it early
 
 
@@ -68,11 +68,11 @@ class Outcome:
 
     @property
     def comes_back(self) -> bool:
-        """Whether the request is worked again. What was rotated has ended, though its message may return once more."""
+        """Whether the request is processed again. A successful one has ended, even if its message returns once."""
         return self.next is Next.RETURN and self.result is not Result.ROTATED
 
 
-# Sees to it that a request without key guard is attempted at most once, and says why where that is not possible.
+# Makes sure that a request without key guard is attempted at most once, or returns the outcome that prevents it.
 Claim = Callable[[], Outcome | None]
 
 _UNTOUCHED = {Verdict.SKIP: Result.SKIPPED, Verdict.REFUSE: Result.REFUSED}
@@ -91,8 +91,8 @@ def ensure_rotated(
 ) -> Outcome:
     """Make sure that the rotation has been rotated at or after the moment when its trigger occurred.
 
-    Sends at most one rotate-secrets that is executed, and without key guard only after `claim`. While Infisical limits
-    the rate, the queue does the waiting: it costs nothing there, and what is decided afterwards is decided anew.
+    Executes at most one rotate-secrets, and without key guard only after `claim`. While Infisical limits the rate, the
+    request waits in the queue: that costs nothing, and the next delivery decides anew.
     """
     if (remaining := deadline.remaining_seconds()) <= 0:
         return _OUT_OF_TIME
@@ -116,7 +116,7 @@ def _act(  # noqa: PLR0913, PLR0917 - what it acts with, on, and for how long
     claim: Claim,
     deadline: Deadline,
 ) -> Outcome:
-    """Do what is decided. Raises no InfisicalError but RateLimitedError."""
+    """Carry out the decision. Raises RateLimitedError, and no other InfisicalError."""
     if deadline.remaining_seconds() < ATTEMPT_SECONDS:  # too late for an attempt: do not ask IAM
         decide = _without_asking
     decision = decide(before, request)
@@ -143,7 +143,7 @@ def _settled(outcome: Outcome) -> Outcome:
 
 
 def _without_asking(state: RotationState, request: RotationRequest) -> Decision:
-    """Recognise what is fulfilled, whatever the interval."""
+    """Recognise a request that is already fulfilled, without asking IAM."""
     return policy.check_due(state, request, minimum_interval=timedelta())
 
 
@@ -160,7 +160,7 @@ def _send_rotate_secrets(
         return _confirm(infisical, request, before, error, deadline)
     except RateLimitedError:
         raise
-    except Exception as error:  # noqa: BLE001 - once it may have been sent, only the state tells what happened
+    except Exception as error:  # noqa: BLE001 - it may have been sent: only the state shows what happened
         unexpected = UncertainError(f"unexpected {type(error).__name__} while rotating")
         return _confirm(infisical, request, before, unexpected, deadline)
     if after.committed_after(before):
@@ -178,7 +178,7 @@ def _confirm(
 ) -> Outcome:
     """Poll the state after an ambiguous answer, until it is known what happened or the time is up."""
     pause = _FIRST_PAUSE_SECONDS
-    # With key guard another attempt is safe: the guard looks first at what this one has left behind.
+    # With key guard another attempt is safe: the guard first checks which keys this one has left.
     after_failure = Next.RETURN if request.rotation.guarded else Next.ACKNOWLEDGE
     unread: InfisicalError | None = None
     while (remaining := deadline.remaining_seconds()) > 0:
@@ -205,7 +205,7 @@ def _confirm(
 
 
 def _failure(state: RotationState) -> str:
-    """Infisical's words, and what they mean for the keys where that is known."""
+    """Infisical's message, with its meaning for the keys where that is known."""
     message = state.last_message or "nothing"
     if _KEY_QUOTA not in message:
         return message

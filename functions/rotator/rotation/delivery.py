@@ -41,7 +41,7 @@ class Delivery:
         return self.receive_count == 1 and now - self.first_received_at < FRESH_SECONDS
 
     def age_seconds(self, now: float) -> float:
-        """For how long the request has come back. `now` is in epoch seconds."""
+        """How long ago the request was first received. `now` is in epoch seconds."""
         return max(0.0, now - self.first_received_at)
 
     def request(self, latest: datetime) -> RotationRequest:

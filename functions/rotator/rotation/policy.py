@@ -1,8 +1,8 @@
 """The decision whether a rotation is due: pure, without I/O and without a clock of its own.
 
-A delivery is no order to rotate now. It is a wish about a state: rotated at or after the moment T when the trigger
-occurred. Infisical keeps the one fact that decides it, so duplicates, retries and redrives of one trigger all find
-their wish fulfilled.
+A delivery is not an order to rotate now. It is a request about a state: rotated at or after T, the moment when the
+trigger occurred. Infisical keeps the one fact that decides this, lastRotatedAt. So duplicates, retries and redrives of
+one trigger find their request fulfilled.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ POST_COMMIT_FAILURE_WINDOW = timedelta(seconds=5)
 
 
 class Verdict(StrEnum):
-    """What shall be done about a request."""
+    """What to do about a request."""
 
     ROTATE = "rotate"
     SKIP = "skip"
@@ -51,9 +51,8 @@ Decider = Callable[[RotationState, RotationRequest], Decision]
 def check_due(state: RotationState, request: RotationRequest, minimum_interval: timedelta) -> Decision:
     """Compare T with lastRotatedAt, once.
 
-    `minimum_interval` is the default of a rotation whose mapping names none. What is forced still happens once: a
-    repeated delivery of it finds the rotation rotated. A failed attempt stands in the way where no key guard tells what
-    it has left behind.
+    `minimum_interval` is the default for a rotation whose entry sets none. A forced request still rotates once: its
+    repeated delivery is skipped. Without key guard nobody knows which keys a failed attempt has left, so it refuses.
     """
     if state.last_rotated_at >= request.occurred_at:
         return Decision(Verdict.SKIP, "AlreadyRotated", "it was rotated since the trigger occurred")
@@ -84,6 +83,6 @@ def failed_since_commit(state: RotationState) -> bool:
 
 
 def too_soon_until(state: RotationState, request: RotationRequest, minimum_interval: timedelta) -> datetime:
-    """The last moment of an occurrence that comes too soon after the last rotation."""
+    """The last moment at which an occurrence is too soon after the last rotation."""
     interval = request.rotation.options.minimum_interval or minimum_interval
     return state.last_rotated_at + (CLOCK_MARGIN if request.forced else max(CLOCK_MARGIN, interval))

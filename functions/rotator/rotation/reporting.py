@@ -1,4 +1,4 @@
-"""How the end of a delivery is logged, counted, and kept for a person."""
+"""Logs and counts how a delivery ended, and keeps failures in FailedRotations.fifo."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,10 @@ METRICS = {
     Result.DEFERRED: Metric.ROTATION_DEFERRED,
 }
 
-# Of a request that makes no sense, the beginning is kept: a report must fit into a message as large as the request's.
+# Only the beginning of an invalid request is kept: the report must fit into one message too.
 MAXIMUM_KEPT_LENGTH = 16_000
 
-# Unless they come back, a person has to look at these, and then send a new trigger.
+# Unless they return, these need a person, who then sends a new trigger.
 FINAL_FAILURES = frozenset({Result.REFUSED, Result.FAILED, Result.UNCONFIRMED})
 
 
@@ -39,9 +39,9 @@ class Reporter:
     def report(
         self, delivery: Delivery, request: RotationRequest | None, outcome: Outcome, duration_seconds: float
     ) -> bool:
-        """Log and count it. Returns False where a report has to be kept, and could not be."""
+        """Log and count an outcome. Returns False where its report could not be kept, and has to be."""
         report = _report(delivery, request, outcome, duration_seconds)
-        self._tell(outcome, duration_seconds, delivery.age_seconds(self._clock.time()), report)
+        self._log_and_count(outcome, duration_seconds, delivery.age_seconds(self._clock.time()), report)
         if outcome.result not in FINAL_FAILURES or outcome.comes_back:
             return True
         return self._keep(delivery, report)
@@ -49,8 +49,8 @@ class Reporter:
     def _keep(self, delivery: Delivery, report: dict[str, Any]) -> bool:
         """Send a report to FailedRotations.fifo.
 
-        Where that fails, the log has the report. A request that did nothing then comes back; one that may have done
-        something must not.
+        If that fails, the log has the report. A request that did nothing then returns to the queue. One that may have
+        rotated must not.
         """
         failed_at = format_timestamp(from_epoch(self._clock.time()))
         try:
@@ -64,7 +64,9 @@ class Reporter:
             return False
         return True
 
-    def _tell(self, outcome: Outcome, duration_seconds: float, age_seconds: float, report: dict[str, Any]) -> None:
+    def _log_and_count(
+        self, outcome: Outcome, duration_seconds: float, age_seconds: float, report: dict[str, Any]
+    ) -> None:
         log = self._telemetry.logger
         if outcome.result in FINAL_FAILURES:
             level = log.error
@@ -85,7 +87,7 @@ class Reporter:
 def _report(
     delivery: Delivery, request: RotationRequest | None, outcome: Outcome, duration_seconds: float
 ) -> dict[str, Any]:
-    """What logs and the dead-letter queue say of an outcome. The same fields in both."""
+    """The fields of an outcome, the same in logs and dead-letter queue."""
     report: dict[str, Any] = {
         "outcome": outcome.result,
         "reason": outcome.reason,

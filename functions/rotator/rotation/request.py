@@ -14,7 +14,7 @@ from rotator.timestamps import format_timestamp, parse_timestamp
 class RotationRequest:
     """`rotation` must have been rotated at or after `occurred_at`, the moment when its trigger occurred.
 
-    `forced` says that a person has looked: neither a failed attempt nor the minimum interval stands in the way.
+    `forced` says that a person has checked: neither a failed attempt nor the minimum interval prevents the rotation.
     """
 
     rotation: MappedRotation

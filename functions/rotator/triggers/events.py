@@ -1,7 +1,7 @@
 """Any supported event → which trigger occurred, and when.
 
-An event only ever names a trigger; which rotations that means is the rotation map's to say. A shape that is not
-listed here is refused, because guessing would rotate somebody's keys.
+An event only names a trigger; the rotation map says which rotations that means. A shape that is not listed here is
+refused, because guessing would rotate somebody's keys.
 """
 
 import re
