@@ -29,7 +29,7 @@ class Metric(StrEnum):
     HOOK_STEP_FAILED = "HookStepFailed"
     ROTATIONS_WATCHED = "RotationsWatched"
     OVERDUE_ROTATIONS = "OverdueRotations"
-    FAILED_ROTATIONS = "FailedRotations"
+    ROTATIONS_IN_FAILED_STATE = "RotationsInFailedState"
     UNREADABLE_ROTATIONS = "UnreadableRotations"
     LAGGING_MIRRORS = "LaggingMirrors"
     SHARED_USERS = "SharedUsers"

@@ -93,7 +93,7 @@ def test_audit_of_healthy_rotations_emits_metrics_and_logs_nothing(world: World)
     assert observer.look() == {
         Metric.ROTATIONS_WATCHED: 1,
         Metric.OVERDUE_ROTATIONS: 0,
-        Metric.FAILED_ROTATIONS: 0,
+        Metric.ROTATIONS_IN_FAILED_STATE: 0,
         Metric.AUTO_ROTATION_ENABLED: 0,
         Metric.UNREADABLE_ROTATIONS: 0,
         Metric.LAGGING_MIRRORS: 0,
@@ -175,7 +175,7 @@ def test_a_failed_rotation_is_reported_in_infisicals_words(world: World) -> None
     world.ensure(world.request(rotation=rotation))
     observer = Observer(world, {"triggers": {"weekly": rotation.id}})
 
-    assert observer.look()[Metric.FAILED_ROTATIONS] == 1
+    assert observer.look()[Metric.ROTATIONS_IN_FAILED_STATE] == 1
     (line,) = observer.lines("rotation needs attention")
     assert line["remarks"] == ["failed"]
     assert "no such luck" in line["explanation"]

@@ -128,7 +128,7 @@ def test_audit_looks_at_every_rotation_over_tls(world: World, infisical_of_an_ow
     assert answer == {
         Metric.ROTATIONS_WATCHED: 3,
         Metric.OVERDUE_ROTATIONS: 1,
-        Metric.FAILED_ROTATIONS: 1,
+        Metric.ROTATIONS_IN_FAILED_STATE: 1,
         Metric.AUTO_ROTATION_ENABLED: 1,
         Metric.UNREADABLE_ROTATIONS: 1,
         Metric.LAGGING_MIRRORS: 0,

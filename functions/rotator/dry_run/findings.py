@@ -71,7 +71,7 @@ def summarize(rotations: Sequence[RotationHealth], unreadable: int, lagging_mirr
     return {
         Metric.ROTATIONS_WATCHED: len(rotations),
         Metric.OVERDUE_ROTATIONS: sum(rotation.overdue for rotation in rotations),
-        Metric.FAILED_ROTATIONS: sum(rotation.failed for rotation in rotations),
+        Metric.ROTATIONS_IN_FAILED_STATE: sum(rotation.failed for rotation in rotations),
         Metric.AUTO_ROTATION_ENABLED: sum(rotation.state.auto_rotation for rotation in rotations),
         Metric.UNREADABLE_ROTATIONS: unreadable,
         Metric.LAGGING_MIRRORS: lagging_mirrors,
