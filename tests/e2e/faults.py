@@ -5,7 +5,7 @@ The ones that say nothing are watched until the function's time is up.
 
 from typing import Any, NamedTuple
 
-from tests.e2e.looks import outcomes_of, posts_for, scheduled
+from tests.e2e.assertions import outcomes_of, posts_for, scheduled
 from tests.sandbox.deployment import wait_until
 from tests.sandbox.sandbox import Sandbox
 from tests.sandbox.standin.answers import server_error

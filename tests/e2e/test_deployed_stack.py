@@ -10,7 +10,7 @@ import pytest
 
 from rotator.telemetry import Metric
 from rotator.timestamps import format_timestamp
-from tests.e2e.looks import delta, outcomes_of, posts_for, scheduled
+from tests.e2e.assertions import delta, outcomes_of, posts_for, scheduled
 from tests.sandbox.deployment import wait_until
 from tests.sandbox.embedded_aws import ROOT
 from tests.sandbox.sandbox import Sandbox

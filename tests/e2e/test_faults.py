@@ -6,8 +6,8 @@ import pytest
 
 from rotator.rotation.reporting import METRICS
 from rotator.telemetry import Metric
+from tests.e2e.assertions import delta, outcomes_of, posts_for, scheduled
 from tests.e2e.faults import AGAIN, BACK, CASES, FAILED, Run
-from tests.e2e.looks import delta, outcomes_of, posts_for, scheduled
 from tests.sandbox.sandbox import Sandbox
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rotator.timestamps import format_timestamp
-from tests.e2e.looks import outcomes_of, posts_for, scheduled
+from tests.e2e.assertions import outcomes_of, posts_for, scheduled
 from tests.sandbox.authority import Authority
 from tests.sandbox.deployment import Deployment, deploy, wait_until
 from tests.sandbox.iam_front import lead_to_iam

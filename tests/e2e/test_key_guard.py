@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rotator.telemetry import Metric
-from tests.e2e.looks import delta, outcomes_of, posts_for, scheduled
+from tests.e2e.assertions import delta, outcomes_of, posts_for, scheduled
 from tests.sandbox.accounts import OTHER_ACCOUNT, iam_of
 from tests.sandbox.deployment import wait_until
 from tests.sandbox.sandbox import Sandbox

@@ -16,8 +16,8 @@ import pytest
 
 from rotator.rotation.attempt import Result
 from rotator.rotation.reporting import METRICS
+from tests.e2e.assertions import posts_for, scheduled
 from tests.e2e.killing import interrupted_batches, killing, short_visibility, take_claimed, wait_until_quiet
-from tests.e2e.looks import posts_for, scheduled
 from tests.sandbox.deployment import Deployment, embedded_metrics, wait_until
 from tests.sandbox.sandbox import LONG_AGO, Sandbox
 from tests.sandbox.standin.answers import Dropped, server_error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.e2e.uses import Uses
+from tests.e2e.permission_exercises import PermissionExercises
 from tests.sandbox.accounts import GUARD_ROLE, OTHER_ACCOUNT
 from tests.sandbox.embedded_aws import ACCOUNT, REGION, ROOT
 from tests.sandbox.grants import Grant, denials, granted, roles, without
@@ -201,8 +201,8 @@ def stage(deployed: Sandbox) -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def uses(stage: Sandbox) -> Uses:
-    return Uses(stage)
+def uses(stage: Sandbox) -> PermissionExercises:
+    return PermissionExercises(stage)
 
 
 @pytest.fixture(scope="module")
@@ -237,13 +237,13 @@ def calls(deployed: Sandbox, stage: Sandbox) -> RoleCalls:
 
 
 @pytest.mark.parametrize("role", ["DispatchRole", "RotateRole", "HookRole", "AuditRole"])
-def test_a_function_is_denied_nothing_with_its_full_role(uses: Uses, role: str) -> None:
+def test_a_function_is_denied_nothing_with_its_full_role(uses: PermissionExercises, role: str) -> None:
     assert denials(uses.of(role)) == set()
 
 
 @pytest.mark.parametrize("grant", [each for each in granted() if each.statement not in SIMULATED], ids=str)
 def test_a_role_without_one_action_is_denied_just_that_action(
-    stage: Sandbox, calls: RoleCalls, uses: Uses, grant: Grant
+    stage: Sandbox, calls: RoleCalls, uses: PermissionExercises, grant: Grant
 ) -> None:
     """Whoever adds a statement finds out here that nothing needs it, or says who does it in the role's name."""
     call = DONE_BY_AWS.get((grant.statement, grant.action))
@@ -346,7 +346,7 @@ def test_every_role_gets_the_permissions_boundary_of_the_account() -> None:
     )
 
 
-def test_a_boundary_bounds(stage: Sandbox, uses: Uses) -> None:
+def test_a_boundary_bounds(stage: Sandbox, uses: PermissionExercises) -> None:
     role, iam = stage.stack.resources("AWS::IAM::Role")["DispatchRole"], stage.stack.iam
     before = iam.get_role(RoleName=role)["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"]
     narrow = add_boundary(stage.stack.aws, "narrow", {"ssm:*", "iam:*", "sts:*", "secretsmanager:*", "logs:*"})

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rotator.telemetry import NAMESPACE
-from tests.e2e.looks import outcomes_of, posts_for, scheduled
+from tests.e2e.assertions import outcomes_of, posts_for, scheduled
 from tests.sandbox.deployment import (
     BUILT_TEMPLATE,
     Deployment,

@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 from samcli.yamlhelper import yaml_parse
 
 from rotator.telemetry import Metric
+from tests.e2e.assertions import outcomes_of, scheduled
 from tests.e2e.faults import Run
-from tests.e2e.looks import outcomes_of, scheduled
 from tests.sandbox.deployment import embedded_metrics
 from tests.sandbox.embedded_aws import ROOT
 from tests.sandbox.sandbox import Sandbox
@@ -121,7 +121,7 @@ def _is_known(deployed: Sandbox, emitted: dict[Watched, float], watched: Watched
     return metric in metrics and any(dimensions == {(dimension, name)} for name in ours)
 
 
-def test_every_alarm_watches_what_is_really_emitted(
+def test_every_alarm_watches_an_emitted_metric(
     deployed: Sandbox, emitted: dict[Watched, float], alarms: dict[str, dict[str, Any]]
 ) -> None:
     watched = {logical: _watched(alarm) for logical, alarm in alarms.items()}
@@ -238,16 +238,16 @@ def test_a_message_in_a_dead_letter_queue_crosses_the_threshold_of_its_alarm(
     deployed.stack.sqs.purge_queue(QueueUrl=url)
 
 
-def test_every_alarm_says_what_to_do_and_tells_the_topic(deployed: Sandbox, alarms: dict[str, dict[str, Any]]) -> None:
+def test_every_alarm_says_what_to_do_and_notifies_the_topic(
+    deployed: Sandbox, alarms: dict[str, dict[str, Any]]
+) -> None:
     for logical, alarm in alarms.items():
         assert "Look at" in alarm["AlarmDescription"], logical
         assert "docs/runbook.md#" in alarm["AlarmDescription"], logical
         assert alarm["AlarmActions"] == [deployed.stack.outputs["AlarmTopic"]], logical
 
 
-def test_every_widget_of_the_dashboard_shows_what_is_really_emitted(
-    deployed: Sandbox, emitted: dict[Watched, float]
-) -> None:
+def test_every_dashboard_widget_shows_an_emitted_metric(deployed: Sandbox, emitted: dict[Watched, float]) -> None:
     (name,) = deployed.stack.resources("AWS::CloudWatch::Dashboard").values()
     body = json.loads(deployed.stack.aws.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
     shown = {watched for widget in body["widgets"] if widget["type"] == "metric" for watched in _metrics(widget)}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from rotator.telemetry import Metric
-from tests.e2e.looks import delta, posts_for
+from tests.e2e.assertions import delta, posts_for
 from tests.e2e.tools import Run, run_tool
 from tests.sandbox.accounts import OTHER_ACCOUNT
 from tests.sandbox.deployment import STACK
@@ -35,7 +35,7 @@ def published(rotation: Rotation) -> dict[str, str]:
 # ---- all is well -----------------------------------------------------------------------------------------------------
 
 
-def test_where_all_is_well_it_says_so_and_changes_nothing(deployed: Sandbox, new_rotation: NewRotation) -> None:
+def test_preflight_of_a_healthy_stack_says_so_and_changes_nothing(deployed: Sandbox, new_rotation: NewRotation) -> None:
     due = new_rotation(is_auto_rotation_enabled=False)
     fresh = new_rotation(is_auto_rotation_enabled=False, last_rotated_at=datetime.now(UTC))
     mirrored = new_rotation(is_auto_rotation_enabled=False)
@@ -164,7 +164,7 @@ def wrong(deployed: Sandbox) -> Wrong:
     return Wrong(preflight(deployed), rotations, secrets)
 
 
-def test_what_has_to_be_seen_to_is_an_exit_status(wrong: Wrong) -> None:
+def test_preflight_exits_with_an_error_if_it_finds_a_problem(wrong: Wrong) -> None:
     assert (wrong.run.status, wrong.run.errors) == (1, "")
     count = len(wrong.run.problems("✗"))
     assert f"{count} problems found. Fix them, then run preflight again." in wrong.run.lines
@@ -184,7 +184,7 @@ def test_what_has_to_be_seen_to_is_an_exit_status(wrong: Wrong) -> None:
         ("age", "maximum age of 7 d is not above the schedule's period of 7 d", "raise maximumAge"),
     ],
 )
-def test_what_stands_in_a_rotations_way_is_told_with_the_next_step(
+def test_preflight_reports_a_rotations_problem_with_the_next_step(
     wrong: Wrong, name: str, told: str, step: str
 ) -> None:
     (line,) = wrong.run.problems(f"✗ weekly: preflight-{name}: ")
@@ -201,7 +201,9 @@ def test_what_stands_in_a_rotations_way_is_told_with_the_next_step(
         (UNKNOWN, "it cannot be read (NotFound): ", "correct the id"),
     ],
 )
-def test_what_cannot_be_read_is_told_by_its_id(wrong: Wrong, rotation_id: str, told: str, step: str) -> None:
+def test_preflight_reports_an_unreadable_rotation_by_its_id(
+    wrong: Wrong, rotation_id: str, told: str, step: str
+) -> None:
     rotation = wrong.rotations.get(rotation_id)
 
     (line,) = wrong.run.problems(f"weekly: {rotation.id if rotation else rotation_id}: ")
@@ -211,13 +213,13 @@ def test_what_cannot_be_read_is_told_by_its_id(wrong: Wrong, rotation_id: str, t
 
 
 @pytest.mark.parametrize("name", ["fine", "unlimited"])
-def test_what_is_as_it_should_be_is_told_beside_it(wrong: Wrong, name: str) -> None:
+def test_preflight_reports_healthy_rotations_beside_problems(wrong: Wrong, name: str) -> None:
     """No schedule of the stack names the other trigger, so that nothing there is compared with a period."""
     assert any(line.split()[:2] == ["✓", f"preflight-{name}"] for line in wrong.run.lines)
     assert wrong.run.problems(f"✗ weekly: preflight-{name}") + wrong.run.problems(f"✗ by/hand: preflight-{name}") == []
 
 
-def test_a_trigger_that_stands_for_nothing_is_told_and_the_others_are_asked(wrong: Wrong) -> None:
+def test_an_empty_trigger_is_reported_and_the_others_are_asked(wrong: Wrong) -> None:
     (line,) = wrong.run.problems("✗ empty: ")
 
     assert "the dry run failed (" in line  # the embedded AWS does not tell the error's type
@@ -237,7 +239,7 @@ def test_a_trigger_that_stands_for_nothing_is_told_and_the_others_are_asked(wron
         ("foreign", "the hook cannot read the secret (AccessDeniedException): ", "MirroredSecretArns"),
     ],
 )
-def test_what_stands_in_a_mirrors_way_is_told_with_the_next_step(wrong: Wrong, name: str, told: str, step: str) -> None:
+def test_preflight_reports_a_mirrors_problem_with_the_next_step(wrong: Wrong, name: str, told: str, step: str) -> None:
     subject = "✗ elsewhere/preflight: " if name == "foreign" else f"✗ mirror/preflight-{name}: "
 
     (line,) = wrong.run.problems(subject)
@@ -247,12 +249,12 @@ def test_what_stands_in_a_mirrors_way_is_told_with_the_next_step(wrong: Wrong, n
     assert name == "foreign" or wrong.secrets[name] in line
 
 
-def test_a_mirror_in_step_is_told_beside_them(wrong: Wrong) -> None:
+def test_a_mirror_in_step_is_reported_beside_rotations(wrong: Wrong) -> None:
     assert ["mirror/preflight-in-step", "mirror:", "in", "step"] in [line.split() for line in wrong.run.lines]
     assert wrong.run.problems("preflight-in-step") == []
 
 
-def test_whatever_is_wrong_nothing_is_rotated_and_nothing_secret_is_told(deployed: Sandbox, wrong: Wrong) -> None:
+def test_preflight_rotates_nothing_and_prints_no_secret(deployed: Sandbox, wrong: Wrong) -> None:
     assert {posts_for(deployed, rotation) for rotation in wrong.rotations.values()} == {0}
     assert deployed.hook.value(wrong.secrets["lagging"])["accessKeyId"] == "AKIAOLD"
     told = "\n".join(wrong.run.lines) + deployed.stack.raw_logs()
@@ -281,9 +283,7 @@ def _restart(deployed: Sandbox) -> None:
         deployed.stack.restart(function)
 
 
-def test_functions_that_infisical_does_not_let_in_are_told_with_the_role_to_allow(
-    deployed: Sandbox, new_rotation: NewRotation
-) -> None:
+def test_preflight_reports_a_refused_login_with_the_role_to_allow(deployed: Sandbox, new_rotation: NewRotation) -> None:
     mirrored, *rotations = (new_rotation(is_auto_rotation_enabled=False) for _ in range(4))
     ids, secret = [each.id for each in rotations], deployed.hook.add_secret(mirrored.name, published(mirrored))
     deployed.stack.put_map({"triggers": {"weekly": ids}, "mirrors": {secret: mirrored.id}})
@@ -301,9 +301,7 @@ def test_functions_that_infisical_does_not_let_in_are_told_with_the_role_to_allo
     assert preflight(deployed).status == 0
 
 
-def test_that_rotate_alone_is_not_let_in_is_told_before_the_first_rotation(
-    deployed: Sandbox, new_rotation: NewRotation
-) -> None:
+def test_preflight_reports_that_only_rotate_is_refused(deployed: Sandbox, new_rotation: NewRotation) -> None:
     rotation, role = new_rotation(is_auto_rotation_enabled=False), deployed.stack.outputs["RotateRoleArn"]
     deployed.stack.put_map({"triggers": {"weekly": rotation.id}})
 
@@ -319,7 +317,7 @@ def test_that_rotate_alone_is_not_let_in_is_told_before_the_first_rotation(
 # ---- the map and the schedule ----------------------------------------------------------------------------------------
 
 
-def test_a_map_that_is_not_there_is_told_with_the_command_that_makes_it(deployed: Sandbox) -> None:
+def test_a_missing_map_is_reported_with_the_command_that_creates_it(deployed: Sandbox) -> None:
     name = deployed.stack.outputs["RotationMapParameterName"]
     deployed.stack.put_map({"triggers": {}})
     deployed.stack.aws.client("ssm").delete_parameter(Name=name)
@@ -339,7 +337,7 @@ def test_a_map_that_is_not_there_is_told_with_the_command_that_makes_it(deployed
         ('{"triggers": {}}', "it has no trigger and no mirror"),
     ],
 )
-def test_a_map_that_is_wrong_is_told(deployed: Sandbox, rotation_map: str, told: str) -> None:
+def test_an_invalid_map_is_reported(deployed: Sandbox, rotation_map: str, told: str) -> None:
     deployed.stack.put_map(rotation_map)
 
     run = preflight(deployed)
@@ -362,9 +360,7 @@ def scheduled(deployed: Sandbox, **fields: str) -> Iterator[None]:
         scheduler.update_schedule(Name=name, **before)
 
 
-def test_a_schedule_that_names_a_trigger_that_is_not_mapped_is_told(
-    deployed: Sandbox, new_rotation: NewRotation
-) -> None:
+def test_a_schedule_with_an_unmapped_trigger_is_reported(deployed: Sandbox, new_rotation: NewRotation) -> None:
     rotation = new_rotation(is_auto_rotation_enabled=False)
     deployed.stack.put_map({"triggers": {"daily": rotation.id}})
 
@@ -381,7 +377,7 @@ def test_a_schedule_that_names_a_trigger_that_is_not_mapped_is_told(
 
 
 @pytest.mark.parametrize("stack", ["nobody-has-deployed-me", "aws-sam-cli-managed-default"])
-def test_a_stack_that_is_not_there_or_not_of_this_application_is_told(deployed: Sandbox, stack: str) -> None:
+def test_a_missing_or_foreign_stack_is_reported(deployed: Sandbox, stack: str) -> None:
     run = preflight(deployed, stack=stack)
 
     assert (run.status, run.lines) == (2, [])
@@ -397,9 +393,7 @@ STATEMENTS = {
 EVERY_FUNCTION = "arn:aws:lambda:*:*:function:sandbox-*"
 
 
-def test_who_may_do_these_four_things_may_ask_and_nobody_with_less(
-    deployed: Sandbox, new_rotation: NewRotation
-) -> None:
+def test_preflight_needs_exactly_its_four_documented_permissions(deployed: Sandbox, new_rotation: NewRotation) -> None:
     deployed.stack.put_map({"triggers": {"weekly": new_rotation(is_auto_rotation_enabled=False).id}})
     deployed.stack.iam.create_user(UserName="preflight")
     key = deployed.stack.iam.create_access_key(UserName="preflight")["AccessKey"]

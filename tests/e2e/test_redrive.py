@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rotator.timestamps import format_timestamp, parse_timestamp
-from tests.e2e.looks import outcomes_of, posts_for, scheduled
+from tests.e2e.assertions import outcomes_of, posts_for, scheduled
 from tests.e2e.tools import Run, run_tool
 from tests.sandbox.deployment import STACK, wait_until
 from tests.sandbox.embedded_aws import ROOT

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from rotator.telemetry import Metric
-from tests.e2e.looks import delta, outcomes_of, posts_for
+from tests.e2e.assertions import delta, outcomes_of, posts_for
 from tests.sandbox.deployment import wait_until
 from tests.sandbox.embedded_aws import ROOT
 from tests.sandbox.sandbox import Sandbox

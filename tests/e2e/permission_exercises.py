@@ -1,4 +1,4 @@
-"""Each function does all that its role is for. What it answers and logs meanwhile tells what it was denied."""
+"""Exercises of permissions: each function uses all of its role; its answers and logs show what it was denied."""
 
 import itertools
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 from rotator.model import GuardOptions, MappedRotation, RotationOptions
 from rotator.rotation.request import RotationRequest
-from tests.e2e.looks import outcomes_of, scheduled
+from tests.e2e.assertions import outcomes_of, scheduled
 from tests.sandbox.accounts import GUARD_ROLE, OTHER_ACCOUNT
 from tests.sandbox.grants import denials
 from tests.sandbox.maximal_template import GUARDED_USERS
@@ -18,10 +18,10 @@ from tests.sandbox.standin.rotations import Rotation
 
 PROJECT = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00aa"
 UNKNOWN = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00fe"
-USES_OF_THE_HOOK = 14  # each has mirrors of its own
+EXERCISES_OF_THE_HOOK = 14  # each has mirrors of its own
 
 
-class Uses:
+class PermissionExercises:
     """Everything is there from the beginning, and in the map, so that functions need not start anew for each use.
 
     Some rotations are never rotated, so that they can be used again.
@@ -34,7 +34,7 @@ class Uses:
         self._elsewhere = self._rotation_elsewhere_with_an_orphan()
         self._guard_role = stage.add_guard_role(f"{GUARD_ROLE}-uses")
         self._fresh = self._rotation(last_rotated_at=datetime.now(UTC), project_id=PROJECT)
-        pairs = [(self._mirror(), self._mirror_elsewhere()) for _ in range(USES_OF_THE_HOOK)]
+        pairs = [(self._mirror(), self._mirror_elsewhere()) for _ in range(EXERCISES_OF_THE_HOOK)]
         self._mirrors = iter([[arn for arn, _ in pair] for pair in pairs])
         guarded_elsewhere = {"id": self._elsewhere.id, "keyGuard": {"role": self._guard_role}}
         triggers = {"keys": [self._in_use.id, guarded_elsewhere], "weekly": {"project": PROJECT}}
