@@ -24,7 +24,8 @@ class SettingsError(ValueError):
 class Environment:
     """Reads environment variables. Every method raises SettingsError where a variable is missing or wrong.
 
-    The template's parameter has the variable's name, in its own style: MaximumAgeDays sets MAXIMUM_AGE_DAYS.
+    The template's parameter has the variable's name, in its own style: MaximumAgeDays sets MAXIMUM_AGE_DAYS. The log
+    level has Powertools' prefix besides, because AWS's runtime emulator reads LOG_LEVEL itself.
     """
 
     def __init__(self, variables: Mapping[str, str]) -> None:
@@ -147,7 +148,7 @@ class DispatchSettings:
             requests_queue_url=environment.resource("REQUESTS_QUEUE_URL"),
             rotation_map_parameter=environment.text("ROTATION_MAP_PARAMETER"),
             service=environment.resource("POWERTOOLS_SERVICE_NAME"),
-            log_level=environment.log_level("LOG_LEVEL"),
+            log_level=environment.log_level("POWERTOOLS_LOG_LEVEL"),
         )
 
 
@@ -174,7 +175,7 @@ class RotateSettings:
             requests_queue_url=environment.resource("REQUESTS_QUEUE_URL"),
             failed_queue_url=environment.resource("FAILED_QUEUE_URL"),
             service=environment.resource("POWERTOOLS_SERVICE_NAME"),
-            log_level=environment.log_level("LOG_LEVEL"),
+            log_level=environment.log_level("POWERTOOLS_LOG_LEVEL"),
         )
 
 
@@ -201,7 +202,7 @@ class HookSettings:
             requests_queue_url=environment.resource("REQUESTS_QUEUE_URL"),
             rotation_map_parameter=environment.text("ROTATION_MAP_PARAMETER"),
             service=environment.resource("POWERTOOLS_SERVICE_NAME"),
-            log_level=environment.log_level("LOG_LEVEL"),
+            log_level=environment.log_level("POWERTOOLS_LOG_LEVEL"),
         )
 
 
@@ -226,12 +227,12 @@ class AuditSettings:
             rotation_map_parameter=environment.text("ROTATION_MAP_PARAMETER"),
             hook_function=environment.optional("HOOK_FUNCTION"),
             service=environment.resource("POWERTOOLS_SERVICE_NAME"),
-            log_level=environment.log_level("LOG_LEVEL"),
+            log_level=environment.log_level("POWERTOOLS_LOG_LEVEL"),
         )
 
 
 def _set_parameter(name: str) -> str:
-    return f"set the template's parameter {name.title().replace('_', '')}"
+    return f"set the template's parameter {name.removeprefix('POWERTOOLS_').title().replace('_', '')}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -19,7 +19,7 @@ REQUIRED = {
     "MINIMUM_INTERVAL_MINUTES": ("MinimumIntervalMinutes", "HookFunction"),
     "REQUESTS_QUEUE_URL": ("deploy the stack again", "HookFunction"),
     "POWERTOOLS_SERVICE_NAME": ("deploy the stack again", "AuditFunction"),
-    "LOG_LEVEL": ("LogLevel", "RotateFunction"),
+    "POWERTOOLS_LOG_LEVEL": ("LogLevel", "RotateFunction"),
     "ROTATION_MAP_PARAMETER": ("RotationMapParameter", "AuditFunction"),
     "GRACE_PERIOD_HOURS": ("GracePeriodHours", "RotateFunction"),
     "FAILED_QUEUE_URL": ("deploy the stack again", "RotateFunction"),
@@ -55,7 +55,7 @@ CASES = {
     "no grace period": Case(
         "DispatchFunction", {"GRACE_PERIOD_HOURS": "-1"}, ("GRACE_PERIOD_HOURS", "GracePeriodHours")
     ),
-    "no log level": Case("RotateFunction", {"LOG_LEVEL": "LOUD"}, ("LOG_LEVEL", "LogLevel")),
+    "no log level": Case("RotateFunction", {"POWERTOOLS_LOG_LEVEL": "LOUD"}, ("POWERTOOLS_LOG_LEVEL", "LogLevel")),
     "no certificate": Case(
         "RotateFunction", {"CA_CERTIFICATE_PARAMETER": WRONG_PARAMETER}, ("CaCertificateParameter", "PEM")
     ),
