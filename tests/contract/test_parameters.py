@@ -21,15 +21,16 @@ GUARDED = json.dumps(
         "Resources": {"Nothing": {"Type": "AWS::CloudFormation::WaitConditionHandle"}},
     }
 )
-# Either of the machine identity's parameters is required.
-REQUIRED = {"MachineIdentityId": "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00aa"}
+# Either of the machine identity's parameters is required, and either of the alarms'.
+REQUIRED = {"MachineIdentityId": "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00aa", "AlarmEmail": "on-call@example.com"}
+TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:payments-AbCdEf"
 
 GOOD = {
     "VpcSubnetIds": ["", "subnet-0a1b2c3d", "subnet-0a1b2c3d4e5f60718,subnet-1a1b2c3d4e5f60718"],
     "VpcSecurityGroupIds": ["", "sg-0a1b2c3d", "sg-0a1b2c3d4e5f60718,sg-1a1b2c3d4e5f60718"],
-    "AlarmTopicArn": ["", "arn:aws:sns:us-east-1:123456789012:alarms", "arn:aws-cn:sns:cn-north-1:123456789012:Al_a-1"],
+    "AlarmTopicArn": ["", TOPIC, "arn:aws-cn:sns:cn-north-1:123456789012:Al_a-1"],
     "AlarmEmail": ["", "on-call@example.com"],
     "ScheduleExpression": [
         "rate(1 hour)",
@@ -107,11 +108,13 @@ class Creation:
 BESIDE = {
     "VpcSubnetIds": {"VpcSecurityGroupIds": "sg-1a"},
     "VpcSecurityGroupIds": {"VpcSubnetIds": "subnet-1a"},
+    "AlarmTopicArn": {"AlarmEmail": ""},
 }
+BESIDE_NOTHING = {"AlarmEmail": {"AlarmTopicArn": TOPIC}}
 
 
 def _beside(name: str, value: str) -> dict[str, str]:
-    return BESIDE.get(name, {}) if value else {}
+    return (BESIDE if value else BESIDE_NOTHING).get(name, {})
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in GOOD.items() for value in values])
@@ -135,5 +138,13 @@ def test_subnets_and_security_groups_are_accepted_only_together(
         cloudformation(**alone)
 
 
-def test_the_defaults_with_a_machine_identity_are_accepted(cloudformation: Creation) -> None:
+@pytest.mark.parametrize("alarms", [{"AlarmEmail": ""}, {"AlarmTopicArn": TOPIC}], ids=["neither", "both"])
+def test_a_stack_whose_alarms_nobody_hears_is_refused_with_what_to_set(
+    cloudformation: Creation, alarms: dict[str, str]
+) -> None:
+    with pytest.raises(ClientError, match=r"Set either AlarmEmail .* or AlarmTopicArn .* nobody hears an alarm"):
+        cloudformation(**alarms)
+
+
+def test_the_defaults_with_a_machine_identity_and_an_address_are_accepted(cloudformation: Creation) -> None:
     cloudformation()

@@ -55,8 +55,8 @@ def test_the_deployed_schedule_fires_and_rotates(deployed: Sandbox, rotation: Ro
     It does not substitute context attributes, so its Input gets here what AWS would put there.
     """
     stack = deployed.stack
-    name = stack.outputs["ScheduleName"]
-    schedule = stack.scheduler.get_schedule(Name=name)
+    name: Any = {"GroupName": stack.outputs["ScheduleGroupName"], "Name": stack.outputs["ScheduleName"]}
+    schedule = stack.scheduler.get_schedule(**name)
     assert schedule["State"] == "DISABLED"
     now = datetime.now(UTC)
     fires_at = (now + timedelta(seconds=1)).replace(microsecond=0)
@@ -64,7 +64,7 @@ def test_the_deployed_schedule_fires_and_rotates(deployed: Sandbox, rotation: Ro
     target["Input"] = target["Input"].replace("<aws.scheduler.scheduled-time>", format_timestamp(fires_at))
 
     stack.scheduler.update_schedule(
-        Name=name,
+        **name,
         ScheduleExpression=f"at({fires_at:%Y-%m-%dT%H:%M:%S})",
         FlexibleTimeWindow=schedule["FlexibleTimeWindow"],
         Target=target,
@@ -73,7 +73,7 @@ def test_the_deployed_schedule_fires_and_rotates(deployed: Sandbox, rotation: Ro
 
     (end,) = outcomes_of(deployed, rotation)
     stack.scheduler.update_schedule(
-        Name=name,
+        **name,
         ScheduleExpression=schedule["ScheduleExpression"],
         FlexibleTimeWindow=schedule["FlexibleTimeWindow"],
         Target=schedule["Target"],

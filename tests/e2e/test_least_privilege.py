@@ -57,16 +57,16 @@ DONE_BY_AWS = {
         "ec2", "unassign_private_ip_addresses", NetworkInterfaceId=INTERFACE, PrivateIpAddresses=["10.0.0.1"]
     ),
     # The Scheduler invokes a function, and keeps what it could not deliver.
-    ("DispatchFunctionScheduleLambdaPolicy", "lambda:InvokeFunction"): Call(
+    ("DispatchFunctionScheduledLambdaPolicy", "lambda:InvokeFunction"): Call(
         "lambda", "invoke", FunctionName="{dispatch}", InvocationType="DryRun"
     ),
-    ("DispatchFunctionScheduleSQSPolicy", "sqs:SendMessage"): Call(
+    ("DispatchFunctionScheduledSQSPolicy", "sqs:SendMessage"): Call(
         "sqs", "send_message", QueueUrl="{undelivered}", **SEND
     ),
-    ("AuditFunctionScheduleLambdaPolicy", "lambda:InvokeFunction"): Call(
+    ("AuditFunctionScheduledLambdaPolicy", "lambda:InvokeFunction"): Call(
         "lambda", "invoke", FunctionName="{audit}", InvocationType="DryRun"
     ),
-    ("AuditFunctionScheduleSQSPolicy", "sqs:SendMessage"): Call(
+    ("AuditFunctionScheduledSQSPolicy", "sqs:SendMessage"): Call(
         "sqs", "send_message", QueueUrl="{undelivered_audits}", **SEND
     ),
 }
@@ -117,7 +117,7 @@ NEIGHBOURS = {
     "undelivered triggers hidden": Call("sqs", "delete_message", QueueUrl="{undelivered}", ReceiptHandle="handle"),
     "a rotation without a request": Call("lambda", "invoke", FunctionName="{rotate}", InvocationType="DryRun"),
     "other code": Call("lambda", "update_function_code", FunctionName="{rotate}", ZipFile=b"code"),
-    "an end to the schedule": Call("scheduler", "delete_schedule", Name="{schedule}"),
+    "an end to the schedule": Call("scheduler", "delete_schedule", GroupName="{schedule_group}", Name="{schedule}"),
     "an event": Call("events", "put_events", Entries=[{"Source": "rotations", "DetailType": "d", "Detail": "{}"}]),
     "logs hidden": Call("logs", "delete_log_group", logGroupName="{log_group}"),
     "a silent alarm": Call("cloudwatch", "disable_alarm_actions", AlarmNames=["alarm"]),
@@ -178,8 +178,8 @@ MAY = {
         "a request",
     },
     "AuditRole": {"the map", "the certificates", "the machine identity", "a look at a mirror"},
-    "DispatchFunctionScheduleRole": {"a trigger", "an undelivered trigger"},
-    "AuditFunctionScheduleRole": {"an audit", "an undelivered audit"},
+    "DispatchFunctionScheduledRole": {"a trigger", "an undelivered trigger"},
+    "AuditFunctionScheduledRole": {"an audit", "an undelivered audit"},
 }
 
 # What parliament has to say, and why it stays.
@@ -222,6 +222,7 @@ def calls(deployed: Sandbox, stage: Sandbox) -> RoleCalls:
             "audit": functions["AuditFunction"],
             "hook": functions["HookFunction"],
             "schedule": stage.stack.outputs["ScheduleName"],
+            "schedule_group": stage.stack.outputs["ScheduleGroupName"],
             "log_group": stage.stack.outputs["RotateLogGroupName"],
             "deployer": deployer.name,
             "key": stage.published_key(deployer),

@@ -350,14 +350,15 @@ def test_an_invalid_map_is_reported(deployed: Sandbox, rotation_map: str, told: 
 @contextmanager
 def scheduled(deployed: Sandbox, **fields: str) -> Iterator[None]:
     """The stack's schedule as if it had been deployed otherwise."""
-    scheduler, name = deployed.stack.scheduler, deployed.stack.outputs["ScheduleName"]
+    scheduler, outputs = deployed.stack.scheduler, deployed.stack.outputs
+    name: Any = {"GroupName": outputs["ScheduleGroupName"], "Name": outputs["ScheduleName"]}
     names = ("ScheduleExpression", "ScheduleExpressionTimezone", "State", "FlexibleTimeWindow", "Target")
-    before: dict[str, Any] = {key: value for key, value in scheduler.get_schedule(Name=name).items() if key in names}
-    scheduler.update_schedule(Name=name, **{**before, **fields})
+    before: dict[str, Any] = {key: value for key, value in scheduler.get_schedule(**name).items() if key in names}
+    scheduler.update_schedule(**name, **{**before, **fields})
     try:
         yield
     finally:
-        scheduler.update_schedule(Name=name, **before)
+        scheduler.update_schedule(**name, **before)
 
 
 def test_a_schedule_with_an_unmapped_trigger_is_reported(deployed: Sandbox, new_rotation: NewRotation) -> None:

@@ -126,7 +126,10 @@ def test_undelivered_events_of_schedules_and_rules_are_replayed(
 
 
 def test_a_schedules_input_is_replayed_only_with_its_due_time(deployed: Sandbox, rotation: Rotation) -> None:
-    schedule = deployed.stack.scheduler.get_schedule(Name=deployed.stack.outputs["ScheduleName"])
+    outputs = deployed.stack.outputs
+    schedule = deployed.stack.scheduler.get_schedule(
+        GroupName=outputs["ScheduleGroupName"], Name=outputs["ScheduleName"]
+    )
     keep(deployed, schedule["Target"]["Input"])
     keep(deployed, schedule["Target"]["Input"], SCHEDULED_TIME="2026-11-16T05:00:00Z")
 

@@ -27,13 +27,20 @@ LISTS = {
     "AWS::SNS::Topic": _List("sns", "list_topics", "Topics", "TopicArn"),
     "AWS::SQS::Queue": _List("sqs", "list_queues", "QueueUrls", None),
     "AWS::Scheduler::Schedule": _List("scheduler", "list_schedules", "Schedules", "Name"),
+    "AWS::Scheduler::ScheduleGroup": _List("scheduler", "list_schedule_groups", "ScheduleGroups", "Name"),
     # No stack makes these.
     "parameters": _List("ssm", "describe_parameters", "Parameters", "Name"),
     "secrets": _List("secretsmanager", "list_secrets", "SecretList", "ARN"),
 }
 
-# These have no list of their own: they are parts of functions and queues, and go with them.
-PARTS = {"AWS::Lambda::Permission", "AWS::Lambda::EventInvokeConfig", "AWS::SQS::QueuePolicy"}
+# These have no list of their own: they are parts of functions, topics and queues, and go with them.
+PARTS = {
+    "AWS::Lambda::Permission",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
+    "AWS::SQS::QueuePolicy",
+}
 
 
 def inventory(aws: EmbeddedAws) -> dict[str, set[str]]:

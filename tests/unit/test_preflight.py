@@ -94,6 +94,7 @@ def preflight_by(functions: FakeLambda, hook: str | None = HOOK, period: timedel
         hook_role="hook-role",
         map_parameter="/map",
         schedule="schedule",
+        schedule_group="group",
         schedule_trigger="weekly",
         maximum_age=timedelta(days=35),
     )
@@ -466,13 +467,13 @@ class FakeScheduler:
     def __init__(self, expression: str, **fields: str) -> None:
         self.schedule = {"ScheduleExpression": expression, "State": "DISABLED", **fields}
 
-    def get_schedule(self, Name: str) -> dict[str, str]:  # noqa: N803 - boto3's names
-        assert Name == "schedule"
+    def get_schedule(self, GroupName: str, Name: str) -> dict[str, str]:  # noqa: N803 - boto3's names
+        assert (GroupName, Name) == ("group", "schedule")
         return self.schedule
 
 
 def schedule_of(expression: str, **fields: str) -> Schedule:
-    return read_schedule(cast("EventBridgeSchedulerClient", FakeScheduler(expression, **fields)), "schedule", NOW)
+    return read_schedule(cast("EventBridgeSchedulerClient", FakeScheduler(expression, **fields)), "group", "schedule", NOW)
 
 
 def test_the_schedule_says_whether_it_is_on_and_how_often_it_occurs() -> None:

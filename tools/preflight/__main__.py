@@ -29,7 +29,7 @@ def main() -> int:
     try:
         with console.status("Asking the deployed functions"):
             stack = find_stack(boto3.client("cloudformation"), name)
-            schedule = read_schedule(boto3.client("scheduler"), stack.schedule, now)
+            schedule = read_schedule(boto3.client("scheduler"), stack.schedule_group, stack.schedule, now)
             rows, other_problems = collect(stack, schedule, now)
     except (PreflightError, OutdatedError, BotoCoreError, ClientError) as error:
         print(one_line(str(error)), file=sys.stderr)

@@ -34,6 +34,7 @@ class Stack:
     hook_role: str
     map_parameter: str
     schedule: str
+    schedule_group: str
     schedule_trigger: str
     maximum_age: timedelta
 
@@ -72,6 +73,7 @@ def find_stack(cloudformation: "CloudFormationClient", name: str) -> Stack:
             hook_role=outputs.get("HookRoleArn", ""),
             map_parameter=outputs["RotationMapParameterName"],
             schedule=outputs["ScheduleName"],
+            schedule_group=outputs["ScheduleGroupName"],
             schedule_trigger=parameters["ScheduleTrigger"],
             maximum_age=timedelta(days=float(parameters["MaximumAgeDays"])),
         )
@@ -81,9 +83,9 @@ def find_stack(cloudformation: "CloudFormationClient", name: str) -> Stack:
         ) from None
 
 
-def read_schedule(scheduler: "EventBridgeSchedulerClient", name: str, now: datetime) -> Schedule:
-    """Read a schedule of the default group."""
-    schedule = scheduler.get_schedule(Name=name)
+def read_schedule(scheduler: "EventBridgeSchedulerClient", group: str, name: str, now: datetime) -> Schedule:
+    """Read a schedule."""
+    schedule = scheduler.get_schedule(GroupName=group, Name=name)
     expression, timezone = schedule["ScheduleExpression"], schedule.get("ScheduleExpressionTimezone", "UTC")
     try:
         period = shortest_period(expression, timezone, now)
