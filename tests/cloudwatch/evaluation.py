@@ -107,14 +107,10 @@ def transitions(alarm: Alarm, metrics: Metrics, *, created: int, until: int, bey
     """
     state, warming = State.INSUFFICIENT_DATA, alarm.warm_up_minutes > 0
     series = alarm.watches.series(metrics, alarm.period_minutes)
-    multi_day = alarm.window_minutes > MINUTES_A_DAY
-    for minute in range(created + 1, until + 1):
-        # Over more than a day, it is evaluated once an hour, with data up to the full hour.
-        if multi_day and minute % 60:
-            continue
+    for minute in _decisive(alarm, metrics, created, until, beyond):
         last = minute - 1  # the minute that has just ended
-        ends = range(last - alarm.period_minutes * (alarm.evaluation_periods + beyond - 1), last + 1, alarm.period_minutes)
-        values = [series(end) for end in ends]
+        periods = alarm.evaluation_periods + beyond
+        values = [series(last - alarm.period_minutes * ago) for ago in reversed(range(periods))]
         if warming:
             filled = all(value is not None for value in values[beyond:])
             warming = minute - created < alarm.warm_up_minutes and not filled
@@ -124,3 +120,16 @@ def transitions(alarm: Alarm, metrics: Metrics, *, created: int, until: int, bey
         if after is not state:
             yield Transition(minute, alarm.name, after, alarm.actions if after is State.ALARM else ())
         state = after
+
+
+def _decisive(alarm: Alarm, metrics: Metrics, created: int, until: int, beyond: int) -> list[int]:
+    """The minutes at which an evaluation may end otherwise than the one before: a sample enters or leaves a period."""
+    every = 60 if alarm.window_minutes > MINUTES_A_DAY else 1  # then with data up to the full hour
+    moments = {created + 1, created + alarm.warm_up_minutes}
+    for metric in alarm.watches.metrics:
+        for sampled in metrics.samples(metric):
+            moments |= {
+                sampled + 1 + alarm.period_minutes * ago for ago in range(alarm.evaluation_periods + beyond + 1)
+            }
+    evaluated = {-(-moment // every) * every for moment in moments}
+    return sorted(minute for minute in evaluated if created < minute <= until)

@@ -75,8 +75,8 @@ class Statistic:
 class Filled:
     """SUM(FILL(METRICS(), 0)) or MAX(FILL(METRICS(), 0)).
 
-    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html: FILL replaces missing values of
-    each series, METRICS() is an array of all of them, and SUM and MAX of an array are a series.
+    FILL replaces missing values of each series, METRICS() is an array of all of them, and SUM and MAX of an array are a
+    series: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
     """
 
     function: Callable[[Sequence[float]], float]
@@ -91,12 +91,14 @@ class Filled:
         return lambda end: self.function([series(end) or 0.0 for series in filled])
 
 
-FUNCTIONS = {"SUM(FILL(METRICS(), 0))": sum, "MAX(FILL(METRICS(), 0))": max}
+FUNCTIONS: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "SUM(FILL(METRICS(), 0))": sum,
+    "MAX(FILL(METRICS(), 0))": max,
+}
 
 
 def filled(expression: str, of: Sequence[Statistic]) -> Filled:
     """Raises ValueError for every expression but the two that are known here."""
     if expression not in FUNCTIONS:
         raise ValueError(f"teach tests/cloudwatch/metrics.py the expression {expression}")
-    function: Callable[[Sequence[float]], float] = FUNCTIONS[expression]
-    return Filled(function, of)
+    return Filled(FUNCTIONS[expression], of)

@@ -24,8 +24,8 @@ RETAINED = None
 POINTS = {"0": False, "X": True, "-": None}
 TREATMENTS = (Missing.MISSING, Missing.IGNORE, Missing.BREACHING, Missing.NOT_BREACHING)
 
-# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html, its two tables: data points,
-# and the state for each treatment, in its order: missing, ignore, breaching, not breaching.
+# The two tables of https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html: data
+# points, and the state for each treatment, in its order: missing, ignore, breaching, not breaching.
 THREE_OF_THREE = {
     "0 - X - X": (OK, OK, OK, OK),
     "0 - - - -": (OK, OK, OK, OK),

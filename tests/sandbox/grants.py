@@ -6,11 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from samcli.yamlhelper import yaml_parse
-from samtranslator.translator.transform import transform
-
 from tests.sandbox.deployment import Deployment
-from tests.sandbox.embedded_aws import ROOT
+from tests.sandbox.translation import translated
 
 # In the embedded AWS's words: who was denied what.
 DENIAL = re.compile(r"assumed-role/(?P<role>[^/]+)/\S+ is not authorized to perform: (?P<action>\w+:\w+)")
@@ -30,18 +27,9 @@ class Grant:
         return f"{self.role}-{self.statement}-{self.action}"
 
 
-class _NoManagedPolicies:
-    """SAM looks up AWS's managed policies by name; the template uses none."""
-
-    def load(self) -> dict[str, str]:
-        return {}
-
-
 def roles() -> dict[str, dict[str, Any]]:
     """The properties of every role, by its logical id, that CloudFormation gets: SAM makes some itself."""
-    template = yaml_parse((ROOT / "template.yaml").read_text())
-    template["Globals"]["Function"]["CodeUri"] = "s3://bucket/artifact"
-    resources = transform(template, {}, _NoManagedPolicies())["Resources"]
+    resources = translated()["Resources"]
     return {name: each["Properties"] for name, each in resources.items() if each["Type"] == "AWS::IAM::Role"}
 
 

@@ -473,7 +473,9 @@ class FakeScheduler:
 
 
 def schedule_of(expression: str, **fields: str) -> Schedule:
-    return read_schedule(cast("EventBridgeSchedulerClient", FakeScheduler(expression, **fields)), "group", "schedule", NOW)
+    return read_schedule(
+        cast("EventBridgeSchedulerClient", FakeScheduler(expression, **fields)), "group", "schedule", NOW
+    )
 
 
 def test_the_schedule_says_whether_it_is_on_and_how_often_it_occurs() -> None:

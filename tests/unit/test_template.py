@@ -3,33 +3,19 @@
 from typing import Any
 
 import pytest
-from samcli.yamlhelper import yaml_parse
-from samtranslator.translator.transform import transform
 
 from rotate import FINISH_SECONDS, GUARDED_SECONDS
 from rotator.rotation.attempt import ATTEMPT_SECONDS
 from rotator.rotation.delivery import FRESH_SECONDS
 from rotator.rotation.policy import REPLICA_LAG
 from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS
-from tests.sandbox.embedded_aws import ROOT
-
-
-class NoManagedPolicies:
-    """SAM looks up AWS's managed policies by name; the template uses none."""
-
-    def load(self) -> dict[str, str]:
-        return {}
+from tests.sandbox.translation import translated
 
 
 @pytest.fixture(scope="module")
 def resources() -> dict[str, Any]:
-    template = yaml_parse((ROOT / "template.yaml").read_text())
-    for resource in template["Resources"].values():
-        if resource["Type"] == "AWS::Serverless::Function":
-            resource["Properties"]["CodeUri"] = "s3://bucket/artifact"
-    template["Globals"]["Function"].pop("CodeUri")
-    translated: dict[str, Any] = transform(template, {}, NoManagedPolicies())["Resources"]
-    return translated
+    translation: dict[str, Any] = translated()["Resources"]
+    return translation
 
 
 def of_type(resources: dict[str, Any], kind: str) -> dict[str, Any]:
