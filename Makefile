@@ -25,8 +25,8 @@ hook: $(DEV) $(AWS) ## Let Secrets Manager rotate a secret that mirrors a key, o
 	@python -m tests.sandbox.show_hook
 
 .PHONY: preflight
-preflight: $(DEV) $(if $(STACK),,$(AWS)) ## Ask a deployed stack about every rotation of its map (STACK=name; without, on an embedded AWS)
-	@python -m $(if $(STACK),tools.preflight --stack "$(STACK)",tests.sandbox.show_preflight)
+preflight: $(DEV) $(if $(STACK),,$(AWS)) ## Ask a deployed stack about every rotation of its map (STACK=name, TEST_ALARM=1 publishes a test message; without, on an embedded AWS)
+	@python -m $(if $(STACK),tools.preflight --stack "$(STACK)" $(if $(filter-out 0,$(TEST_ALARM)),--test-alarm),tests.sandbox.show_preflight)
 
 .PHONY: test
 test: $(DEV) $(AWS) $(LAMBDA) $(CHECKS) ## Run every test

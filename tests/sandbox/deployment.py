@@ -252,6 +252,12 @@ class Deployment:
             for name, statements in policies:
                 self.put_policy(physical, name, statements)
 
+    def leave_alarms_unconfirmed(self) -> None:
+        """Delete the topic's subscription, as SNS does after 48 hours; the embedded SNS confirms it by itself."""
+        sns = self.aws.client("sns")
+        for each in sns.list_subscriptions_by_topic(TopicArn=self.outputs["AlarmTopic"])["Subscriptions"]:
+            sns.unsubscribe(SubscriptionArn=each["SubscriptionArn"])
+
     def restart(self, function: str) -> None:
         """Let a function, by its logical id, start its next invocation in a new process."""
         name = self.resources("AWS::Lambda::Function")[function]

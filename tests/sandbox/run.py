@@ -18,6 +18,7 @@ from tests.sandbox.embedded_aws import ROOT, forget_own_accounts
 from tests.sandbox.sandbox import Sandbox, sandbox
 from tests.sandbox.screen import screen, step, tell
 from tests.sandbox.standin.rotations import Rotation
+from tools.preflight.alarm_topic import check_alarm_topic
 
 DEFAULT_EVENT = ROOT / "events" / "scheduler-input.json"
 USERS = ("payments-deployer", "reports-uploader")
@@ -61,6 +62,7 @@ def _run(console: Console, path: Path, event: object, deliveries: int) -> list[s
             rotations = [here.add_rotation(user) for user in USERS]
             before = [Before(rotation, here.published_key(rotation)) for rotation in rotations]
             here.stack.put_map(_rotation_map(rotations))
+            here.stack.leave_alarms_unconfirmed()
         with step(console, f"Sending {_shown(path)}, {deliveries} x"):
             for _ in range(deliveries):
                 here.stack.send(event)
@@ -141,7 +143,10 @@ def _show(console: Console, here: Sandbox, before: list[Before], deliveries: int
     console.print(table)
     counts = {name: value for name, value in here.stack.metrics().items() if name != Metric.ROTATION_DURATION}
     console.print("Metrics  " + "  ".join(f"{name} {value:.0f}" for name, value in sorted(counts.items())))
-    console.print("Queues   " + "  ".join(f"{queue} {here.stack.depth(f'{queue}Url')}" for queue in QUEUES) + "\n")
+    console.print("Queues   " + "  ".join(f"{queue} {here.stack.depth(f'{queue}Url')}" for queue in QUEUES))
+    for problem in check_alarm_topic(here.stack.aws.client("sns"), here.stack.outputs["AlarmTopic"]):
+        console.print(f"Alarms   {escape(problem.what)}. Next: {escape(problem.next_step)}", soft_wrap=True)
+    console.print()
 
 
 def _shown(path: Path) -> str:

@@ -37,6 +37,7 @@ def _run(console: Console) -> int:
         with step(console, "Starting an AWS and an Infisical on this machine, deploying template.yaml"):
             here = running.enter_context(sandbox())
             here.stack.put_map(_sample(here))
+            here.stack.leave_alarms_unconfirmed()
         console.print(f"[bold]make preflight STACK={STACK}[/]\n")
         return preflight(here.stack.aws.environment)
 

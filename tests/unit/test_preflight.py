@@ -95,6 +95,7 @@ def preflight_by(functions: FakeLambda, hook: str | None = HOOK, period: timedel
         map_parameter="/map",
         schedule="schedule",
         schedule_group="group",
+        alarm_topic="arn:aws:sns:us-east-1:123456789012:alarms",
         schedule_trigger="weekly",
         maximum_age=timedelta(days=35),
     )

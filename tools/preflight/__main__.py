@@ -11,6 +11,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tools.one_line import one_line
+from tools.preflight.alarm_topic import THE_ALARMS, check_alarm_topic, publish_test
 from tools.preflight.checks import Problem, check_map
 from tools.preflight.collect import Preflight, Row, with_shared_users
 from tools.preflight.display import Problems, open_console, show
@@ -24,17 +25,26 @@ def main() -> int:
     """Return the exit status: 0 without problems, 1 with problems, 2 if preflight cannot run."""
     parser = argparse.ArgumentParser(prog="make preflight", description=__doc__)
     parser.add_argument("--stack", required=True)
-    name = parser.parse_args().stack
+    parser.add_argument("--test-alarm", action="store_true", help="also publish one message to the alarms' topic")
+    arguments = parser.parse_args()
+    name: str = arguments.stack
     console, now = open_console(sys.stdout), datetime.now(UTC)
     try:
         with console.status("Asking the deployed functions"):
             stack = find_stack(boto3.client("cloudformation"), name)
             schedule = read_schedule(boto3.client("scheduler"), stack.schedule_group, stack.schedule, now)
             rows, other_problems = collect(stack, schedule, now)
+            sns = boto3.client("sns")
+            other_problems = {THE_ALARMS: check_alarm_topic(sns, stack.alarm_topic), **other_problems}
+            if arguments.test_alarm:
+                publish_test(sns, stack.alarm_topic, name)
     except (PreflightError, OutdatedError, BotoCoreError, ClientError) as error:
         print(one_line(str(error)), file=sys.stderr)
         return 2
-    return 1 if show(console, stack.schedule_trigger, schedule, rows, other_problems) else 0
+    problems = show(console, stack.schedule_trigger, schedule, rows, other_problems)
+    if arguments.test_alarm:
+        console.print(f"Published a test message to {stack.alarm_topic}. Check that it arrives.", soft_wrap=True)
+    return 1 if problems else 0
 
 
 def collect(stack: Stack, schedule: Schedule, now: datetime) -> tuple[list[Row], Problems]:

@@ -35,6 +35,7 @@ class Stack:
     map_parameter: str
     schedule: str
     schedule_group: str
+    alarm_topic: str
     schedule_trigger: str
     maximum_age: timedelta
 
@@ -74,6 +75,7 @@ def find_stack(cloudformation: "CloudFormationClient", name: str) -> Stack:
             map_parameter=outputs["RotationMapParameterName"],
             schedule=outputs["ScheduleName"],
             schedule_group=outputs["ScheduleGroupName"],
+            alarm_topic=outputs["AlarmTopic"],
             schedule_trigger=parameters["ScheduleTrigger"],
             maximum_age=timedelta(days=float(parameters["MaximumAgeDays"])),
         )
