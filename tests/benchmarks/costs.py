@@ -14,7 +14,7 @@ WEEKLY = (10, 1000, 10_000)
 A_GIGABYTE_SECOND = 0.0000133334  # arm64
 AN_INVOCATION = 0.20 / 1e6
 AN_SQS_REQUEST = 0.50 / 1e6  # FIFO
-AN_ALARM, A_METRIC, A_DASHBOARD = 0.10, 0.30, 3.00
+AN_ALARM, A_METRIC, A_DASHBOARD = 0.10, 0.30, 3.00  # an alarm: each metric that it watches
 A_LOGGED_BYTE = 0.50 / 1e9
 
 WEEKS = 365.25 / 7 / 12
@@ -101,6 +101,6 @@ def _dispatch_seconds(measured: Mapping[str, float], rotations: int) -> float:
 
 def _watching(built: Built) -> float:
     """What does not depend on the rotations: alarms, metrics, the dashboard; each of them all month."""
-    alarms = built.count("AWS::CloudWatch::Alarm") * AN_ALARM
+    alarms = built.alarmed_metrics * AN_ALARM
     dashboards = built.count("AWS::CloudWatch::Dashboard") * A_DASHBOARD
     return alarms + dashboards + len(Metric) * A_METRIC

@@ -10,6 +10,9 @@ from samcli.yamlhelper import yaml_parse
 from tests.runtime.functions import Function, built_functions
 
 
+ALARM = "AWS::CloudWatch::Alarm"
+
+
 @dataclass(frozen=True)
 class Built:
     """The application as it was built: its functions by their logical ids, and the rest of its template."""
@@ -43,6 +46,12 @@ class Built:
         """A queue's properties."""
         properties: Mapping[str, Any] = self.template["Resources"][name]["Properties"]
         return properties
+
+    @property
+    def alarmed_metrics(self) -> int:
+        """How many metrics the alarms watch, the optional ones too: CloudWatch bills an alarm for each of its metrics."""
+        alarms = [each["Properties"] for each in self.template["Resources"].values() if each["Type"] == ALARM]
+        return sum(str(alarm["Metrics"]).count("'MetricStat'") if "Metrics" in alarm else 1 for alarm in alarms)
 
     def count(self, resource_type: str) -> int:
         """How many resources of a type there are, the optional ones too."""

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from samcli.yamlhelper import yaml_parse
 
 from rotator.telemetry import Metric
+from tests.cloudwatch.template import alarms as template_alarms
 from tests.e2e.assertions import outcomes_of, scheduled
 from tests.e2e.faults import Run
 from tests.sandbox.deployment import embedded_metrics
@@ -24,11 +25,15 @@ Watched = tuple[str, str, frozenset[tuple[str, str]]]
 
 # Metrics that AWS emits for the resources of the template, and the dimension that names the resource.
 AWS_METRICS = {
-    "AWS/Lambda": ("FunctionName", "AWS::Lambda::Function", {"Errors", "Throttles", "Duration"}),
+    "AWS/Lambda": (
+        "FunctionName",
+        "AWS::Lambda::Function",
+        {"Errors", "Throttles", "DestinationDeliveryFailures"},
+    ),
     "AWS/SQS": (
         "QueueName",
         "AWS::SQS::Queue",
-        {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"},
+        {"ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage", "NumberOfMessagesSent"},
     ),
 }
 
@@ -41,6 +46,12 @@ NO_FAILURES = {
     Metric.HOOK_STEP_SUCCEEDED,
     Metric.ROTATIONS_WATCHED,
     Metric.OLDEST_ROTATION_AGE,
+}
+# What a metric of AWS says as well, or another one of ours did before.
+TOLD_OTHERWISE = {
+    Metric.UNMAPPED_TRIGGER,  # its event arrives in UndeliveredTriggers
+    Metric.HOOK_STEP_FAILED,  # an error of the hook
+    Metric.FAILED_ROTATIONS,  # RotationFailed, or RotationRefused at the next trigger
 }
 
 
@@ -126,16 +137,15 @@ def test_every_alarm_watches_an_emitted_metric(
 ) -> None:
     watched = {logical: _watched(alarm) for logical, alarm in alarms.items()}
 
-    assert len(watched) > 20
+    assert len(watched) > 12
     assert {logical: each for logical, each in watched.items() if not _is_known(deployed, emitted, each)} == {}
 
 
-def test_every_emitted_failure_has_an_alarm(emitted: dict[Watched, float], alarms: dict[str, dict[str, Any]]) -> None:
-    watched = {_watched(alarm) for alarm in alarms.values()}
+def test_every_emitted_failure_has_an_alarm(emitted: dict[Watched, float]) -> None:
+    watched = {metric.name for alarm in template_alarms() for metric in alarm.watches.metrics}
 
     assert {metric for _, metric, _ in emitted} == set(Metric), "every metric of the code was emitted in this run"
-    by_stack = {each for each in emitted if {name for name, _ in each[2]} == {"service"}}
-    assert {each for each in by_stack if each[1] not in NO_FAILURES} <= watched
+    assert set(Metric) - NO_FAILURES - TOLD_OTHERWISE <= watched
 
 
 @pytest.mark.parametrize(
@@ -145,12 +155,8 @@ def test_every_emitted_failure_has_an_alarm(emitted: dict[Watched, float], alarm
         "RotationRefusedAlarm",
         "RotationUnconfirmedAlarm",
         "OverdueRotationsAlarm",
-        "FailedStatesAlarm",
         "UnreadableRotationsAlarm",
         "AutoRotationAlarm",
-        "UnmappedTriggerAlarm",
-        "HookStepFailedAlarm",
-        "RequestAgeAlarm",
     ],
 )
 def test_the_fault_that_should_raise_an_alarm_crosses_its_threshold(
@@ -162,16 +168,12 @@ def test_the_fault_that_should_raise_an_alarm_crosses_its_threshold(
     assert emitted[_watched(alarm)] >= alarm["Threshold"]
 
 
-def test_an_audit_that_is_silent_for_more_than_a_day_is_an_alarm(alarms: dict[str, dict[str, Any]]) -> None:
-    alarm = alarms["AuditSilentAlarm"]
+def test_a_request_that_keeps_returning_crosses_the_threshold_of_its_age(
+    emitted: dict[Watched, float], alarms: dict[str, dict[str, Any]]
+) -> None:
+    ages = [value for (_, metric, _), value in emitted.items() if metric == Metric.REQUEST_AGE]
 
-    assert alarm["TreatMissingData"] == "breaching"
-    assert timedelta(days=1) < timedelta(seconds=alarm["Period"] * alarm["EvaluationPeriods"]) < timedelta(days=2)
-    assert (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"]) == (
-        "SampleCount",
-        "LessThanThreshold",
-        1,
-    )
+    assert max(ages) >= alarms["OldestRequestAlarm"]["Threshold"]
 
 
 @pytest.fixture(scope="module")
@@ -193,37 +195,33 @@ def troubled(deployed: Sandbox, emitted: dict[Watched, float]) -> None:
 @pytest.mark.parametrize("trouble", ["Errors", "Throttles"])
 @pytest.mark.parametrize("function", ["Dispatch", "Rotate", "Hook", "Audit"])
 @pytest.mark.usefixtures("troubled")
-def test_a_function_in_trouble_crosses_the_threshold_of_its_alarm(
-    deployed: Sandbox, alarms: dict[str, dict[str, Any]], function: str, trouble: str
-) -> None:
-    alarm = alarms[f"{function}{trouble}Alarm"]
+def test_a_function_in_trouble_is_counted_by_lambda(deployed: Sandbox, function: str, trouble: str) -> None:
     now = datetime.now(UTC)
 
     points = deployed.stack.aws.client("cloudwatch").get_metric_statistics(
-        Namespace=alarm["Namespace"],
-        MetricName=alarm["MetricName"],
-        Dimensions=alarm["Dimensions"],
+        Namespace="AWS/Lambda",
+        MetricName=trouble,
+        Dimensions=[
+            {
+                "Name": "FunctionName",
+                "Value": deployed.stack.resources("AWS::Lambda::Function")[f"{function}Function"],
+            }
+        ],
         StartTime=now - timedelta(hours=1),
         EndTime=now + timedelta(minutes=1),
-        Period=alarm["Period"],
-        Statistics=[alarm["Statistic"]],
+        Period=300,
+        Statistics=["Sum"],
     )["Datapoints"]
 
-    assert max(point["Sum"] for point in points) >= alarm["Threshold"]
+    assert max(point["Sum"] for point in points) >= 1
 
 
-def test_near_time_out_is_just_before_each_functions_time_out(
-    deployed: Sandbox, alarms: dict[str, dict[str, Any]]
-) -> None:
-    for function in ("Dispatch", "Rotate", "Hook", "Audit"):
-        name = deployed.stack.resources("AWS::Lambda::Function")[f"{function}Function"]
-        seconds = deployed.stack.lambda_.get_function_configuration(FunctionName=name)["Timeout"]
-        assert 0.9 * seconds <= alarms[f"{function}NearTimeoutAlarm"]["Threshold"] / 1000 < seconds
-
-
-@pytest.mark.parametrize("queue", ["UndeliveredTriggers", "FailedRotations", "UndeliveredAudits"])
+@pytest.mark.parametrize(
+    ("logical", "queue"),
+    [("UndeliveredTriggersAlarm", "UndeliveredTriggers"), ("MessagesWaitingAlarm", "FailedRotations")],
+)
 def test_a_message_in_a_dead_letter_queue_crosses_the_threshold_of_its_alarm(
-    deployed: Sandbox, alarms: dict[str, dict[str, Any]], queue: str
+    deployed: Sandbox, alarms: dict[str, dict[str, Any]], logical: str, queue: str
 ) -> None:
     """The embedded AWS has no metrics of queues; what the metric tells is this attribute."""
     url = deployed.stack.resources("AWS::SQS::Queue")[queue]
@@ -232,7 +230,7 @@ def test_a_message_in_a_dead_letter_queue_crosses_the_threshold_of_its_alarm(
 
     depth = deployed.stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
 
-    alarm = alarms[f"{queue}Alarm"]
+    alarm = alarms[logical]
     assert int(depth["Attributes"]["ApproximateNumberOfMessages"]) >= alarm["Threshold"]
     assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": url.rsplit("/", 1)[-1]}]
     deployed.stack.sqs.purge_queue(QueueUrl=url)

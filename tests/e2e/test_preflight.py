@@ -391,10 +391,14 @@ STATEMENTS = {
     "ssm:GetParameter": "arn:aws:ssm:*:*:parameter/infisical-rotation/map",
     "lambda:InvokeFunction": "arn:aws:lambda:*:*:function:sandbox-DispatchFunction-*",
 }
+# Without these it says that it does not know whether somebody hears the alarms.
+TOPIC_STATEMENTS = dict.fromkeys(
+    ("sns:ListSubscriptionsByTopic", "sns:GetTopicAttributes"), "arn:aws:sns:*:*:sandbox-*"
+)
 EVERY_FUNCTION = "arn:aws:lambda:*:*:function:sandbox-*"
 
 
-def test_preflight_needs_exactly_its_four_documented_permissions(deployed: Sandbox, new_rotation: NewRotation) -> None:
+def test_preflight_needs_exactly_its_documented_permissions(deployed: Sandbox, new_rotation: NewRotation) -> None:
     deployed.stack.put_map({"triggers": {"weekly": new_rotation(is_auto_rotation_enabled=False).id}})
     deployed.stack.iam.create_user(UserName="preflight")
     key = deployed.stack.iam.create_access_key(UserName="preflight")["AccessKey"]
@@ -405,10 +409,10 @@ def test_preflight_needs_exactly_its_four_documented_permissions(deployed: Sandb
         policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
         deployed.stack.iam.put_user_policy(UserName="preflight", PolicyName="ask", PolicyDocument=policy)
 
-    allow({**STATEMENTS, "lambda:InvokeFunction": EVERY_FUNCTION})
+    allow({**STATEMENTS, **TOPIC_STATEMENTS, "lambda:InvokeFunction": EVERY_FUNCTION})
     whole = preflight(deployed, credentials=credentials)
     assert (whole.status, whole.lines[-1]) == (0, "Not checked: whether the machine identity may rotate.")
-    allow(STATEMENTS)
+    allow({**STATEMENTS, **TOPIC_STATEMENTS})
     partly = preflight(deployed, credentials=credentials)
     assert partly.status == 0
     assert partly.lines[-1].startswith("Not checked: whether rotate and audit can log in to Infisical")
@@ -417,3 +421,9 @@ def test_preflight_needs_exactly_its_four_documented_permissions(deployed: Sandb
         run = preflight(deployed, credentials=credentials)
         assert (run.status, run.lines) == (2, [])
         assert missing in run.errors
+    for missing in TOPIC_STATEMENTS:
+        allow({action: on for action, on in {**STATEMENTS, **TOPIC_STATEMENTS}.items() if action != missing})
+        run = preflight(deployed, credentials=credentials)
+        assert run.status == 1
+        (line,) = run.problems("✗ the alarms: whether somebody hears them could not be seen")
+        assert missing in line

@@ -71,3 +71,11 @@ def test_every_command_names_what_the_stack_has(command: str, part: str) -> None
 
     assert len(named) > 1
     assert named - defined == set()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/runbook.md"])
+def test_no_invocation_is_repeated_by_the_aws_cli(page: str) -> None:
+    """Without the option it gives up on an answer after 60 seconds, and invokes the function again."""
+    invocations = re.findall(r"aws lambda invoke --(?!cli-read-timeout 0).*", (ROOT / page).read_text("utf-8"))
+
+    assert invocations == []

@@ -1,5 +1,6 @@
 """What the embedded AWS does not show of template.yaml, seen in the CloudFormation that SAM makes of it."""
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from rotator.rotation.delivery import FRESH_SECONDS
 from rotator.rotation.policy import REPLICA_LAG
 from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS
 from tests.sandbox.translation import translated
+from tools.preflight.alarm_topic import admits_cloudwatch
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +138,16 @@ def test_the_queue_policy_denies_sending_to_all_but_dispatch_and_a_deployed_hook
 
 def arn_of(resource: str) -> dict[str, list[str]]:
     return {"Fn::GetAtt": [resource, "Arn"]}
+
+
+def test_the_dashboard_names_every_alarm(resources: dict[str, Any]) -> None:
+    body = json.dumps(resources["Dashboard"]["Properties"]["DashboardBody"])
+
+    assert {name for name in of_type(resources, "AWS::CloudWatch::Alarm") if f"${{{name}.Arn}}" not in body} == set()
+
+
+def test_cloudwatch_may_publish_to_the_stacks_own_topic(resources: dict[str, Any]) -> None:
+    policy = resources["AlarmTopicPolicy"]["Properties"]
+
+    assert policy["Topics"] == [{"Ref": "AlarmTopic"}]
+    assert admits_cloudwatch(policy["PolicyDocument"])
