@@ -9,7 +9,6 @@ from samcli.yamlhelper import yaml_parse
 
 from tests.runtime.functions import Function, built_functions
 
-
 ALARM = "AWS::CloudWatch::Alarm"
 
 
@@ -49,7 +48,7 @@ class Built:
 
     @property
     def alarmed_metrics(self) -> int:
-        """How many metrics the alarms watch, the optional ones too: CloudWatch bills an alarm for each of its metrics."""
+        """How many metrics the alarms watch, the optional ones too: CloudWatch bills an alarm for each of them."""
         alarms = [each["Properties"] for each in self.template["Resources"].values() if each["Type"] == ALARM]
         return sum(str(alarm["Metrics"]).count("'MetricStat'") if "Metrics" in alarm else 1 for alarm in alarms)
 
