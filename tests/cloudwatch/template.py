@@ -29,6 +29,7 @@ class Resolver:
     def __init__(self, template: Mapping[str, Any], chosen: Mapping[str, str]) -> None:
         self._parameters = {name: each.get("Default") for name, each in template["Parameters"].items()} | dict(chosen)
         self._conditions: Mapping[str, Any] = template["Conditions"]
+        self._resources: Mapping[str, Any] = template["Resources"]
 
     def holds(self, condition: str | None) -> bool:
         return condition is None or bool(self.value(self._conditions[condition]))
@@ -49,12 +50,18 @@ class Resolver:
                 return self._call(name, argument)
         return {key: self.value(each) for key, each in part.items()}
 
+    def _arn(self, logical_id: str) -> str:
+        """The ARN of a rule, by https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-manage-iam-access.html."""
+        bus = self.value(self._resources[logical_id]["Properties"].get("EventBusName", "default"))
+        path = logical_id if bus == "default" else f"{bus}/{logical_id}"
+        return f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{path}"
+
     def _call(self, name: str, argument: Any) -> Any:  # noqa: ANN401, C901, PLR0911 - one line a function
         match name:
             case "Ref":
                 return PSEUDO[argument] if argument in PSEUDO else self._parameters.get(argument, argument)
             case "Fn::GetAtt":
-                return argument[0] if argument[1] == "QueueName" else f"arn/{argument[0]}"
+                return argument[0] if argument[1] == "QueueName" else self._arn(argument[0])
             case "Condition":
                 return self.holds(argument)
             case "Fn::If":

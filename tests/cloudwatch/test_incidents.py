@@ -22,7 +22,7 @@ from tests.cloudwatch.incidents import (
 )
 from tests.cloudwatch.metrics import MetricName, Statistic
 from tests.cloudwatch.runbook import PAGE, hearings, renewed
-from tests.cloudwatch.template import alarms
+from tests.cloudwatch.template import CHOSEN, alarms
 
 WEEK = 7 * DAY
 
@@ -57,6 +57,14 @@ def test_every_alarm_tells_of_some_fault() -> None:
 
 def test_every_alarm_writes_to_the_topic_and_nothing_when_it_goes_off() -> None:
     assert {alarm.name: alarm.actions for alarm in deployed()} == {alarm.name: ("AlarmTopic",) for alarm in deployed()}
+
+
+def test_a_rule_on_another_bus_is_watched_with_its_bus() -> None:
+    """eb-monitoring.html: without EventBusName, the dimension RuleName means a rule of the default bus."""
+    (lost,) = (alarm for alarm in alarms(CHOSEN | {"CustomEventBusName": "ours"}) if alarm.name == "TriggerLost")
+    rule = ("RuleName", "DispatchFunctionCustomEvents")
+
+    assert frozenset({("EventBusName", "ours"), rule}) in {metric.dimensions for metric in lost.watches.metrics}
 
 
 # ---- no other message ------------------------------------------------------------------------------------------------
