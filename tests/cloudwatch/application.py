@@ -26,7 +26,7 @@ from rotator.dry_run.rotations import Preview
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS, FailedQueue, RequestQueue
 from rotator.telemetry import Telemetry
-from rotator.timestamps import format_instant, instant_at
+from rotator.timestamps import format_timestamp, from_epoch
 from tests.cloudwatch.metrics import MetricName, Metrics
 from tests.cloudwatch.template import STACK
 from tests.component.hook_stage import Stage
@@ -121,7 +121,7 @@ class Hooked:
 
     def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803 - boto3's names
         assert FunctionName == "HookFunction"
-        return {"Payload": io.BytesIO(json.dumps(self._hook.hook(json.loads(Payload), 300.0)).encode())}
+        return {"Payload": io.BytesIO(json.dumps(self._hook.hook.handle(json.loads(Payload), 300.0)).encode())}
 
 
 class Application:
@@ -174,8 +174,8 @@ class Application:
 
     def trigger(self, name: str = "weekly") -> None:
         """Let a trigger occur now."""
-        event = {"trigger": name, "scheduledTime": format_instant(instant_at(self.now))}
-        self._attempt("Dispatch", lambda: self._dispatch(event, "correlation"), self._undelivered)
+        event = {"trigger": name, "scheduledTime": format_timestamp(from_epoch(self.now))}
+        self._attempt("Dispatch", lambda: self._dispatch.handle(event, "correlation"), self._undelivered)
 
     def rotate_secret(self, token: str) -> None:
         """Let Secrets Manager rotate the mirror, or try again."""
@@ -239,7 +239,7 @@ class Application:
     def _audit(self) -> None:
         self.at(self.minute + AUDIT_EVERY, self._audit)
         if self.audits:
-            self._attempt("Audit", lambda: self._look({}, "correlation"), lambda: None)
+            self._attempt("Audit", lambda: self._look.handle({}, "correlation"), lambda: None)
 
     def _attempt(
         self,
@@ -287,7 +287,7 @@ class Application:
                 receive_count=message.receives,
                 sent_at=message.sent_at,
             )
-            answer = self._rotate({"Records": [record]}, "request", ROTATE_SECONDS)
+            answer = self._rotate.handle({"Records": [record]}, "request", ROTATE_SECONDS)
             if not answer["batchItemFailures"]:
                 requests.remove(message)
 

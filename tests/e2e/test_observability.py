@@ -51,7 +51,7 @@ NO_FAILURES = {
 TOLD_OTHERWISE = {
     Metric.UNMAPPED_TRIGGER,  # its event arrives in UndeliveredTriggers
     Metric.HOOK_STEP_FAILED,  # an error of the hook
-    Metric.FAILED_ROTATIONS,  # RotationFailed, or RotationRefused at the next trigger
+    Metric.ROTATIONS_IN_FAILED_STATE,  # RotationFailed, or RotationRefused at the next trigger
 }
 
 
