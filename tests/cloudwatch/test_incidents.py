@@ -1,5 +1,6 @@
 """What a person hears: of each fault in time, at most twice a day, and of nothing else."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -23,6 +24,7 @@ from tests.cloudwatch.incidents import (
 from tests.cloudwatch.metrics import MetricName, Statistic
 from tests.cloudwatch.runbook import PAGE, hearings, renewed
 from tests.cloudwatch.template import CHOSEN, alarms
+from tests.sandbox.embedded_aws import ROOT
 
 WEEK = 7 * DAY
 
@@ -153,6 +155,15 @@ def test_a_second_failure_is_heard_while_the_message_of_the_first_one_still_wait
 def test_the_runbook_says_what_a_person_hears() -> None:
     """Renew it with `python -m tests.cloudwatch`."""
     assert renewed(deployed()) == PAGE.read_text("utf-8")
+
+
+def test_the_readme_says_how_many_metrics_the_alarms_watch() -> None:
+    """CloudWatch bills an alarm for each of them."""
+    watched = sum(len(alarm.watches.metrics) for alarm in deployed())
+
+    assert re.findall(r"(\d+)\s+metrics\s+that\s+they\s+watch", (ROOT / "README.md").read_text("utf-8")) == [
+        str(watched)
+    ]
 
 
 # ---- planted mistakes ------------------------------------------------------------------------------------------------
