@@ -64,7 +64,7 @@ def unwrap(body: str, sent_at: datetime, now: datetime, scheduled_time: str | No
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        raise ValueError("the body is no JSON") from None
+        raise ValueError("the body is not valid JSON") from None
     event, kept_because = document, ""
     kept_at = sent_at if scheduled_time is None else parse_timestamp(scheduled_time, "SCHEDULED_TIME")
     match document:

@@ -333,7 +333,7 @@ def test_a_missing_map_is_reported_with_the_command_that_creates_it(deployed: Sa
     ("rotation_map", "told"),
     [
         ('{"triggers": {"weekly": "payments"}}', "triggers.weekly"),
-        ("{", "no JSON"),
+        ("{", "not valid JSON"),
         ('{"triggers": {}}', "it has no trigger and no mirror"),
     ],
 )

@@ -163,7 +163,7 @@ def test_a_body_of_unknown_shape_is_left_and_named_and_holds_up_nothing(deployed
 
     assert run.status == 1
     (left,) = [line for line in run.lines if line.startswith("message ")]
-    assert left.endswith("left: the body is no JSON")
+    assert left.endswith("left: the body is not valid JSON")
     assert run.lines[-1] == "1 replayed, 1 left in UndeliveredTriggers"
     assert [end["outcome"] for end in outcomes_of(deployed, rotation)] == ["rotated"]
     assert deployed.stack.depth(QUEUE) == 1

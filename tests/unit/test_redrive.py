@@ -152,9 +152,9 @@ def test_a_trigger_without_a_time_occurred_when_its_schedule_was_due() -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("", "the body is no JSON"),
-        ("hello", "the body is no JSON"),
-        ("[" * 100_000, "the body is no JSON"),
+        ("", "the body is not valid JSON"),
+        ("hello", "the body is not valid JSON"),
+        ("[" * 100_000, "the body is not valid JSON"),
         ("null", "an event must be a JSON object"),
         ("[]", "an event must be a JSON object"),
         ('"weekly"', "an event must be a JSON object"),
