@@ -42,6 +42,10 @@ faults: simulate
 bench: $(DEV) $(AWS) $(LAMBDA) ## Measure, side by side with what one would write instead (DOCS=1 renews docs/performance.md)
 	@python -m tests.benchmarks $(if $(filter-out 0,$(DOCS)),--docs)
 
+.PHONY: pictures
+pictures: $(DEV) ## Draw the pictures of the documents again
+	@python -m tools.pictures
+
 .PHONY: lint
 lint: $(DEV) $(CHECKS) ## Check style, types, the template and the workflow
 	ruff check

@@ -12,7 +12,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 ROOT = Path(__file__).parents[1]
 BUILT = ROOT / ".aws-sam" / "build"
 TEMPLATE = "template.yaml"
-DOCUMENTS = ("README.md", "CHANGELOG.md", "LICENSE")
+DOCUMENTS = ("README.md", "CHANGELOG.md", "LICENSE", "docs/**/*.md", "docs/**/*.svg")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that an archive knows
 MODE = 0o644 << 16
 
@@ -44,7 +44,8 @@ def pack(archive: Path, folder: str, contents: dict[str, Path]) -> None:
 def _contents() -> dict[str, Path]:
     functions = {path for folder in BUILT.iterdir() if folder.is_dir() for path in folder.rglob("*") if path.is_file()}
     contents = {str(path.relative_to(BUILT)): path for path in {*functions, BUILT / TEMPLATE}}
-    return contents | {name: ROOT / name for name in DOCUMENTS}
+    documents = {path for pattern in DOCUMENTS for path in ROOT.glob(pattern)}
+    return contents | {str(path.relative_to(ROOT)): path for path in documents}
 
 
 def _hash(path: Path) -> str:

@@ -157,13 +157,12 @@ def test_the_runbook_says_what_a_person_hears() -> None:
     assert renewed(deployed()) == PAGE.read_text("utf-8")
 
 
-def test_the_readme_says_how_many_metrics_the_alarms_watch() -> None:
+def test_operations_page_says_how_many_metrics_the_alarms_watch() -> None:
     """CloudWatch bills an alarm for each of them."""
     watched = sum(len(alarm.watches.metrics) for alarm in deployed())
 
-    assert re.findall(r"(\d+)\s+metrics\s+that\s+they\s+watch", (ROOT / "README.md").read_text("utf-8")) == [
-        str(watched)
-    ]
+    costs = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    assert re.findall(r"(\d+) metrics that they watch", costs) == [str(watched)]
 
 
 # ---- planted mistakes ------------------------------------------------------------------------------------------------

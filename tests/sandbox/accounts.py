@@ -58,7 +58,7 @@ def connect(aws: EmbeddedAws, url: str, user: str, account: str = ACCOUNT) -> Ia
 
 
 def add_guard_role(iam: "IAMClient", account: str, name: str, trusted: Collection[str]) -> str:
-    """Create a role for the key guard as the README describes it, which the `trusted` may assume; return its ARN."""
+    """Create a role for the key guard of docs/key-guard.md, which the `trusted` may assume; return its ARN."""
     trust = {"Effect": "Allow", "Principal": {"AWS": [*trusted]}, "Action": "sts:AssumeRole"}
     role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=_policy(trust))["Role"]
     iam.put_role_policy(RoleName=name, PolicyName="look", PolicyDocument=_for_users_of(account, GUARD_ACTIONS))

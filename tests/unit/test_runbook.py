@@ -73,7 +73,7 @@ def test_every_command_names_what_the_stack_has(command: str, part: str) -> None
     assert named - defined == set()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/runbook.md"])
+@pytest.mark.parametrize("page", ["docs/deploy.md", "docs/rotation-map.md", "docs/runbook.md"])
 def test_no_invocation_is_repeated_by_the_aws_cli(page: str) -> None:
     """Without the option it gives up on an answer after 60 seconds, and invokes the function again."""
     invocations = re.findall(r"aws lambda invoke --(?!cli-read-timeout 0).*", (ROOT / page).read_text("utf-8"))

@@ -46,5 +46,5 @@ def test_make_keeps_what_sam_saved(clone: Path) -> None:
 
 
 def test_a_build_makes_sure_that_it_is_there(clone: Path) -> None:
-    """README's upgrade is `make build` and a plain `sam deploy`, which needs the stack's name from there."""
+    """docs/operations.md upgrades by `make build` and a plain `sam deploy`, which reads the stack's name there."""
     assert "cp samconfig.default.toml samconfig.toml" in run(clone, "make", "--dry-run", "build")
