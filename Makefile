@@ -51,8 +51,9 @@ lint: $(DEV) $(CHECKS) ## Check style, types, the template and the workflow
 	ruff check
 	ruff format --check
 	mypy
-	cfn-lint template.yaml
+	cfn-lint template.yaml examples/consumers/*/template.yaml
 	.venv-checks/bin/checkov --config-file .checkov.yaml --file template.yaml
+	.venv-checks/bin/checkov --config-file examples/.checkov.yaml --directory examples
 	.venv-checks/bin/zizmor --offline --quiet .github/workflows
 
 .PHONY: build

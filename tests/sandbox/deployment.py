@@ -33,7 +33,7 @@ T = TypeVar("T")
 BUILT = ROOT / ".aws-sam" / "build"
 BUILT_TEMPLATE = ROOT / ".aws-sam" / "sandbox" / "template.yaml"
 INPUTS = ("template.yaml", "functions")
-UNKNOWN_TYPES = {"AWS::Logs::QueryDefinition"}
+UNKNOWN_TYPES = {"AWS::Logs::QueryDefinition", "AWS::EKS::AccessEntry"}
 
 WAIT_SECONDS = 60
 STACK = "sandbox"
@@ -71,7 +71,15 @@ def deploy(aws: EmbeddedAws, stack: str = STACK, **parameters: str) -> "Deployme
 
     Raises RuntimeError with what `sam` said.
     """
-    _sam(_deploying(stack, BUILT_TEMPLATE, SOMEBODY | parameters), aws.environment)
+    return deploy_template(aws, stack, BUILT_TEMPLATE, SOMEBODY | parameters)
+
+
+def deploy_template(aws: EmbeddedAws, stack: str, template: Path, parameters: Mapping[str, str]) -> "Deployment":
+    """Deploy a template whose artifacts are built or need no build. A file is written beside it.
+
+    Raises RuntimeError with what `sam` said.
+    """
+    _sam(_deploying(stack, template, parameters), aws.environment)
     cloudformation = aws.client("cloudformation")
     outputs = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
     deployment = Deployment(aws, stack, {output["OutputKey"]: output["OutputValue"] for output in outputs})
@@ -126,7 +134,10 @@ def _deploying(stack: str, built: Path, parameters: Mapping[str, str]) -> list[s
 
 
 def _without_gaps(built: Path) -> Path:
-    """Write a built template without what the embedded AWS does not know: saved queries, metric math. Return where."""
+    """Write a template without what the embedded AWS does not know: saved queries, metric math, EKS's access entries.
+
+    Return where.
+    """
     template = yaml_parse(built.read_text())
     resources = template["Resources"]
     template["Resources"] = {name: each for name, each in resources.items() if each["Type"] not in UNKNOWN_TYPES}

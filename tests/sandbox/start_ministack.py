@@ -1,11 +1,14 @@
-"""Starts the embedded AWS in its own environment, corrects it in two places, and ends it with its caller.
+"""Starts the embedded AWS in its own environment, corrects it in three places, and ends it with its caller.
 
 - It takes the log of an invocation for complete after 5 ms of silence. On a busy machine the last lines came later:
   with the function's next invocation, or never.
 - For the session of a role, its aws:PrincipalArn is the ARN of the session. In AWS it is the ARN of the role:
   https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
+- It checks calls about an ECS service against the ARN of the cluster. In AWS it is the ARN of the service:
+  https://docs.aws.amazon.com/service-authorization/latest/reference/list_ecs.html
 """
 
+import json
 import os
 import signal
 import sys
@@ -14,7 +17,7 @@ import time
 from functools import partialmethod
 
 from ministack.app import main
-from ministack.core import iam_evaluator
+from ministack.core import iam_actions, iam_evaluator
 from ministack.core.lambda_runtime import Worker
 from ministack.services.iam import _roles as roles
 
@@ -45,6 +48,22 @@ def condition_key(key: str, request: iam_evaluator.EvalContext) -> object:
 
 
 iam_evaluator._resolve_condition_key = condition_key  # noqa: SLF001 - as above
+
+_resource_arn = iam_actions.extract_resource_arn
+
+
+def resource_arn(service: str, method: str, path: str, headers: object, body: bytes, *where: object) -> str:
+    """Return the ARN of the resource that a request is about."""
+    arn: str = _resource_arn(service, method, path, headers, body, *where)
+    if service == "ecs" and ":cluster/" in arn:
+        request = json.loads(body)
+        services = [*request.get("services", []), *filter(None, [request.get("service")])]
+        if len(services) == 1:
+            return f"{arn.replace(':cluster/', ':service/')}/{services[0]}"
+    return arn
+
+
+iam_actions.extract_resource_arn = resource_arn
 
 threading.Thread(target=end_with, args=(int(sys.argv.pop()),), daemon=True).start()
 main()
