@@ -52,7 +52,7 @@ def deploy(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Deploy
 
 def put_event(recipe: Deployment, rotation_id: str, rotated_at: datetime, outcome: str = "rotated") -> None:
     detail = {
-        "version": 1,
+        "version": "1",
         "stack": "infisical-rotation",
         "rotation_id": rotation_id,
         "rotation_name": "payments-deployer",
