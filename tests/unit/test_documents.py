@@ -11,7 +11,7 @@ from rotator.triggers.rotation_map import parse_rotation_map
 from tools.pictures import TIMELINES, timelines
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [path for pattern in ("*.md", "docs/**/*.md") for path in sorted(ROOT.glob(pattern))]
+DOCUMENTS = [path for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md") for path in sorted(ROOT.glob(pattern))]
 NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 README = (ROOT / "README.md").read_text("utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
