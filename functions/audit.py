@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import LazyClient, parameter_reader
+from rotator.aws import GUARD_CONFIG, LazyClient, parameter_reader
 from rotator.dry_run.access import check_access
 from rotator.dry_run.findings import RotationHealth, check, summarize
+from rotator.dry_run.key_watch import KeyWatch
 from rotator.dry_run.mirror import MirrorState
 from rotator.dry_run.mirror_watch import MirrorLook, MirrorWatch
 from rotator.infisical.client import Infisical
@@ -17,6 +18,8 @@ from rotator.infisical.connect import connect
 from rotator.infisical.errors import InfisicalError, reason_of
 from rotator.lambda_init import finish
 from rotator.model import MappedRotation, RotationState
+from rotator.rotation.key_guard import IamClients
+from rotator.rotation.key_policy import UserKeys, reactivate
 from rotator.settings import MAP_SOURCE, AuditSettings
 from rotator.telemetry import Telemetry
 from rotator.timestamps import format_timestamp, from_epoch
@@ -44,6 +47,7 @@ class Audit:
     read_map: Callable[[], str]
     infisical: Infisical
     maximum_age: "timedelta"
+    keys: KeyWatch
     mirrors: MirrorWatch
     telemetry: Telemetry
     clock: "Clock"
@@ -64,14 +68,17 @@ class Audit:
             self.telemetry.logger.error("audit failed", reason=reason_of(error), explanation=str(error))  # noqa: TRY400
             raise
         watched, unreadable = self._watched(rotation_map)
-        readable: list[tuple[RotationState, timedelta]] = []
+        readable: list[tuple[SelectedRotation, RotationState]] = []
         for selected, state in zip(watched, read_rotation_states(self.infisical, watched), strict=True):
             if isinstance(state, InfisicalError):
                 unreadable += 1
                 self._warn_unreadable(selected.rotation.id, state)
             else:
-                readable.append((state, self._limit(selected)))
-        checked = check(readable, from_epoch(self.clock.time()))
+                readable.append((selected, state))
+        keys, hidden = self._keys(readable)
+        unreadable += hidden
+        limits = [(state, self._limit(selected)) for selected, state in readable]
+        checked = check(limits, from_epoch(self.clock.time()), keys)
         for rotation in checked:
             if rotation.issues:
                 self._warn(rotation)
@@ -104,10 +111,19 @@ class Audit:
             self._warn_unreadable(str(what), why)
         return list(watched.values()), len(unreadable)
 
+    def _keys(self, readable: list[tuple[SelectedRotation, RotationState]]) -> tuple[dict[str, UserKeys], int]:
+        """The access keys by their rotation's id; and of how many rotations IAM did not show them."""
+        looks = self.keys.look([(selected.rotation, state) for selected, state in readable])
+        hidden = {rotation_id: look for rotation_id, look in looks.items() if isinstance(look, str)}
+        for rotation_id, why in hidden.items():
+            self.telemetry.logger.warning("keys unreadable", rotation_id=rotation_id, explanation=why)
+        return {rotation_id: look for rotation_id, look in looks.items() if not isinstance(look, str)}, len(hidden)
+
     def _limit(self, selected: SelectedRotation) -> "timedelta":
         return selected.rotation.options.maximum_age or self.maximum_age
 
     def _warn(self, rotation: RotationHealth) -> None:
+        inactive = rotation.inactive_published
         self.telemetry.logger.warning(
             "rotation needs attention",
             remarks=rotation.issues,
@@ -118,6 +134,8 @@ class Audit:
             limit_days=round(rotation.limit.total_seconds() / 86_400, 1),
             explanation=rotation.state.last_message or "",
             shares_user_with=rotation.shares_user_with,
+            next_step=reactivate(rotation.state.user_name, inactive.id) if inactive else "",
+            oldest_active_key_age_days=round(rotation.oldest_active_key_age.total_seconds() / 86_400, 1),
         )
 
     def _report_mirror(self, look: MirrorLook) -> None:
@@ -137,10 +155,12 @@ def compose() -> Audit:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = AuditSettings.read(os.environ)
     lambda_: Any = LazyClient("lambda")  # for maps with mirrors
+    own_iam: Any = LazyClient("iam", GUARD_CONFIG)
     return Audit(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(settings.infisical, time),
         maximum_age=settings.maximum_age,
+        keys=KeyWatch(IamClients(own_iam, time), time),
         mirrors=MirrorWatch(lambda_, settings.hook_function, time),
         telemetry=Telemetry(settings.service, settings.log_level),
         clock=time,

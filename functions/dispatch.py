@@ -14,6 +14,7 @@ from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.infisical.errors import reason_of
 from rotator.lambda_init import finish
+from rotator.rotation.consumer_lookup import ConsumerLookup
 from rotator.rotation.key_guard import IamClients, KeyGuard
 from rotator.rotation.queues import RequestQueue
 from rotator.rotation.request import RotationRequest
@@ -119,7 +120,9 @@ def compose() -> Dispatch:
     settings = DispatchSettings.read(os.environ)
     minimum_interval, grace_period = settings.minimum_interval, settings.grace_period
     own_iam: Any = LazyClient("iam")  # for dry runs
-    guard = KeyGuard(IamClients(own_iam, time), minimum_interval, grace_period, time)
+    clients = IamClients(own_iam, time)
+    name_consumers = ConsumerLookup(clients.cloudtrail, time) if settings.name_consumers else None
+    guard = KeyGuard(clients, minimum_interval, grace_period, time, name_consumers)
     return Dispatch(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(settings.infisical, time),

@@ -24,6 +24,7 @@ from rotator.mirror.value import HookError, key_in, with_key
 from rotator.mirror.verification import get_caller_arn, is_accepted, wait_until_accepted
 from rotator.mirror.versions import StagedSecret, Version
 from rotator.model import AccessKey, Mirror
+from rotator.rotation.consumer_lookup import ConsumerLookup
 from rotator.rotation.key_guard import IamClients, KeyGuard
 from rotator.rotation.key_policy import SETTLED_AFTER
 from rotator.rotation.queues import RequestQueue
@@ -197,7 +198,9 @@ def compose() -> Hook:
     telemetry = Telemetry(settings.service, settings.log_level)
     requests = RequestQueue(client("sqs"), settings.requests_queue_url)
     own_iam: Any = LazyClient("iam", GUARD_CONFIG)  # where a new key has to be asked for
-    guard = KeyGuard(IamClients(own_iam, time), settings.minimum_interval, settings.grace_period, time)
+    clients = IamClients(own_iam, time)
+    name_consumers = ConsumerLookup(clients.cloudtrail, time) if settings.name_consumers else None
+    guard = KeyGuard(clients, settings.minimum_interval, settings.grace_period, time, name_consumers)
     return Hook(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         secrets=client("secretsmanager"),

@@ -14,6 +14,7 @@ from rotator.infisical.connect import connect
 from rotator.lambda_init import finish
 from rotator.rotation.attempt import Claim, Outcome, ensure_rotated
 from rotator.rotation.batch import BatchProcessor
+from rotator.rotation.consumer_lookup import ConsumerLookup
 from rotator.rotation.delivery import Delivery
 from rotator.rotation.key_guard import IamClients, KeyGuard
 from rotator.rotation.policy import Decider
@@ -73,6 +74,7 @@ def compose() -> Rotate:
     sqs: Any = LazyClient("sqs", REPORT_CONFIG)
     telemetry = Telemetry(settings.service, settings.log_level)
     clients = IamClients(client("iam", GUARD_CONFIG), time)
+    name_consumers = ConsumerLookup(clients.cloudtrail, time) if settings.name_consumers else None
     return Rotate(
         batch=BatchProcessor(
             requests=RequestQueue(sqs, settings.requests_queue_url),
@@ -81,7 +83,7 @@ def compose() -> Rotate:
             clock=time,
         ),
         infisical=connect(settings.infisical, time),
-        decide=KeyGuard(clients, settings.minimum_interval, settings.grace_period, time).decide,
+        decide=KeyGuard(clients, settings.minimum_interval, settings.grace_period, time, name_consumers).decide,
         telemetry=telemetry,
         clock=time,
     )

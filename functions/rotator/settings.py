@@ -57,6 +57,13 @@ class Environment:
             raise SettingsError(f"{name} must be a number of {unit}, not {quote(value, 60)}; {_set_parameter(name)}")
         return duration
 
+    def switch(self, name: str) -> bool:
+        """Read whether something is switched on."""
+        value = self.text(name)
+        if value not in {"ENABLED", "DISABLED"}:
+            raise SettingsError(f"{name} must be ENABLED or DISABLED, not {quote(value, 60)}; {_set_parameter(name)}")
+        return value == "ENABLED"
+
     def log_level(self, name: str) -> str:
         """Read the name of a log level."""
         value = self.text(name)
@@ -132,6 +139,7 @@ class DispatchSettings:
     infisical: InfisicalSettings
     minimum_interval: timedelta
     grace_period: timedelta
+    name_consumers: bool
     requests_queue_url: str
     rotation_map_parameter: str
     service: str
@@ -145,6 +153,7 @@ class DispatchSettings:
             infisical=InfisicalSettings.read(environment),
             minimum_interval=environment.duration("MINIMUM_INTERVAL_MINUTES"),
             grace_period=environment.duration("GRACE_PERIOD_HOURS"),
+            name_consumers=environment.switch("NAME_CONSUMERS"),
             requests_queue_url=environment.resource("REQUESTS_QUEUE_URL"),
             rotation_map_parameter=environment.text("ROTATION_MAP_PARAMETER"),
             service=environment.resource("POWERTOOLS_SERVICE_NAME"),
@@ -159,6 +168,7 @@ class RotateSettings:
     infisical: InfisicalSettings
     minimum_interval: timedelta
     grace_period: timedelta
+    name_consumers: bool
     requests_queue_url: str
     failed_queue_url: str
     service: str
@@ -172,6 +182,7 @@ class RotateSettings:
             infisical=InfisicalSettings.read(environment),
             minimum_interval=environment.duration("MINIMUM_INTERVAL_MINUTES"),
             grace_period=environment.duration("GRACE_PERIOD_HOURS"),
+            name_consumers=environment.switch("NAME_CONSUMERS"),
             requests_queue_url=environment.resource("REQUESTS_QUEUE_URL"),
             failed_queue_url=environment.resource("FAILED_QUEUE_URL"),
             service=environment.resource("POWERTOOLS_SERVICE_NAME"),
@@ -186,6 +197,7 @@ class HookSettings:
     infisical: InfisicalSettings
     minimum_interval: timedelta
     grace_period: timedelta
+    name_consumers: bool
     requests_queue_url: str
     rotation_map_parameter: str
     service: str
@@ -199,6 +211,7 @@ class HookSettings:
             infisical=InfisicalSettings.read(environment, identity_of="Hook"),
             minimum_interval=environment.duration("MINIMUM_INTERVAL_MINUTES"),
             grace_period=environment.duration("GRACE_PERIOD_HOURS"),
+            name_consumers=environment.switch("NAME_CONSUMERS"),
             requests_queue_url=environment.resource("REQUESTS_QUEUE_URL"),
             rotation_map_parameter=environment.text("ROTATION_MAP_PARAMETER"),
             service=environment.resource("POWERTOOLS_SERVICE_NAME"),

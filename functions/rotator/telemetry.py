@@ -35,9 +35,11 @@ class Metric(StrEnum):
     SHARED_USERS = "SharedUsers"
     AUTO_ROTATION_ENABLED = "AutoRotationEnabled"
     OLDEST_ROTATION_AGE = "OldestRotationAge"
+    OLDEST_ACTIVE_KEY_AGE = "OldestActiveKeyAge"
+    INACTIVE_PUBLISHED_KEYS = "InactivePublishedKeys"
 
 
-# Everything else is a count.
+# Everything else is a count, OldestActiveKeyAge of days.
 _UNITS = {
     Metric.ROTATION_DURATION: MetricUnit.Milliseconds,
     Metric.REQUEST_AGE: MetricUnit.Seconds,

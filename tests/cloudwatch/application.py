@@ -21,6 +21,7 @@ import httpx
 from audit import Audit
 from dispatch import Dispatch
 from rotate import Rotate
+from rotator.dry_run.key_watch import KeyWatch
 from rotator.dry_run.mirror_watch import MirrorWatch
 from rotator.dry_run.rotations import Preview
 from rotator.rotation.batch import BatchProcessor
@@ -226,6 +227,7 @@ class Application:
             read_map=self._map,
             infisical=world.infisical,
             maximum_age=timedelta(days=35),
+            keys=KeyWatch(world.iam.open, world.clock),
             mirrors=MirrorWatch(lambda_, "HookFunction" if self.hook else "", world.clock),
             telemetry=telemetry,
             clock=world.clock,

@@ -174,6 +174,10 @@ def shared(application: Application) -> None:
     application.triggers["weekly"] = [application.world.rotation.id, other.id]
 
 
+def deactivated(application: Application) -> None:
+    application.world.iam.inactive.add(application.world.published_key)
+
+
 def unreadable(application: Application) -> None:
     application.triggers["monthly"] = UNKNOWN
 
@@ -300,6 +304,7 @@ INCIDENTS = (
     Incident("the schedule is off, and a rotation gets too old", overdue, ["OverdueRotations"], AUDITED),
     Incident("auto-rotation is switched on in Infisical", auto_rotation, ["AutoRotation"], AUDITED),
     Incident("a second rotation has the same IAM user", shared, ["SharedUsers"], AUDITED),
+    Incident("somebody deactivates the published key", deactivated, ["InactivePublishedKeys"], AUDITED),
     Incident("the machine identity may not read a rotation any more", unreadable, ["UnreadableRotations"], SILENT),
     Incident("the audit's schedule is gone", unscheduled, ["AuditSilent"], SILENT),
 )

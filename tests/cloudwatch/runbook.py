@@ -54,7 +54,14 @@ def _ends(alarms: Sequence[Alarm]) -> Iterable[str]:
 
 AFTER = {
     **dict.fromkeys(
-        ("OverdueRotations", "UnreadableRotations", "LaggingMirrors", "SharedUsers", "AutoRotation"),
+        (
+            "OverdueRotations",
+            "UnreadableRotations",
+            "LaggingMirrors",
+            "InactivePublishedKeys",
+            "SharedUsers",
+            "AutoRotation",
+        ),
         "the first audit that finds nothing of it",
     ),
     "AuditSilent": "the next audit",

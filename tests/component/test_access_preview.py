@@ -10,6 +10,7 @@ import pytest
 
 from audit import Audit
 from rotate import Rotate
+from rotator.dry_run.key_watch import KeyWatch
 from rotator.dry_run.mirror_watch import MirrorWatch
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.queues import FailedQueue, RequestQueue
@@ -44,7 +45,8 @@ class Asked:
 
         nobody: Any = None  # a dry run asks no hook
         mirrors = MirrorWatch(nobody, "", self.world.clock)
-        audit = Audit(read_map, self.world.infisical, timedelta(days=35), mirrors, telemetry, self.world.clock)
+        keys = KeyWatch(self.world.iam.open, self.world.clock)
+        audit = Audit(read_map, self.world.infisical, timedelta(days=35), keys, mirrors, telemetry, self.world.clock)
         return lambda event: audit.handle(event, "correlation")
 
 

@@ -13,11 +13,13 @@ from botocore.exceptions import ClientError
 
 from audit import Audit
 from rotator.dry_run.findings import check
+from rotator.dry_run.key_watch import KeyWatch
 from rotator.dry_run.mirror_watch import MirrorWatch, as_an_object
 from rotator.infisical.client import Infisical
 from rotator.model import RotationState
 from rotator.telemetry import Metric, Telemetry
 from rotator.triggers.rotation_map import RotationMapError
+from tests.component.iam import refused
 from tests.component.world import START, World
 from tests.sandbox.standin.faults import Fails, Point
 from tests.sandbox.standin.rotations import Rotation
@@ -62,6 +64,7 @@ class Observer:
             read_map=lambda: rotation_map if isinstance(rotation_map, str) else json.dumps(rotation_map),
             infisical=world.infisical,
             maximum_age=maximum_age,
+            keys=KeyWatch(world.iam.open, world.clock),
             mirrors=MirrorWatch(lambda_, "" if hook is None else "stack-HookFunction", world.clock),
             telemetry=Telemetry(str(uuid4()), "INFO", self.logs),  # loggers of one name share their stream
             clock=world.clock,
@@ -98,9 +101,60 @@ def test_audit_of_healthy_rotations_emits_metrics_and_logs_nothing(world: World)
         Metric.UNREADABLE_ROTATIONS: 0,
         Metric.LAGGING_MIRRORS: 0,
         Metric.SHARED_USERS: 0,
+        Metric.INACTIVE_PUBLISHED_KEYS: 0,
         Metric.OLDEST_ROTATION_AGE: 7 * DAY,
+        Metric.OLDEST_ACTIVE_KEY_AGE: 7,
     }
     assert list(observer.lines("rotation needs attention")) == []
+
+
+def test_an_inactive_published_key_is_reported_with_the_command_that_reactivates_it(world: World) -> None:
+    rotation = another(world, 7)
+    published = rotation.published["accessKeyId"]
+    world.iam.inactive.add(published)
+    observer = Observer(world, {"triggers": {"weekly": rotation.id}})
+
+    assert observer.look()[Metric.INACTIVE_PUBLISHED_KEYS] == 1
+
+    (line,) = observer.lines("rotation needs attention")
+    assert line["remarks"] == ["published key inactive"]
+    assert line["next_step"] == (
+        f"aws iam update-access-key --user-name user-1 --access-key-id {published} --status Active"
+    )
+
+
+def test_an_inactive_previous_key_is_no_issue_and_has_no_age(world: World) -> None:
+    rotation = another(world, 7)
+    previous, _ = world.keys.create_access_key("user-1", (START - timedelta(days=14)).timestamp())
+    observer = Observer(world, {"triggers": {"weekly": rotation.id}})
+
+    assert observer.look()[Metric.OLDEST_ACTIVE_KEY_AGE] == 14
+
+    world.iam.inactive.add(previous)
+
+    metrics = observer.look()
+    assert (metrics[Metric.INACTIVE_PUBLISHED_KEYS], metrics[Metric.OLDEST_ACTIVE_KEY_AGE]) == (0, 7)
+    assert list(observer.lines("rotation needs attention")) == []
+
+
+def test_keys_that_iam_does_not_show_count_as_unreadable_and_hide_nothing_else(world: World) -> None:
+    rotation = another(world, 36)
+    world.iam.down = refused("AccessDenied", "not authorized", "ListAccessKeys")
+    observer = Observer(world, {"triggers": {"weekly": rotation.id}})
+
+    metrics = observer.look()
+
+    assert (metrics[Metric.UNREADABLE_ROTATIONS], metrics[Metric.OVERDUE_ROTATIONS]) == (1, 1)
+    (line,) = observer.lines("keys unreadable")
+    assert (line["rotation_id"], "user-1" in line["explanation"]) == (rotation.id, True)
+
+
+def test_audit_lists_no_keys_of_unguarded_rotations(world: World) -> None:
+    observer = Observer(world, {"triggers": {"weekly": {"id": another(world).id, "keyGuard": False}}})
+
+    observer.look()
+
+    assert world.iam.calls == []
 
 
 def test_an_overdue_rotation_is_named_with_its_age_and_limit(world: World) -> None:
@@ -164,7 +218,7 @@ def test_users_of_one_name_are_shared_only_by_the_same_connection() -> None:
     users = [("c1", "deployer"), ("c1", "deployer"), ("c2", "deployer"), (None, "deployer"), (None, "deployer")]
     states = [state(str(number), *user) for number, user in enumerate([*users, ("c1", None), ("c1", None)])]
 
-    findings = check([(each, timedelta(days=1)) for each in states], START)
+    findings = check([(each, timedelta(days=1)) for each in states], START, keys={})
 
     assert [finding.shares_user_with for finding in findings] == [("1",), ("0",), (), (), (), (), ()]
 

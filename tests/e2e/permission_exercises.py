@@ -18,7 +18,7 @@ from tests.sandbox.standin.rotations import Rotation
 
 PROJECT = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00aa"
 UNKNOWN = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00fe"
-EXERCISES_OF_THE_HOOK = 14  # each has mirrors of its own
+EXERCISES_OF_THE_HOOK = 15  # each has mirrors of its own
 
 
 class PermissionExercises:
@@ -35,10 +35,12 @@ class PermissionExercises:
         self._guard_role = stage.add_guard_role(f"{GUARD_ROLE}-uses")
         self._fresh = self._rotation(last_rotated_at=datetime.now(UTC), project_id=PROJECT)
         pairs = [(self._mirror(), self._mirror_elsewhere()) for _ in range(EXERCISES_OF_THE_HOOK)]
+        in_use = [self._mirror_whose_previous_key_is_in_use() for _ in range(EXERCISES_OF_THE_HOOK)]
+        self._mirrors_in_use = iter([arn for arn, _ in in_use])
         self._mirrors = iter([[arn for arn, _ in pair] for pair in pairs])
         guarded_elsewhere = {"id": self._elsewhere.id, "keyGuard": {"role": self._guard_role}}
         triggers = {"keys": [self._in_use.id, guarded_elsewhere], "weekly": {"project": PROJECT}}
-        self._map = {"triggers": triggers, "mirrors": dict(mirror for pair in pairs for mirror in pair)}
+        self._map = {"triggers": triggers, "mirrors": dict([*in_use, *itertools.chain(*pairs)])}
         self._map_in_step = {"triggers": triggers, "mirrors": dict([self._mirror_in_step()])}
         stage.stack.put_map(self._map)
 
@@ -75,12 +77,15 @@ class PermissionExercises:
         return self._invoked("RotateFunction", {"Records": records}, self._stage.stack.rotate_logs)
 
     def _hook(self) -> str:
-        """A secret without a key adopts the published one; in step, it asks the key guard, and gets another one."""
+        """A secret without a key adopts the published one; in step, it asks the key guard, and gets another one.
+
+        The last one gets none: CloudTrail is asked who still uses its previous key.
+        """
         rotate = self._stage.hook.rotations.rotate
         for secret in next(self._mirrors):
             if error := rotate(secret).error or rotate(secret).error:
                 return error
-        return ""
+        return rotate(next(self._mirrors_in_use)).error or ""
 
     def _audit(self) -> str:
         """One mirror is enough, and in step: at those that lag the audit looks again a minute later."""
@@ -124,6 +129,11 @@ class PermissionExercises:
         previous = self._stage.iam.create_access_key(UserName=rotation.name)["AccessKey"]["AccessKeyId"]
         self._stage.iam_front.date(previous, LONG_AGO - timedelta(days=7))
         return self._stage.hook.add_secret(rotation.name, {}), rotation.id
+
+    def _mirror_whose_previous_key_is_in_use(self) -> tuple[str, object]:
+        rotation = self._rotation_whose_previous_key_is_in_use()
+        held = {name: rotation.published[name] for name in ("accessKeyId", "secretAccessKey")}
+        return self._stage.hook.add_secret(rotation.name, held), rotation.id
 
     def _mirror_in_step(self) -> tuple[str, object]:
         rotation = self._rotation()

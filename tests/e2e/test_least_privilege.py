@@ -72,7 +72,7 @@ DONE_BY_AWS = {
 }
 
 # What a function asks for once, and remembers for a while: it has to start anew to be denied it.
-REMEMBERED = {"ReadTheMap", "LookAtKeysOfOtherAccounts", "LogInToInfisical", "TrustOwnAuthority"}
+REMEMBERED = {"ReadTheMap", "LookAtKeysOfOtherAccounts", "LogInToInfisical", "TrustOwnAuthority", "NameConsumers"}
 
 # What no call can show here, by statement; IAM's simulator is asked about these resources instead.
 SIMULATED = {
@@ -131,6 +131,7 @@ SHARED = {
     "the keys of a guarded user": Call("iam", "list_access_keys", UserName="{deployer}"),
     "what such a key was used for": Call("iam", "get_access_key_last_used", AccessKeyId="{key}"),
     "the keys of another account": Call("sts", "assume_role", RoleArn="{guard_role}", RoleSessionName="key-guard"),
+    "who used such a key": Call("cloudtrail", "lookup_events"),
     "the machine identity": Call("secretsmanager", "get_secret_value", SecretId=MACHINE_SECRET),
     "the hook's machine identity": Call("secretsmanager", "get_secret_value", SecretId=HOOK_SECRET),
     "a mirror": Call("secretsmanager", "get_secret_value", SecretId="{mirror}"),
@@ -152,6 +153,7 @@ MAY = {
         "the certificates",
         "the keys of a guarded user",
         "what such a key was used for",
+        "who used such a key",
         "the keys of another account",
         "the machine identity",
         "a request",
@@ -161,6 +163,7 @@ MAY = {
         "the certificates",
         "the keys of a guarded user",
         "what such a key was used for",
+        "who used such a key",
         "the keys of another account",
         "the machine identity",
         "requests",
@@ -171,13 +174,21 @@ MAY = {
         "the certificates",
         "the keys of a guarded user",
         "what such a key was used for",
+        "who used such a key",
         "the keys of another account",
         "the hook's machine identity",
         "a mirror",
         "another value of a mirror",
         "a request",
     },
-    "AuditRole": {"the map", "the certificates", "the machine identity", "a look at a mirror"},
+    "AuditRole": {
+        "the map",
+        "the certificates",
+        "the keys of a guarded user",
+        "the keys of another account",
+        "the machine identity",
+        "a look at a mirror",
+    },
     "DispatchFunctionScheduledRole": {"a trigger", "an undelivered trigger"},
     "AuditFunctionScheduledRole": {"an audit", "an undelivered audit"},
 }

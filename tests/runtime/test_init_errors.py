@@ -21,6 +21,7 @@ REQUIRED = {
     "POWERTOOLS_SERVICE_NAME": ("deploy the stack again", "AuditFunction"),
     "POWERTOOLS_LOG_LEVEL": ("LogLevel", "RotateFunction"),
     "ROTATION_MAP_PARAMETER": ("RotationMapParameter", "AuditFunction"),
+    "NAME_CONSUMERS": ("NameConsumers", "RotateFunction"),
     "GRACE_PERIOD_HOURS": ("GracePeriodHours", "RotateFunction"),
     "FAILED_QUEUE_URL": ("deploy the stack again", "RotateFunction"),
     "MAXIMUM_AGE_DAYS": ("MaximumAgeDays", "AuditFunction"),

@@ -23,7 +23,7 @@ from botocore.exceptions import (
 from rotator.aws import client, session
 from rotator.model import GuardOptions, MappedRotation, RotationOptions, RotationState
 from rotator.rotation.key_guard import ROLE_SECONDS, IamClients, KeyGuard
-from rotator.rotation.key_policy import UserKey
+from rotator.rotation.key_policy import LastUse, UserKey
 from rotator.rotation.policy import Decision, Verdict
 from rotator.rotation.request import RotationRequest
 from rotator.text import MAXIMUM_TEXT_LENGTH
@@ -215,6 +215,32 @@ def test_the_grace_period_passes_by_the_clock() -> None:
         stage.clock.sleep(GRACE_PERIOD.total_seconds())
 
     assert reasons == ["KeyInUse", "Due"]
+
+
+def test_the_consumers_of_a_key_in_use_are_named_in_the_refusal() -> None:
+    stage = Stage(*BOTH)
+    stage.iam.last_used[PREVIOUS.id] = NOW - HOUR
+    options = GuardOptions(ROLE, grace_period=2 * HOUR)
+    asked = []
+
+    def name_consumers(*question: object) -> str:
+        asked.append(question)
+        return "CloudTrail names nightly-job"
+
+    guard = KeyGuard(stage.iam.open, HOUR, GRACE_PERIOD, stage.clock, name_consumers)
+    decision = guard.decide(state(), request(replace(MAPPED, options=RotationOptions(guard=options))))
+
+    assert (decision.reason, decision.explanation.endswith(". CloudTrail names nightly-job")) == ("KeyInUse", True)
+    assert asked == [(options, PREVIOUS.id, LastUse(NOW - HOUR, "s3", "eu-central-1"), NOW - 2 * HOUR)]
+
+
+@pytest.mark.parametrize("keys", [BOTH, (PUBLISHED, ORPHAN), (ORPHAN,)], ids=["due", "orphan", "missing"])
+def test_consumers_are_looked_up_for_no_other_decision(keys: tuple[UserKey, ...]) -> None:
+    def name_consumers(*_: object) -> str:
+        raise AssertionError("the key is not in use")
+
+    stage = Stage(*keys)
+    KeyGuard(stage.iam.open, HOUR, GRACE_PERIOD, stage.clock, name_consumers).decide(state(), request())
 
 
 # ---- as whom it is asked ---------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from tests.unit.environments import (
     FAILED_URL,
     IDENTITY_ID,
     IDENTITY_SECRET,
+    KEY_GUARD,
     QUEUE_URL,
     ROTATE,
     infisical_settings,
@@ -66,6 +67,7 @@ def test_dispatch_reads_its_environment() -> None:
         infisical=INFISICAL,
         minimum_interval=timedelta(hours=1),
         grace_period=timedelta(hours=6),
+        name_consumers=True,
         requests_queue_url=QUEUE_URL,
         rotation_map_parameter="/infisical-rotation/map",
         service="stack",
@@ -78,6 +80,7 @@ def test_rotate_reads_its_environment() -> None:
         infisical=INFISICAL,
         minimum_interval=timedelta(hours=1),
         grace_period=timedelta(hours=6),
+        name_consumers=True,
         requests_queue_url=QUEUE_URL,
         failed_queue_url=FAILED_URL,
         service="stack",
@@ -178,6 +181,12 @@ def test_a_missing_or_double_identity_is_refused_by_both_parameters(
 
     assert "MachineIdentityId or MachineIdentitySecretArn" in str(no.value)
     assert set(TEMPLATE["Parameters"]) >= {"MachineIdentityId", "MachineIdentitySecretArn"}
+
+
+@EACH_FUNCTION
+def test_a_switch_is_either_enabled_or_disabled(function: Function) -> None:
+    with pytest.raises(SettingsError, match=r"^NAME_CONSUMERS must be ENABLED .* not 'yes'; .* NameConsumers$"):
+        function.read(function.environment | {"NAME_CONSUMERS": "yes"})
 
 
 NO_NUMBERS = pytest.mark.parametrize(
@@ -372,7 +381,7 @@ def test_the_intervals_that_the_template_allows_are_accepted(bound: str) -> None
 
 def test_the_hook_names_its_own_parameters_for_its_machine_identity() -> None:
     environment = {name: value for name, value in COMMON.items() if not name.startswith("MACHINE_IDENTITY")}
-    mapped = {"ROTATION_MAP_PARAMETER": "/map", "GRACE_PERIOD_HOURS": "6"}
+    mapped = {"ROTATION_MAP_PARAMETER": "/map", **KEY_GUARD}
 
     with pytest.raises(SettingsError, match="HookMachineIdentityId or HookMachineIdentitySecretArn"):
         HookSettings.read(environment | mapped)

@@ -55,7 +55,7 @@ def test_an_unguarded_attempt_is_watched_until_every_replica_shows_it(
     assert seconds > ATTEMPT_SECONDS + REPLICA_LAG.total_seconds()
 
 
-def test_only_deciding_functions_may_read_keys_in_iam(
+def test_only_deciding_functions_and_the_audit_may_read_keys_in_iam(
     resources: dict[str, Any],
 ) -> None:
     asked_of_iam = {
@@ -69,19 +69,34 @@ def test_only_deciding_functions_may_read_keys_in_iam(
         "Resource": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/${KeyGuardUsers}"},
     }
 
+    list_keys = look_at_keys | {"Sid": "ListKeys", "Action": "iam:ListAccessKeys"}
+
     assert {name: asked for name, asked in asked_of_iam.items() if asked} == {
+        "AuditRole": [list_keys],
         "DispatchRole": [look_at_keys],
         "HookRole": [look_at_keys],
         "RotateRole": [look_at_keys],
     }
 
 
-def test_only_deciding_functions_may_assume_a_key_guard_role(resources: dict[str, Any]) -> None:
+def test_only_functions_that_read_keys_may_assume_a_key_guard_role(resources: dict[str, Any]) -> None:
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         assumable = [each["Resource"] for each in statements_of(role) if mentions(each["Action"], "sts:AssumeRole")]
         assert assumable == (
-            [{"Ref": "KeyGuardRoleArns"}] if name in {"DispatchRole", "HookRole", "RotateRole"} else []
+            [{"Ref": "KeyGuardRoleArns"}] if name in {"AuditRole", "DispatchRole", "HookRole", "RotateRole"} else []
         )
+
+
+def test_only_deciding_functions_may_ask_cloudtrail_and_only_if_that_is_switched_on(resources: dict[str, Any]) -> None:
+    allowed = {
+        name: statement["Fn::If"][0]
+        for name, role in of_type(resources, "AWS::IAM::Role").items()
+        for policy in role.get("Policies", [])
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "Fn::If" in statement and mentions(statement["Fn::If"][1]["Action"], "cloudtrail:")
+    }
+
+    assert allowed == dict.fromkeys(("DispatchRole", "HookRole", "RotateRole"), "NamesConsumers")
 
 
 def statements_of(role: dict[str, Any]) -> list[dict[str, Any]]:

@@ -45,6 +45,7 @@ _NEXT_STEPS = {
     "OrphanKey": _RUNBOOK + "orphankey",
     "KeyInUse": _RUNBOOK + "keyinuse",
     "PublishedKeyMissing": _RUNBOOK + "publishedkeymissing",
+    "PublishedKeyInactive": "reactivate it with the command above: its consumers are refused now",
     "KeysUnreadable": _RUNBOOK + "keysunreadable",
     "PreviousAttemptFailed": _RUNBOOK + "after-a-failed-attempt",
     "UnmappedTrigger": "run preflight again: the map has changed since it started",

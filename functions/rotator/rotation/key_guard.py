@@ -7,7 +7,7 @@ older key is the published one, and nothing in Infisical's state shows that.
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from rotator.aws import GUARD_CONFIG, client
 from rotator.infisical.errors import reason_of
 from rotator.model import GuardOptions, RotationState
+from rotator.rotation.consumer_lookup import LOOKUP_CONFIG, CloudTrailClient
 from rotator.rotation.key_policy import LastUse, UserKey, UserKeys, check_keys
 from rotator.rotation.policy import Decision, Verdict, check_due
 from rotator.rotation.request import RotationRequest
@@ -40,7 +41,8 @@ FAILURE_SECONDS = 60
 class KeyGuard:
     """Decides by `policy.check_due`, and where that says rotate, also by the user's keys. Thread-safe.
 
-    `open_iam` makes a client for the function's own account, or as a role with its external id.
+    `open_iam` makes a client for the function's own account, or as a role with its external id. `name_consumers` says
+    in a sentence who has used a key since a moment.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class KeyGuard:
         minimum_interval: timedelta,
         grace_period: timedelta,
         clock: "Clock",
+        name_consumers: "Callable[[GuardOptions, str, LastUse, datetime], str] | None" = None,
     ) -> None:
+        self._name_consumers = name_consumers
         self._open_iam = open_iam
         self._minimum_interval = minimum_interval
         self._grace_period = grace_period
@@ -69,21 +73,29 @@ class KeyGuard:
             failure = f"IAM did not show the access keys of the user {state.user_name}: {_text(error)}"
             return _unreadable(failure) if _is_final(error) else Decision(Verdict.WAIT, "IamUnavailable", failure)
         grace_period = options.grace_period or self._grace_period
-        return check_keys(state, request, user, grace_period, from_epoch(self._clock.time()))
+        now = from_epoch(self._clock.time())
+        decision = check_keys(state, request, user, grace_period, now)
+        if decision.reason != "KeyInUse" or user.last_use is None or self._name_consumers is None:
+            return decision
+        consumers = self._name_consumers(options, user.oldest.id, user.last_use, now - grace_period)
+        return replace(decision, explanation=f"{decision.explanation}. {consumers}")
 
     def _keys(self, options: GuardOptions, user_name: str) -> UserKeys:
         """The user's keys; where there are two and one goes, with its last use."""
         iam = self._open_iam(options.role, options.external_id)
-        listed = iam.list_access_keys(UserName=user_name)["AccessKeyMetadata"]
-        user = UserKeys(
-            tuple(UserKey(key["AccessKeyId"], key["CreateDate"], key["Status"] == "Active") for key in listed)
-        )
+        user = list_keys(iam, user_name)
         if len(user.keys) < MAX_KEYS_PER_USER:
             return user
         use = iam.get_access_key_last_used(AccessKeyId=user.oldest.id)["AccessKeyLastUsed"]
         if "LastUsedDate" not in use:
             return user
         return replace(user, last_use=LastUse(use["LastUsedDate"], use["ServiceName"], use["Region"]))
+
+
+def list_keys(iam: "IAMClient", user_name: str) -> UserKeys:
+    """The user's access keys, without their uses. Raises what IAM's client raises."""
+    listed = iam.list_access_keys(UserName=user_name)["AccessKeyMetadata"]
+    return UserKeys(tuple(UserKey(key["AccessKeyId"], key["CreateDate"], key["Status"] == "Active") for key in listed))
 
 
 class IamClients:
@@ -97,15 +109,21 @@ class IamClients:
 
     def __call__(self, role: str | None, external_id: str | None = None) -> "IAMClient":
         """Raise what assuming the role raises."""
-        if role is None:
-            return self._own
+        return self._own if role is None else self._assumed(role, external_id).iam()
+
+    def cloudtrail(self, role: str | None, external_id: str | None, region: str) -> CloudTrailClient:
+        """CloudTrail in a region, of the same account. Raises what assuming the role raises."""
+        credentials = {} if role is None else self._assumed(role, external_id).credentials()
+        made: CloudTrailClient = client("cloudtrail", LOOKUP_CONFIG, region_name=region, **credentials)
+        return made
+
+    def _assumed(self, role: str, external_id: str | None) -> "_AssumedRole":
         with self._mutex:
-            assumed = self._roles.setdefault((role, external_id), _AssumedRole(role, external_id, self._clock))
-        return assumed.iam()
+            return self._roles.setdefault((role, external_id), _AssumedRole(role, external_id, self._clock))
 
 
 class _AssumedRole:
-    """IAM as a role. Caches the client, and also a failed AssumeRole.
+    """A role's credentials, and IAM with them. Caches both, and also a failed AssumeRole.
 
     Otherwise every request of a batch would wait for STS in turn, where STS hangs.
     """
@@ -114,14 +132,21 @@ class _AssumedRole:
         self._role = {"RoleArn": role} | ({"ExternalId": external_id} if external_id else {})
         self._clock = clock
         self._lock = threading.Lock()
-        self._made: IAMClient | Exception | None = None
+        self._made: tuple[dict[str, str], IAMClient] | Exception | None = None
         self._good_until = 0.0
 
     def iam(self) -> "IAMClient":
+        return self._assume()[1]
+
+    def credentials(self) -> dict[str, str]:
+        return self._assume()[0]
+
+    def _assume(self) -> "tuple[dict[str, str], IAMClient]":
         with self._lock:
             if self._made is None or self._clock.time() > self._good_until:
                 try:
-                    self._made, seconds = client("iam", GUARD_CONFIG, **_credentials_of(self._role)), ROLE_SECONDS
+                    credentials = _credentials_of(self._role)
+                    self._made, seconds = (credentials, client("iam", GUARD_CONFIG, **credentials)), ROLE_SECONDS
                 except (BotoCoreError, ClientError) as error:
                     self._made, seconds = error, FAILURE_SECONDS
                 self._good_until = self._clock.time() + seconds

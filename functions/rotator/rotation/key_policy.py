@@ -49,6 +49,11 @@ class UserKeys:
         """What a rotation deletes where there are two, no matter who created it."""
         return min(self.keys, key=lambda key: key.created_at)
 
+    @property
+    def oldest_active(self) -> UserKey | None:
+        """The oldest key that AWS accepts; None where it accepts none."""
+        return min((key for key in self.keys if key.active), key=lambda key: key.created_at, default=None)
+
 
 def check_keys(
     state: RotationState, request: RotationRequest, user: UserKeys, grace_period: timedelta, now: datetime
@@ -76,6 +81,17 @@ def check_keys(
     return _refusal(state, user, published, grace_period, now) or Decision(Verdict.ROTATE, "Due")
 
 
+def find_published(user: UserKeys, committed_at: datetime) -> UserKey | None:
+    """The key that Infisical publishes, by the same rule; None where that is missing or not certain."""
+    published = _published(user, committed_at)
+    return None if _suspects(user, published, committed_at) else published
+
+
+def reactivate(user_name: str | None, key_id: str) -> str:
+    """The command that makes AWS accept a key again."""
+    return f"aws iam update-access-key --user-name {user_name} --access-key-id {key_id} --status Active"
+
+
 def _refusal(
     state: RotationState, user: UserKeys, published: UserKey | None, grace_period: timedelta, now: datetime
 ) -> Decision | None:
@@ -93,8 +109,7 @@ def _refusal(
             Verdict.REFUSE,
             "PublishedKeyInactive",
             f"the access key {published.id}, which Infisical publishes, is inactive: AWS refuses every consumer that"
-            " has picked it up. Reactivate it: aws iam update-access-key"
-            f" --user-name {state.user_name} --access-key-id {published.id} --status Active. If it was deactivated"
+            f" has picked it up. Reactivate it: {reactivate(state.user_name, published.id)}. If it was deactivated"
             " because it leaked, force a rotation",
         )
     last_use = user.last_use

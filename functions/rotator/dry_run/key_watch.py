@@ -1,0 +1,52 @@
+"""Reads the access keys behind rotations from IAM, for the audit: whether AWS accepts them, and how old they are."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rotator.clock import Deadline
+from rotator.model import GuardOptions, MappedRotation, RotationState
+from rotator.rotation.key_guard import list_keys
+from rotator.rotation.key_policy import UserKeys
+from rotator.text import clip
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+
+    from rotator.clock import Clock
+
+CONCURRENT_READS = 10
+
+# The audit has 300 s. Two looks of the hook's at mirrors and the minute between them need the rest.
+READ_SECONDS = 120.0
+
+
+class KeyWatch:
+    """Lists the keys of guarded rotations. `open_iam` is the key guard's."""
+
+    def __init__(self, open_iam: "Callable[[str | None, str | None], IAMClient]", clock: "Clock") -> None:
+        self._open_iam = open_iam
+        self._clock = clock
+
+    def look(self, rotations: Iterable[tuple[MappedRotation, RotationState]]) -> dict[str, UserKeys | str]:
+        """The keys of each guarded rotation by its id, or why IAM did not show them."""
+        deadline = Deadline(self._clock.monotonic() + READ_SECONDS, self._clock)
+        guarded = [
+            (state.id, rotation.options.guard, state.user_name)
+            for rotation, state in rotations
+            if rotation.guarded and rotation.options.guard and state.user_name
+        ]
+
+        def read(of: tuple[str, GuardOptions, str]) -> UserKeys | str:
+            _, guard, user_name = of
+            if deadline.remaining_seconds() <= 0:
+                return f"too little of the audit's time was left to list the access keys of the IAM user {user_name}"
+            try:
+                return list_keys(self._open_iam(guard.role, guard.external_id), user_name)
+            except (BotoCoreError, ClientError) as error:
+                return f"IAM did not show the access keys of the user {user_name}: {clip(str(error))}"
+
+        with ThreadPoolExecutor(CONCURRENT_READS) as pool:
+            return {rotation_id: look for (rotation_id, *_), look in zip(guarded, pool.map(read, guarded), strict=True)}
