@@ -1,27 +1,76 @@
-"""The same source makes the same artifact, and the same archive of it, wherever and whenever it is built."""
+"""The same source makes the same archive, byte for byte, wherever and whenever it is built."""
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 from tests.sandbox.embedded_aws import ROOT
 from tools.package import pack
 
-
-def built(folder: Path) -> dict[str, bytes]:
-    """Build a function from a copy of the source in `folder`, and return its files."""
-    source, artifact = folder / "functions", folder / "artifact"
-    shutil.copytree(ROOT / "functions", source, ignore=shutil.ignore_patterns("__pycache__"))
-    artifact.mkdir()
-    subprocess.run(["make", "--silent", "build-RotateFunction", f"ARTIFACTS_DIR={artifact}"], cwd=source, check=True)
-    return {str(path.relative_to(artifact)): path.read_bytes() for path in artifact.rglob("*") if path.is_file()}
+BUILD = "sam build && python -m tools.package"
 
 
-def test_two_builds_in_different_places_are_the_same_byte_for_byte(tmp_path: Path) -> None:
-    first, second = built(tmp_path / "here"), built(tmp_path / "some" / "where" / "else")
+class Builder:
+    """Builds and packs a clone of its own, in an environment of its own."""
 
-    assert len(first) > 100
-    assert first == second
+    def __init__(self, folder: Path, umask: int, path: list[str], **environment: str) -> None:
+        self._source, home = folder / "source", folder / "home"
+        home.mkdir(parents=True)
+        _clone(self._source, umask)
+        # The Python of its own is what the first line of a console script names.
+        subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, self._source / ".venv"], check=True)
+        own, tools = self._source / ".venv" / "bin", Path(sys.executable).parent
+        self._build = subprocess.Popen(
+            ["sh", "-c", BUILD],
+            cwd=self._source,
+            umask=umask,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={
+                **os.environ,
+                "PATH": os.pathsep.join([str(own), str(tools), *path]),
+                "PYTHONPATH": str(self._source),
+                "HOME": str(home),
+                **environment,
+            },
+        )
+
+    def packed(self) -> dict[str, bytes]:
+        """Return each file of the archive, and the archive."""
+        _, errors = self._build.communicate()
+        assert self._build.returncode == 0, errors.decode()
+        (archive,) = (self._source / "build").glob("*.zip")
+        with ZipFile(archive) as package:
+            contents = {name: package.read(name) for name in package.namelist()}
+        return {**contents, archive.name: archive.read_bytes()}
+
+
+def _clone(folder: Path, umask: int) -> None:
+    """Copy what git has of the working tree, uncommitted changes included."""
+    names = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, text=True)
+    for name in names.split("\0"):
+        if (source := ROOT / name).is_file():  # a deleted one is still listed
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, folder / name).chmod(0o666 & ~umask)
+
+
+def test_two_clones_in_different_environments_build_the_same_bytes(tmp_path: Path) -> None:
+    # They share what is downloaded, and the Python 3.13 that compiles.
+    cache = subprocess.check_output(["uv", "cache", "dir"], text=True).strip()
+    path = os.environ["PATH"].split(os.pathsep)
+    here = {"UV_CACHE_DIR": cache, "LC_ALL": "C", "TZ": "UTC", "PYTHONHASHSEED": "1"}
+    there = {"UV_CACHE_DIR": cache, "LC_ALL": "C.UTF-8", "TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "2"}
+    one = Builder(tmp_path / "one", 0o022, path, **here)
+    another = Builder(tmp_path / "some" / "where else", 0o077, path[::-1], **there)
+
+    first, second = one.packed(), another.packed()
+
+    assert len(first) > 400  # four functions of more than 100 files each
+    assert sorted(first) == sorted(second)
+    assert [name for name in first if first[name] != second[name]] == []
 
 
 def test_two_archives_of_the_same_files_are_the_same_byte_for_byte(tmp_path: Path) -> None:
