@@ -47,7 +47,7 @@ pictures: $(DEV) ## Draw the pictures of the documents again
 	@python -m tools.pictures
 
 .PHONY: lint
-lint: $(DEV) $(CHECKS) ## Check style, types, the template and the workflow
+lint: $(DEV) $(CHECKS) ## Check style, types, the template, the workflow and the prose
 	ruff check
 	ruff format --check
 	mypy
@@ -55,6 +55,7 @@ lint: $(DEV) $(CHECKS) ## Check style, types, the template and the workflow
 	.venv-checks/bin/checkov --config-file .checkov.yaml --file template.yaml
 	.venv-checks/bin/checkov --config-file examples/.checkov.yaml --directory examples
 	.venv-checks/bin/zizmor --offline --quiet .github/workflows
+	.venv-checks/bin/python -m tools.prose
 
 .PHONY: build
 build: $(DEV) samconfig.toml ## Build the Lambda artifacts into .aws-sam/build

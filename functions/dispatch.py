@@ -57,7 +57,7 @@ class Dispatch:
     def handle(self, event: object, correlation_id: str) -> dict[str, Any]:
         """Send one request for each rotation, or preview them for a dry run, and return what was done.
 
-        An event that leaves a secret's value as it was is no occurrence: nothing is done, and that is no error.
+        An event that leaves a secret's value as it was is not an occurrence: nothing is done, and that is not an error.
         """
         if why := why_ignored(event):
             self.telemetry.logger.info("event ignored", explanation=why, correlation_id=correlation_id)

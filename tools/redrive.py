@@ -58,7 +58,7 @@ def unwrap(body: str, sent_at: datetime, now: datetime, scheduled_time: str | No
     """Find the event in a body: a rule's event, a schedule's input, or Lambda's record of an invocation that failed.
 
     `scheduled_time` is the message's attribute SCHEDULED_TIME. A trigger without a time of its own occurred then, or,
-    where the message has no such attribute, when it was kept. Raises ValueError where a body is none of these, and
+    where the message has no such attribute, when it was kept. Raises ValueError where a body is not one of these, and
     where `dispatch` could only refuse the event.
     """
     try:

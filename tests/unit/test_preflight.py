@@ -154,7 +154,7 @@ TOO_LARGE = Failing({"errorType": "Function.ResponseSizeTooLarge", "errorMessage
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Failing({"errorType": "EmptySelectionError", "errorMessage": "stands for no rotation"}), "EmptySelection"),
+        (Failing({"errorType": "EmptySelectionError", "errorMessage": "matches no rotation"}), "EmptySelection"),
         (Failing({"errorType": "Sandbox.Timedout", "errorMessage": "Task timed out after 60 s"}), "Sandbox.Timedout"),
         (Failing({"errorMessage": "2026-11-22T05:00:00Z 1f2 Task timed out after 60.00 seconds"}), "Sandbox.Timedout"),
         (TOO_LARGE, "Function.ResponseSizeTooLarge"),
@@ -300,7 +300,7 @@ def test_the_access_check_is_made_even_if_no_rotation_is_readable() -> None:
 
 
 def test_the_access_check_is_skipped_if_no_rotation_is_known() -> None:
-    failed = Failing({"errorType": "EmptySelectionError", "errorMessage": "stands for no rotation"})
+    failed = Failing({"errorType": "EmptySelectionError", "errorMessage": "matches no rotation"})
 
     assert access({"weekly": failed}, {"weekly": {"project": "p"}}) == ({}, [])
 

@@ -187,7 +187,7 @@ def test_a_selector_without_matches_is_an_error_that_names_it(selector: Selector
     with pytest.raises(EmptySelectionError) as empty:
         select(entries, Project(listed(1)).list)
 
-    assert str(empty.value).startswith(f"{selector} stands for no rotation ")
+    assert str(empty.value).startswith(f"{selector} matches no rotation ")
 
 
 def test_a_refusal_by_infisical_is_raised_unchanged() -> None:
@@ -352,7 +352,7 @@ def test_choosing_a_rotation_outside_the_trigger_is_refused() -> None:
         restrict_to(wanted, SELECTED)
 
     assert str(unmapped.value).startswith(
-        f"the trigger does not stand for {rotation_id(4)}, {rotation_id(5)}; only can choose among its rotations"
+        f"the trigger does not have {rotation_id(4)}, {rotation_id(5)}; only can choose among its rotations"
     )
 
 

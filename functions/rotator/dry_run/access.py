@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def check_access(event: object, infisical: Infisical) -> "AccessReport | None":
     """Read the rotation that {"dryRun": true, "rotationId": "…", "type": "…"} names, and report why it cannot be read.
 
-    Returns None where the event is no dry run. Raises ValueError where it is one of another shape.
+    Returns None where the event is not a dry run. Raises ValueError where it is one of another shape.
     """
     if not isinstance(event, dict) or "dryRun" not in event:
         return None

@@ -51,7 +51,7 @@ def parse_credentials(answer: Fields, rotation_id: str) -> GeneratedCredentials:
         raise InvalidAnswerError("Infisical's answer is wrong: rotationId, generatedCredentials or activeIndex")
     keys = [_key(credential) for credential in credentials]
     if not 0 <= active < len(keys):
-        raise InvalidAnswerError("Infisical's answer is wrong: activeIndex is none of generatedCredentials")
+        raise InvalidAnswerError("Infisical's answer is wrong: activeIndex is not an index of generatedCredentials")
     return GeneratedCredentials(keys[active], frozenset(key.id for key in keys))
 
 

@@ -12,7 +12,7 @@ def parse_authorities(text: str) -> bytes:
 
     OpenSSL needs each marker on a line of its own. The console of Parameter Store writes blanks for line ends (aws-cli
     2596), tools write `\n` in two characters, and files are joined without a line end between them. Text between the
-    certificates may be in any language. A block that is no certificate is refused: OpenSSL would skip it silently.
+    certificates may be in any language. A block that is not a certificate is refused: OpenSSL would skip it silently.
 
     Raises ValueError that says which block is wrong.
     """

@@ -39,7 +39,7 @@ def connect(settings: InfisicalSettings, clock: "Clock") -> Infisical:
 def ssl_context(authorities: str) -> ssl.SSLContext:
     """Trust the public certificate authorities, and `authorities` (PEM, may be empty) beside them.
 
-    Raises SettingsError where these are no certificates.
+    Raises SettingsError where these are not certificates.
     """
     context = ssl.create_default_context(cafile=certifi.where())
     if authorities:

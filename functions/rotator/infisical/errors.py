@@ -4,7 +4,7 @@ InfisicalError
 ├── UnreachableError         the request never left, or never got past logging in: nothing was done
 │   ├── TokenRefusedError    a token that was just issued was refused
 │   └── PlanRestrictedError  the plan does not allow it now; on the cloud that can be a passing error
-├── RateLimitedError         not executed; Infisical says when to come back
+├── RateLimitedError         not executed; Infisical says when to retry
 ├── RejectedError            a definite no: nothing was done, and asking again will not help
 │   ├── LoginRefusedError    the machine identity may not log in
 │   ├── UntrustedIpError     the request came from an address that the identity does not trust
@@ -26,7 +26,7 @@ from botocore.exceptions import ClientError
 
 from rotator.text import clip
 
-# Infisical counts over a minute; a header that asks for more than an hour is no answer to plan with.
+# Infisical counts over a minute; a header that asks for more than an hour is not a usable answer.
 DEFAULT_RETRY_AFTER_SECONDS = 60.0
 MAXIMUM_RETRY_AFTER_SECONDS = 3600.0
 

@@ -64,7 +64,7 @@ class BoundedTransport(httpx.BaseTransport):
         self._clock = clock
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass the request on and bound what comes back."""
+        """Pass the request on and bound the response."""
         timeouts: CallTimeouts = request.extensions["timeout"]
         response = self._inner.handle_request(request)
         stream = response.stream

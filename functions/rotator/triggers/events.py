@@ -127,7 +127,7 @@ def _custom_trigger(detail: object) -> str:
 
 
 def _direct(name: str, options: dict[str, object], now: datetime) -> Trigger:
-    """Read what only a direct invocation may ask for: whoever may invoke the function, not whoever may put events."""
+    """Read what only a direct invocation may ask for: permission to put events is not enough."""
     occurred_at = parse_timestamp(options["occurredAt"], "occurredAt") if "occurredAt" in options else now
     forced, dry_run = (options.get(option, False) for option in ("force", "dryRun"))
     if not isinstance(forced, bool) or not isinstance(dry_run, bool):

@@ -18,7 +18,7 @@ _SECRET_ARN = re.compile(r"arn:[^:]+:secretsmanager:[^:]+:[0-9]{12}:secret:(?P<n
 
 
 def why_ignored(event: object) -> str:
-    """Why an event of a secret is no occurrence: the secret's current value has not changed. Empty for all others.
+    """Why an event of a secret is not an occurrence: the secret's current value has not changed. Empty for all others.
 
     CloudTrail leaves the values out of its records, or writes a placeholder for them. An UpdateSecret whose record
     shows no value may have changed one all the same. But then a Secret Label Updated arrives too, as after every change

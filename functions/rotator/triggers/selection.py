@@ -27,7 +27,7 @@ class ShortSelectionError(LookupError):
 
 
 class UnmappedRotationError(LookupError):
-    """A direct invocation asks for a rotation that its trigger does not stand for."""
+    """A direct invocation asks for a rotation that its trigger does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,7 @@ def restrict_to(ids: frozenset[str] | None, selection: Selection) -> Selection:
         )
     if unmapped:
         raise UnmappedRotationError(
-            f"the trigger does not stand for {clip(', '.join(sorted(unmapped)), 500)}; only can choose among its"
-            " rotations"
+            f"the trigger does not have {clip(', '.join(sorted(unmapped)), 500)}; only can choose among its rotations"
         )
     return Selection(tuple(selected for selected in selection.rotations if selected.rotation.id in ids))
 
@@ -142,7 +141,7 @@ def _why_empty(selector: Selector, mirrored: int, unreadable: Sequence[InvalidAn
         )
     odd = f" {len(unreadable)} rotations that Infisical lists cannot be read: {unreadable[0]}" if unreadable else ""
     return (
-        f"{selector} stands for no rotation that the machine identity may read: correct the rotation map, or"
+        f"{selector} matches no rotation that the machine identity may read: correct the rotation map, or"
         f" the identity's permissions in Infisical.{odd}"
     )
 
