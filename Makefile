@@ -28,6 +28,11 @@ hook: $(DEV) $(AWS) ## Let Secrets Manager rotate a secret that mirrors a key, o
 preflight: $(DEV) $(if $(STACK),,$(AWS)) ## Ask a deployed stack about every rotation of its map (STACK=name, TEST_ALARM=1 publishes a test message; without, on an embedded AWS)
 	@python -m $(if $(STACK),tools.preflight --stack "$(STACK)" $(if $(filter-out 0,$(TEST_ALARM)),--test-alarm),tests.sandbox.show_preflight)
 
+.PHONY: map
+map: $(DEV) ## Check a rotation map (MAP=map.json); show what it changes and put it (STACK=name, YES=1 does not ask, JSON=1)
+	@test -n "$(MAP)" || { echo "Which map? make map MAP=map.json" >&2; exit 2; }
+	@python -m tools.map "$(MAP)" $(if $(STACK),--stack "$(STACK)") $(if $(filter-out 0,$(YES)),--yes) $(if $(filter-out 0,$(JSON)),--json)
+
 .PHONY: test
 test: $(DEV) $(AWS) $(LAMBDA) $(CHECKS) ## Run every test
 	@# More processes than cores: the end-to-end tests mostly wait. They are in order, the longest first.

@@ -99,7 +99,7 @@ class Dispatch:
         return report
 
     def _select(self, trigger: Trigger) -> Selection:
-        rotation_map = parse_rotation_map(self.read_map())
+        rotation_map = parse_rotation_map(self.read_map() if trigger.rotation_map is None else trigger.rotation_map)
         if trigger.dry_run and (mirror := rotation_map.mirrors.get(trigger.name)):  # whose rotation the hook asks for
             return restrict_to(trigger.only, Selection((SelectedRotation(mirror.rotation),)))
         entries = rotation_map.entries_of(trigger.name, trigger.alias)

@@ -1,13 +1,12 @@
 """The same source makes the same archive, byte for byte, wherever and whenever it is built."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from zipfile import ZipFile
 
-from tests.sandbox.embedded_aws import ROOT
+from tests.sandbox.clone import clone
 from tools.package import pack
 
 BUILD = "sam build && python -m tools.package"
@@ -19,7 +18,7 @@ class Builder:
     def __init__(self, folder: Path, umask: int, path: list[str], **environment: str) -> None:
         self._source, home = folder / "source", folder / "home"
         home.mkdir(parents=True)
-        _clone(self._source, umask)
+        clone(self._source, umask)
         # The Python of its own is what the first line of a console script names.
         subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, self._source / ".venv"], check=True)
         own, tools = self._source / ".venv" / "bin", Path(sys.executable).parent
@@ -46,15 +45,6 @@ class Builder:
         with ZipFile(archive) as package:
             contents = {name: package.read(name) for name in package.namelist()}
         return {**contents, archive.name: archive.read_bytes()}
-
-
-def _clone(folder: Path, umask: int) -> None:
-    """Copy what git has of the working tree, uncommitted changes included."""
-    names = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, text=True)
-    for name in names.split("\0"):
-        if (source := ROOT / name).is_file():  # a deleted one is still listed
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, folder / name).chmod(0o666 & ~umask)
 
 
 def test_two_clones_in_different_environments_build_the_same_bytes(tmp_path: Path) -> None:

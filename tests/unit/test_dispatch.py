@@ -287,6 +287,15 @@ def test_a_dry_run_answers_with_what_would_be_decided_for_every_kind_of_entry() 
     ]
 
 
+def test_a_dry_run_may_bring_the_map_that_counts() -> None:
+    stage = every_kind()
+
+    answer = stage.dispatch.handle({**DRY_RUN, "map": json.dumps({"triggers": {"weekly": C}})}, "correlation")
+
+    assert [each["rotation_id"] for each in answer["rotations"]] == [C]
+    assert stage.sqs.batches == []
+
+
 def test_a_dry_run_is_an_answer_that_lambda_can_write() -> None:
     answer = every_kind().dispatch.handle(DRY_RUN, "correlation")
 

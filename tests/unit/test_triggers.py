@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rotator.timestamps import MAXIMUM_AHEAD, format_timestamp
-from rotator.triggers.events import SUPPORTED, Trigger, UnsupportedEventError, read_trigger
+from rotator.triggers.events import DIRECT_OPTIONS, SUPPORTED, Trigger, UnsupportedEventError, read_trigger
 from tests.unit.fakes import NOW, rotation_id
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -316,6 +316,13 @@ def test_a_custom_event_whose_detail_is_more_or_less_than_a_trigger_is_refused(d
     assert refusal(custom(detail=detail)).startswith("detail")
 
 
+@pytest.mark.parametrize(
+    "options", [{"map": "{}"}, {"map": "{}", "dryRun": False}, {"map": {}, "dryRun": True}], ids=json.dumps
+)
+def test_another_map_is_for_dry_runs_only(options: dict[str, object]) -> None:
+    assert refusal({"trigger": "weekly", **options}).startswith("map must be the JSON of a rotation map as a string")
+
+
 @pytest.mark.parametrize("options", [{"force": True}, {"force": True, "dryRun": True}], ids=json.dumps)
 def test_force_without_a_time_is_refused_because_each_delivery_would_rotate(options: dict[str, object]) -> None:
     assert refusal({"trigger": "weekly", **options}).startswith("force needs occurredAt, ")
@@ -577,6 +584,7 @@ OPTIONS: dict[str, st.SearchStrategy[Any]] = {
     "force": st.just(True) | JSON,  # noqa: FBT003 - a value
     "dryRun": st.booleans() | JSON,
     "only": st.lists(st.just(rotation_id(1)) | JSON, max_size=2) | JSON,
+    "map": st.just("{}") | JSON,
 }
 DETAILS = st.fixed_dictionaries({"trigger": st.just("weekly")}, optional=OPTIONS)
 # Near the supported shapes, where a mistake would be made.
@@ -617,7 +625,7 @@ def is_supported_shape(event: Any) -> bool:  # noqa: ANN401 - JSON
     if not isinstance(event["trigger"], str) or not event["trigger"]:
         return False
     is_input = set(event) == {"trigger", "scheduledTime"} and event["scheduledTime"].endswith("Z")
-    return is_input or set(event) <= {"trigger", "occurredAt", "only", "force", "dryRun"}
+    return is_input or event.keys() <= {"trigger", *DIRECT_OPTIONS}
 
 
 @given(WHATEVER)
@@ -647,7 +655,7 @@ def test_only_a_direct_invocation_can_force_choose_or_preview(event: Any) -> Non
     except UnsupportedEventError:
         return
 
-    is_direct = "trigger" in event and set(event) <= {"trigger", "occurredAt", "only", "force", "dryRun"}
+    is_direct = "trigger" in event and event.keys() <= {"trigger", *DIRECT_OPTIONS}
     options = event if is_direct else {}
     assert trigger.forced == (options.get("force") is True and "occurredAt" in options)
     assert trigger.dry_run == (options.get("dryRun") is True)

@@ -53,12 +53,15 @@ class DeployedFunctions:
         self._dispatch = dispatch
         self._hook = hook
 
-    def dry_run_trigger(self, trigger: str) -> "list[RotationReport | UnreadableRotation] | Failure":
+    def dry_run_trigger(
+        self, trigger: str, rotation_map: str | None = None
+    ) -> "list[RotationReport | UnreadableRotation] | Failure":
         """Report the decision for each rotation of a trigger. The ARN of a mirror's secret is a trigger too.
 
-        Raises OutdatedError.
+        By default the deployed rotation map counts. Raises OutdatedError.
         """
-        answer = self._invoke(self._dispatch, {"trigger": trigger, "dryRun": True})
+        event = {"trigger": trigger, "dryRun": True}
+        answer = self._invoke(self._dispatch, event if rotation_map is None else {**event, "map": rotation_map})
         if isinstance(answer, Failure):
             return answer
         rotations = answer["rotations"]

@@ -19,7 +19,7 @@ SUPPORTED = (
     " EventBridge Scheduler's default notification, the Scheduled Event of an EventBridge rule,"
     " Secrets Manager's events about changed and rotated secrets,"
     ' a custom event with detail-type "Rotation Requested" and detail {"trigger": "…"},'
-    ' a direct invocation {"trigger": "…"} with occurredAt, only, force and dryRun as you need them'
+    ' a direct invocation {"trigger": "…"} with occurredAt, only, force, dryRun and map as you need them'
 )
 
 NOT_FILLED_IN = (
@@ -31,6 +31,8 @@ NOT_FILLED_IN = (
 )
 
 CUSTOM_DETAIL_TYPE = "Rotation Requested"
+
+DIRECT_OPTIONS = {"occurredAt", "only", "force", "dryRun", "map"}
 
 _SCHEDULE_ARN = re.compile(r"arn:[^:]+:scheduler:[^:]*:[^:]*:schedule/[^/]+/(?P<name>[^/]+)")
 _RULE_ARN = re.compile(r"arn:[^:]+:events:[^:]*:[^:]*:rule/(?:[^/]+/)?(?P<name>[^/]+)")
@@ -45,7 +47,8 @@ class Trigger:
     """One occurrence of a trigger that the rotation map may know by `name`, or by `alias` where it has two names.
 
     A secret's name is its ARN, its alias what people call it. A `direct` invocation may ask for `only` some of the
-    trigger's rotations, by their ids; that it be `forced`; or for a `dry_run`.
+    trigger's rotations, by their ids; that it be `forced`; or for a `dry_run`, also with a `rotation_map` of its own
+    instead of the stack's.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Trigger:
     dry_run: bool = False
     alias: str = ""
     direct: bool = False
+    rotation_map: str | None = None
 
 
 def read_trigger(event: object, now: datetime) -> Trigger:
@@ -105,7 +109,7 @@ def _read(event: object, now: datetime) -> Trigger:
             "aws."
         ):
             return Trigger(_custom_trigger(event.get("detail")), parse_timestamp(event.get("time"), "time"))
-        case {"trigger": str(name), **options} if name and set(options) <= {"occurredAt", "only", "force", "dryRun"}:
+        case {"trigger": str(name), **options} if name and options.keys() <= DIRECT_OPTIONS:
             return _direct(name, options, now)
     raise ValueError("this event has no supported shape")
 
@@ -135,7 +139,10 @@ def _direct(name: str, options: dict[str, object], now: datetime) -> Trigger:
     if forced and "occurredAt" not in options:
         # Without it each delivery would be an occurrence of its own, and each would rotate.
         raise ValueError("force needs occurredAt, so that a repeated delivery does not rotate again")
-    return Trigger(name, occurred_at, _only(options), forced, dry_run, direct=True)
+    if "map" in options and not (dry_run and isinstance(options["map"], str)):
+        raise ValueError("map must be the JSON of a rotation map as a string, and needs dryRun")
+    rotation_map = str(options["map"]) if "map" in options else None
+    return Trigger(name, occurred_at, _only(options), forced, dry_run, direct=True, rotation_map=rotation_map)
 
 
 def _only(options: dict[str, object]) -> frozenset[str] | None:

@@ -1,0 +1,1 @@
+"""`make map`: checks a rotation map without AWS, shows what a changed one changes, and puts it."""
