@@ -82,6 +82,11 @@ redrive: $(DEV) ## Replay the triggers in UndeliveredTriggers (STACK=name, DRY=1
 	@test -n "$(STACK)" || { echo "Whose? make redrive STACK=name" >&2; exit 2; }
 	@python -m tools.redrive --stack "$(STACK)" $(if $(filter-out 0,$(DRY)),--dry)
 
+.PHONY: reactivate
+reactivate: $(DEV) ## Let AWS accept a key again that retire deactivated (KEY=AKIA…, STACK=name)
+	@test -n "$(KEY)" -a -n "$(STACK)" || { echo "Which key of which stack? make reactivate KEY=AKIA… STACK=name" >&2; exit 2; }
+	@python -m tools.reactivate --key "$(KEY)" --stack "$(STACK)"
+
 .PHONY: lock
 lock: $(DEV) ## Renew the locked requirements from the *.in files
 	@for name in requirements/bootstrap functions/requirements requirements/aws requirements/dev requirements/lambda requirements/checks; do \

@@ -17,20 +17,14 @@ from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.infisical.errors import InfisicalError, reason_of
 from rotator.lambda_init import finish
-from rotator.model import MappedRotation, RotationState
+from rotator.model import RotationState
 from rotator.rotation.key_guard import IamClients
 from rotator.rotation.key_policy import UserKeys, reactivate
 from rotator.settings import MAP_SOURCE, AuditSettings
 from rotator.telemetry import Telemetry
 from rotator.timestamps import format_timestamp, from_epoch
-from rotator.triggers.rotation_map import Entry, RotationMap, parse_rotation_map
-from rotator.triggers.selection import (
-    EmptySelectionError,
-    SelectedRotation,
-    ShortSelectionError,
-    read_rotation_states,
-    select,
-)
+from rotator.triggers.rotation_map import RotationMap, parse_rotation_map
+from rotator.triggers.selection import SelectedRotation, read_rotation_states, select_all
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -92,24 +86,10 @@ class Audit:
 
     def _watched(self, rotation_map: RotationMap) -> tuple[list[SelectedRotation], int]:
         """Each rotation once, with the strictest of its limits; and how many entries could not be read."""
-        list_rotations = cache(self.infisical.rotations)
-        watched: dict[str, SelectedRotation] = {}
-        unreadable: dict[Entry | str, Exception] = {}
-        for entries in rotation_map.groups():
-            named = [entry for entry in entries if isinstance(entry, MappedRotation)]
-            for entry in entries:
-                try:  # one by one: a selector that matches nothing must not hide the others
-                    selection = select([*named, entry], list_rotations, rotation_map.mirrored_ids)
-                    unreadable |= {str(error): error for error in selection.unreadable}
-                    for selected in selection.rotations:
-                        known = watched.get(selected.rotation.id)
-                        if known is None or self._limit(selected) < self._limit(known):
-                            watched[selected.rotation.id] = selected
-                except (InfisicalError, EmptySelectionError, ShortSelectionError) as error:
-                    unreadable[entry] = error
+        selected, unreadable = select_all(rotation_map, cache(self.infisical.rotations))
         for what, why in unreadable.items():
             self._warn_unreadable(str(what), why)
-        return list(watched.values()), len(unreadable)
+        return [min(entries, key=self._limit) for entries in selected.values()], len(unreadable)
 
     def _keys(self, readable: list[tuple[SelectedRotation, RotationState]]) -> tuple[dict[str, UserKeys], int]:
         """The access keys by their rotation's id; and of how many rotations IAM did not show them."""

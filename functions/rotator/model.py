@@ -9,6 +9,8 @@ DEFAULT_TYPE = "aws-iam-user-secret"
 
 MAXIMUM_INTERVAL = timedelta(days=10_000)  # beyond any schedule, and within what dates can add
 
+NEVER = timedelta.max
+
 _KEY_ID = re.compile(r"\w{1,128}", re.ASCII)
 _SECRET = re.compile(r"[!-~]{1,512}")
 
@@ -29,12 +31,14 @@ class GuardOptions:
 class RotationOptions:
     """What an entry of the rotation map sets for its rotations. None means the stack's default.
 
-    `guard` is the exception: without it the key guard is switched off.
+    `guard` is the exception: without it the key guard is switched off. `retire_after` is NEVER where the previous key
+    stays active until the next rotation deletes it.
     """
 
     minimum_interval: timedelta | None = None
     maximum_age: timedelta | None = None
     guard: GuardOptions | None = GuardOptions()
+    retire_after: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

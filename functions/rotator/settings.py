@@ -244,6 +244,35 @@ class AuditSettings:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class RetireSettings:
+    """What `retire` needs. `hook_function` is the hook's name; empty where the stack has none."""
+
+    infisical: InfisicalSettings
+    retire_after: timedelta
+    retire_quiet: timedelta
+    name_consumers: bool
+    rotation_map_parameter: str
+    hook_function: str
+    service: str
+    log_level: str
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> "RetireSettings":
+        """Raise SettingsError where a variable is missing or wrong."""
+        environment = Environment(variables)
+        return cls(
+            infisical=InfisicalSettings.read(environment),
+            retire_after=environment.duration("RETIRE_AFTER_DAYS"),
+            retire_quiet=environment.duration("RETIRE_QUIET_DAYS"),
+            name_consumers=environment.switch("NAME_CONSUMERS"),
+            rotation_map_parameter=environment.text("ROTATION_MAP_PARAMETER"),
+            hook_function=environment.optional("HOOK_FUNCTION"),
+            service=environment.resource("POWERTOOLS_SERVICE_NAME"),
+            log_level=environment.log_level("POWERTOOLS_LOG_LEVEL"),
+        )
+
+
 def _set_parameter(name: str) -> str:
     return f"set the template's parameter {name.removeprefix('POWERTOOLS_').title().replace('_', '')}"
 

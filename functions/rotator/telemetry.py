@@ -36,6 +36,8 @@ class Metric(StrEnum):
     AUTO_ROTATION_ENABLED = "AutoRotationEnabled"
     OLDEST_ROTATION_AGE = "OldestRotationAge"
     OLDEST_ACTIVE_KEY_AGE = "OldestActiveKeyAge"
+    PREVIOUS_KEY_IN_USE = "PreviousKeyInUse"
+    PREVIOUS_KEY_DEACTIVATED = "PreviousKeyDeactivated"
     INACTIVE_PUBLISHED_KEYS = "InactivePublishedKeys"
 
 

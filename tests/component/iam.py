@@ -27,7 +27,7 @@ class FakeIam:
 
     `last_used` dates keys by their id, and AWS refuses those of `inactive`. IAM's clock is `ahead` of everybody else's,
     and it dates in whole seconds. `down` is what every call raises; `roles` are those that were assumed, and
-    `calls` the calls with what they were about.
+    `calls` the calls with what they were about. `deactivated` hears each deactivation.
     """
 
     def __init__(self, keys_of: Callable[[str], Sequence[Key]]) -> None:
@@ -35,6 +35,7 @@ class FakeIam:
         self.last_used: dict[str, datetime] = {}
         self.inactive: set[str] = set()
         self.ahead = timedelta()
+        self.deactivated: Callable[[str, str], None] = lambda *_: None
         self.down: Exception | None = None
         self.roles: list[str | None] = []
         self.calls: list[tuple[str, str]] = []
@@ -65,6 +66,16 @@ class FakeIam:
             return {"AccessKeyLastUsed": {"ServiceName": "N/A", "Region": "N/A"}}
         at = self._dated(self.last_used[AccessKeyId])
         return {"AccessKeyLastUsed": {"LastUsedDate": at, "ServiceName": "s3", "Region": "eu-central-1"}}
+
+    def update_access_key(self, *, UserName: str, AccessKeyId: str, Status: str) -> None:  # noqa: N803 - as boto3 has it
+        self._call("UpdateAccessKey", AccessKeyId)
+        if AccessKeyId not in {key.id for key in self._keys_of(UserName)}:
+            raise refused("NoSuchEntity", f"The Access Key with id {AccessKeyId} cannot be found", "UpdateAccessKey")
+        if Status == "Active":
+            self.inactive.discard(AccessKeyId)
+            return
+        self.inactive.add(AccessKeyId)
+        self.deactivated(UserName, AccessKeyId)
 
     def _call(self, name: str, about: str) -> None:
         self.calls.append((name, about))

@@ -46,6 +46,7 @@ class Invariant(StrEnum):
     ATTEMPT = "without key guard, a request is attempted at most once"
     PUBLISHED = "the published key is never deleted"
     PREVIOUS = "the previous key stays valid for the minimum interval, and until another occurrence"
+    RETIRED = "the published key is never deactivated"
     MIRRORED = "the key that a mirror's readers hold is never deleted"
     ACCUSED = "no published key is named as the one to delete"
     REPORTED = "nothing vanishes: every trigger ends with a reason"
@@ -248,6 +249,24 @@ class Oracle:
         for key in self._keys.list_access_keys(history.user):
             if key.id in key_ids:
                 self._keys.delete_access_key(history.user, key.id)
+
+    def lagging(self) -> list[str]:
+        """The rotation whose secret does not hold the published key, as the hook's dry run says it."""
+        mirrored = self.mirrored
+        if mirrored is None or self.key_in_mirror() == mirrored.published:
+            return []
+        return [mirrored.rotation.id]
+
+    def on_deactivated(self, user: str, key_id: str) -> None:
+        """A key was deactivated, which only `retire` and a person do."""
+        self._server.settle()
+        for history in self.histories.values():
+            if history.user != user:
+                continue
+            is_published = key_id == history.published
+            self._trace.add(f"= {'the published' if is_published else 'a previous'} key of {user} is deactivated")
+            if is_published:
+                self.add_violation(Invariant.RETIRED, history, "the published key was deactivated")
 
     def is_indistinct(self, history: History) -> bool:
         """Whether IAM's dates cannot tell the published key from the one before.

@@ -1,7 +1,7 @@
 """The functions as they are deployed, put together as their handlers do it, on ports that fail."""
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,17 +15,20 @@ from rotate import Rotate
 from rotator.dry_run.rotations import Preview
 from rotator.infisical.auth_methods import universal_auth
 from rotator.infisical.client import Infisical
+from rotator.infisical.errors import InfisicalError
 from rotator.infisical.login import Login, MachineIdentity
 from rotator.infisical.transport import BoundedTransport, RenewedTransport
 from rotator.mirror.fresh_key import RotationWaiter
 from rotator.mirror.verification import KeyNotAcceptedError
-from rotator.model import AccessKey, RotationState
+from rotator.model import AccessKey, MappedRotation, RotationState
+from rotator.old_keys.retirement import Retirement
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.key_guard import KeyGuard
 from rotator.rotation.policy import Decider, Decision
 from rotator.rotation.queues import FailedQueue, RequestQueue
 from rotator.rotation.request import RotationRequest
 from rotator.timestamps import from_epoch
+from rotator.triggers.selection import SelectedRotation
 from tests.component.iam import FakeIam
 from tests.component.secrets_manager import FakeSecretsManager
 from tests.sandbox.standin.identities import Identity
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 
 BASE_URL = "https://infisical.test"
 MINIMUM_INTERVAL = timedelta(hours=1)
+RETIRE_AFTER = timedelta(seconds=1)  # so soon that it races with everything else
+RETIRE_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Parts:
     answered: Callable[[dict[str, Any]], dict[str, Any]] = lambda answer: answer
     clock: "Callable[[AwsClock], Clock]" = lambda clock: clock
     sqs: Callable[[Sqs], Any] = lambda sqs: sqs
+    iam_of_retire: Callable[[Any], Any] = lambda iam: iam
     dispatch_map: Callable[[str], str] = lambda text: text
     maximum_receives: int = 1000
     visibility_seconds: float = 1080
@@ -93,7 +99,20 @@ class Environment:
     names: Mapping[str, str]
     with_rivals: Collection[str]
     rotation_map: str
+    mapped: Sequence[MappedRotation]
     new_keys_work_after_seconds: float
+
+
+def read_one_by_one(
+    infisical: Infisical, rotations: Sequence[SelectedRotation]
+) -> list[RotationState | InfisicalError]:
+    states: list[RotationState | InfisicalError] = []
+    for rotation in rotations:
+        try:
+            states.append(infisical.state(rotation.rotation))
+        except InfisicalError as error:
+            states.append(error)
+    return states
 
 
 class Program:
@@ -128,6 +147,21 @@ class Program:
             telemetry=TELEMETRY,
             clock=clock,
         )
+
+    def retire(self, process: Process) -> Callable[[], None]:
+        """What the function `retire` does, one rotation after the other: its threads would take turns by chance."""
+        infisical = self._infisical(process, self._environment.identity)
+        iam = self._parts.iam_of_retire(self._aws("iam", self._environment.iam))
+        retirement = Retirement(lambda *_: iam, RETIRE_AFTER, RETIRE_AFTER, self._clock(process))
+        rotations = [SelectedRotation(mapped) for mapped in self._environment.mapped]
+
+        def run() -> None:
+            states = read_one_by_one(infisical, rotations)
+            retire = retirement.begin(states, self._environment.oracle.lagging(), RETIRE_SECONDS)
+            for rotation, state in zip(rotations, states, strict=True):
+                retire(rotation, state)
+
+        return run
 
     def hook(self, process: Process) -> Hook:
         infisical = self._infisical(process, self._environment.reader)

@@ -103,6 +103,7 @@ class Schedule:
     def __init__(self, seed: int, parts: Parts) -> None:
         self._seed = seed
         self._random = Random(seed)  # noqa: S311 - a schedule is no secret
+        self._retirements = Random(f"{seed}: retire")  # noqa: S311 - a schedule is no secret
         self._world = World(START, self._random, self._draw_setting(), parts)
         self._last = START
 
@@ -158,6 +159,7 @@ class Schedule:
         for _ in range(random.choice((1, 2, 2, 3, 4))):
             self._draw_occurrence(at)
             self._draw_company(at)
+            self._draw_retirement(at)
             at += self._draw_gap()
         if random.random() < 0.2:
             self._draw_outage(at)
@@ -226,6 +228,31 @@ class Schedule:
         for history in self._world.oracle.histories.values():
             if history.kind is Kind.FOREIGN and random.random() < 0.3:
                 self._at(at + random.uniform(-MINUTE, MINUTE), partial(self._rotate_by_others, history))
+
+    def _draw_retirement(self, at: float) -> None:
+        """Around an occurrence `retire` looks at previous keys, and a person changes some by hand.
+
+        It is drawn by a generator of its own, so that schedules without it stay what they are.
+        """
+        random = self._retirements
+        if random.random() < 0.5:
+            return
+        for _ in range(random.choice((1, 2, 4))):
+            self._at(at + random.choice((random.uniform(0, 10), random.uniform(0, HOUR))), self._world.retire_keys)
+        if random.random() < 0.3:
+            self._at(at + random.uniform(0, HOUR), partial(self._change_old_keys, random.choice(("on", "off", "gone"))))
+
+    def _change_old_keys(self, how: str) -> None:
+        """A person reactivates, deactivates or deletes every previous key that Infisical knows."""
+        world = self._world
+        world.server.settle()
+        for history in world.oracle.histories.values():
+            previous = {slot["accessKeyId"] for slot in history.rotation.slots} - {history.published}
+            world.trace.add(f"a person switches the previous key of {history.user} {how}")
+            if how == "gone":
+                world.oracle.delete_by_hand(history, *map(str, previous))
+            else:
+                (world.iam.inactive.update if how == "off" else world.iam.inactive.difference_update)(previous)
 
     def _draw_outage(self, last: float) -> None:
         random = self._random

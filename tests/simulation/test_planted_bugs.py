@@ -241,5 +241,28 @@ def test_a_trigger_for_a_mirrored_rotation_deletes_the_mirrors_key() -> None:
     assert breaks(Parts(dispatch_map=without_mirrors), Invariant.MIRRORED, {Kind.GUARDED})
 
 
+class OldestByListOrder:
+    """IAM, but what is deactivated is the first key of its list."""
+
+    def __init__(self, iam: Any) -> None:  # noqa: ANN401 - a client, as boto3 makes them
+        self._iam = iam
+        self._first = ""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else IAM does
+        return getattr(self._iam, name)
+
+    def list_access_keys(self, **which: str) -> dict[str, Any]:
+        listed: dict[str, Any] = self._iam.list_access_keys(**which)
+        self._first = listed["AccessKeyMetadata"][0]["AccessKeyId"] if listed["AccessKeyMetadata"] else ""
+        return listed
+
+    def update_access_key(self, **which: str) -> None:
+        self._iam.update_access_key(**which | {"AccessKeyId": self._first})
+
+
+def test_taking_the_first_key_of_a_list_for_the_oldest_deactivates_published_keys() -> None:
+    assert breaks(Parts(iam_of_retire=OldestByListOrder), Invariant.RETIRED, {Kind.GUARDED})
+
+
 def test_a_request_that_sqs_moves_to_the_dead_letters_has_vanished() -> None:
     assert breaks(Parts(maximum_receives=5), Invariant.REPORTED)

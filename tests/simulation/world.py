@@ -1,7 +1,7 @@
 """The whole of it: Infisical and AWS in virtual time, the program deployed between them, and an operator."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -12,6 +12,7 @@ from uuid import UUID
 from dispatch import Dispatch
 from hook import Hook
 from rotate import Rotate
+from rotator.model import GuardOptions, MappedRotation, RotationOptions
 from rotator.timestamps import from_epoch
 from tests.component.iam import FakeIam
 from tests.component.secrets_manager import ARN, FakeSecretsManager
@@ -24,7 +25,7 @@ from tests.simulation.functions import Freezing, Function, Requests, SecretRotat
 from tests.simulation.operators import Operator
 from tests.simulation.oracle import Kind, Oracle, WatchedKeys, WatchedServer
 from tests.simulation.ports import FAILED_URL, REQUESTS_URL, Port, Sqs
-from tests.simulation.program import Environment, Parts, Program
+from tests.simulation.program import RETIRE_SECONDS, Environment, Parts, Program
 from tests.simulation.report_checker import ReportChecker
 from tests.simulation.scheduler import Scheduler
 
@@ -79,6 +80,7 @@ class World:
 
     def __init__(self, start: float, random: Random, setting: Setting, parts: Parts) -> None:
         self.scheduler = Scheduler(start)
+        self._listing = Random(str(setting))  # noqa: S311 - no secret
         self.trace = Trace(self.scheduler)
         self.injector = FaultInjector(random, self.scheduler, self.trace)
         self._build_infisical(setting)
@@ -112,6 +114,7 @@ class World:
         self.iam.ahead = timedelta(seconds=iam_to_infisical)
         clocks_differ = abs(setting.infisical_ahead) + abs(iam_to_infisical)
         self.oracle = Oracle(self.scheduler, self.server, self.keys, self.trace, clocks_differ)
+        self.iam.deactivated = self.oracle.on_deactivated
         self.checker = ReportChecker(self.scheduler, self.oracle, self.injector, self.trace, self.iam)
         self._lag(setting.replicas_behind)
         entries = [
@@ -173,6 +176,13 @@ class World:
                 history.rotation.id for history in self.oracle.histories.values() if history.kind is Kind.FOREIGN
             ],
             rotation_map=self.rotation_map,
+            mapped=[
+                MappedRotation(
+                    history.rotation.id,
+                    options=RotationOptions(guard=None if history.kind is Kind.UNGUARDED else GuardOptions()),
+                )
+                for history in self.oracle.histories.values()
+            ],
             new_keys_work_after_seconds=setting.new_keys_work_after_seconds,
         )
         program = Program(parts, environment)
@@ -182,6 +192,7 @@ class World:
         rotate: Function[Rotate] = deploy("rotate", ROTATE_SECONDS, program.rotate)
         dispatch: Function[Dispatch] = deploy("dispatch", DISPATCH_SECONDS, program.dispatch)
         hook: Function[Hook] = deploy("hook", HOOK_SECONDS, program.hook)
+        self.retire: Function[Callable[[], None]] = deploy("retire", RETIRE_SECONDS, program.retire)
         self.source = Requests(scheduler, self.requests, rotate, self.injector, checker=self.checker, parts=parts)
         self.triggers = Triggers(scheduler, self.oracle, dispatch, self._accepted)
         self.secret_rotation = SecretRotation(
@@ -199,9 +210,15 @@ class World:
         self.requests.dead_letters = self.checker.dead
         self.failed.arrived = self._reported
 
+    def retire_keys(self) -> None:
+        """Start the function `retire`, as its schedule does."""
+        self.retire.invoke([lambda run, _: run()], lambda _: None)
+
     def _keys_now(self, user: str) -> list[AccessKey]:
+        """IAM lists a user's keys in no promised order."""
         self.server.settle()
-        return self.keys.list_access_keys(user)
+        keys = self.keys.list_access_keys(user)
+        return keys if self._listing.random() < 0.5 else keys[::-1]
 
     def _accepted(self, event: dict[str, Any], summary: dict[str, Any]) -> None:
         expected = event.get("only") or self.rotations_of[summary["trigger"]]

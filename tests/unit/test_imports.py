@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
-PACKAGES = ("dry_run", "mirror", "triggers", "rotation", "infisical")  # from top to bottom
-HANDLERS = ("dispatch", "rotate", "hook", "audit")
+PACKAGES = ("old_keys", "dry_run", "mirror", "triggers", "rotation", "infisical")  # from top to bottom
+HANDLERS = ("dispatch", "rotate", "hook", "audit", "retire")
 
 
 def module_of(path: Path) -> str:
@@ -90,7 +90,8 @@ def loaded_by(handler: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("handler", "rotates"), [("rotate", True), ("dispatch", False), ("hook", False), ("audit", False)]
+    ("handler", "rotates"),
+    [("rotate", True), ("dispatch", False), ("hook", False), ("audit", False), ("retire", False)],
 )
 def test_only_rotate_loads_the_code_that_rotates(handler: str, rotates: bool) -> None:  # noqa: FBT001 - a parameter
     assert ("rotator.rotation.attempt" in loaded_by(handler)) is rotates

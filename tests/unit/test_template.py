@@ -13,6 +13,8 @@ from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS
 from tests.sandbox.translation import translated
 from tools.preflight.alarm_topic import admits_cloudwatch
 
+DECIDING_ROLES = {"DispatchRole", "HookRole", "RetireRole", "RotateRole"}
+
 
 @pytest.fixture(scope="module")
 def resources() -> dict[str, Any]:
@@ -55,7 +57,7 @@ def test_an_unguarded_attempt_is_watched_until_every_replica_shows_it(
     assert seconds > ATTEMPT_SECONDS + REPLICA_LAG.total_seconds()
 
 
-def test_only_deciding_functions_and_the_audit_may_read_keys_in_iam(
+def test_only_retire_may_change_keys_in_iam_and_only_some_may_read_them(
     resources: dict[str, Any],
 ) -> None:
     asked_of_iam = {
@@ -69,12 +71,14 @@ def test_only_deciding_functions_and_the_audit_may_read_keys_in_iam(
         "Resource": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:user/${KeyGuardUsers}"},
     }
 
+    deactivate = look_at_keys | {"Sid": "DeactivatePreviousKeys", "Action": "iam:UpdateAccessKey"}
     list_keys = look_at_keys | {"Sid": "ListKeys", "Action": "iam:ListAccessKeys"}
 
     assert {name: asked for name, asked in asked_of_iam.items() if asked} == {
         "AuditRole": [list_keys],
         "DispatchRole": [look_at_keys],
         "HookRole": [look_at_keys],
+        "RetireRole": [deactivate, look_at_keys],
         "RotateRole": [look_at_keys],
     }
 
@@ -82,9 +86,7 @@ def test_only_deciding_functions_and_the_audit_may_read_keys_in_iam(
 def test_only_functions_that_read_keys_may_assume_a_key_guard_role(resources: dict[str, Any]) -> None:
     for name, role in of_type(resources, "AWS::IAM::Role").items():
         assumable = [each["Resource"] for each in statements_of(role) if mentions(each["Action"], "sts:AssumeRole")]
-        assert assumable == (
-            [{"Ref": "KeyGuardRoleArns"}] if name in {"AuditRole", "DispatchRole", "HookRole", "RotateRole"} else []
-        )
+        assert assumable == ([{"Ref": "KeyGuardRoleArns"}] if name in DECIDING_ROLES | {"AuditRole"} else [])
 
 
 def test_only_deciding_functions_may_ask_cloudtrail_and_only_if_that_is_switched_on(resources: dict[str, Any]) -> None:
@@ -96,7 +98,7 @@ def test_only_deciding_functions_may_ask_cloudtrail_and_only_if_that_is_switched
         if "Fn::If" in statement and mentions(statement["Fn::If"][1]["Action"], "cloudtrail:")
     }
 
-    assert allowed == dict.fromkeys(("DispatchRole", "HookRole", "RotateRole"), "NamesConsumers")
+    assert allowed == dict.fromkeys(DECIDING_ROLES, "NamesConsumers")
 
 
 def statements_of(role: dict[str, Any]) -> list[dict[str, Any]]:
@@ -166,3 +168,11 @@ def test_cloudwatch_may_publish_to_the_stacks_own_topic(resources: dict[str, Any
 
     assert policy["Topics"] == [{"Ref": "AlarmTopic"}]
     assert admits_cloudwatch(policy["PolicyDocument"])
+
+
+def test_retire_and_its_permission_exist_only_if_switched_on() -> None:
+    template = translated()
+
+    assert template["Parameters"]["RetireAfterDays"]["Default"] == 0
+    for name in ("RetireFunction", "RetireRole", "RetireLogGroup", "RetireFunctionScheduled"):
+        assert template["Resources"][name]["Condition"] == "Retire"

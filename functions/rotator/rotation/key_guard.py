@@ -68,7 +68,7 @@ class KeyGuard:
         if state.user_name is None:
             return _unreadable("Infisical names no IAM user")
         try:
-            user = self._keys(options, state.user_name)
+            user = read_keys(self._open_iam(options.role, options.external_id), state.user_name)
         except (BotoCoreError, ClientError) as error:
             failure = f"IAM did not show the access keys of the user {state.user_name}: {_text(error)}"
             return _unreadable(failure) if _is_final(error) else Decision(Verdict.WAIT, "IamUnavailable", failure)
@@ -80,16 +80,16 @@ class KeyGuard:
         consumers = self._name_consumers(options, user.oldest.id, user.last_use, now - grace_period)
         return replace(decision, explanation=f"{decision.explanation}. {consumers}")
 
-    def _keys(self, options: GuardOptions, user_name: str) -> UserKeys:
-        """The user's keys; where there are two and one goes, with its last use."""
-        iam = self._open_iam(options.role, options.external_id)
-        user = list_keys(iam, user_name)
-        if len(user.keys) < MAX_KEYS_PER_USER:
-            return user
-        use = iam.get_access_key_last_used(AccessKeyId=user.oldest.id)["AccessKeyLastUsed"]
-        if "LastUsedDate" not in use:
-            return user
-        return replace(user, last_use=LastUse(use["LastUsedDate"], use["ServiceName"], use["Region"]))
+
+def read_keys(iam: "IAMClient", user_name: str) -> UserKeys:
+    """The user's keys; where there are two and one goes, with its last use. Raises what IAM's client raises."""
+    user = list_keys(iam, user_name)
+    if len(user.keys) < MAX_KEYS_PER_USER:
+        return user
+    use = iam.get_access_key_last_used(AccessKeyId=user.oldest.id)["AccessKeyLastUsed"]
+    if "LastUsedDate" not in use:
+        return user
+    return replace(user, last_use=LastUse(use["LastUsedDate"], use["ServiceName"], use["Region"]))
 
 
 def list_keys(iam: "IAMClient", user_name: str) -> UserKeys:

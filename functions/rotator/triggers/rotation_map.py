@@ -11,7 +11,7 @@ from typing import Any
 import fastjsonschema
 
 from rotator.fields import parse_rotation_id
-from rotator.model import DEFAULT_TYPE, GuardOptions, MappedRotation, Mirror, RotationOptions, Selector
+from rotator.model import DEFAULT_TYPE, NEVER, GuardOptions, MappedRotation, Mirror, RotationOptions, Selector
 from rotator.text import BYTE_ORDER_MARK, clip, quote
 from rotator.triggers.secret_events import secret_name
 
@@ -189,6 +189,7 @@ def _options(fields: dict[str, Any]) -> RotationOptions:
         minimum_interval=_duration(fields.get("minimumInterval")),
         maximum_age=_duration(fields.get("maximumAge")),
         guard=_guard(fields),
+        retire_after=NEVER if fields.get("retireAfter") is False else _duration(fields.get("retireAfter")),
     )
 
 

@@ -12,6 +12,7 @@ from rotator.infisical.client import Infisical
 from rotator.infisical.errors import InfisicalError, InvalidAnswerError
 from rotator.model import ListedRotation, MappedRotation, RotationState, Selector
 from rotator.text import clip
+from rotator.triggers.rotation_map import Entry, RotationMap
 
 CONCURRENT_READS = 10
 
@@ -93,6 +94,28 @@ def select(
                 mapped = MappedRotation(rotation.id, rotation.type, entry.options)
                 selected.setdefault(rotation.id, SelectedRotation(mapped, rotation.state))
     return Selection(tuple(selected.values()), tuple(left_out), tuple(chain(*unreadable.values())))
+
+
+def select_all(
+    rotation_map: RotationMap, list_rotations: ListRotations
+) -> tuple[dict[str, list[SelectedRotation]], dict[Entry | str, Exception]]:
+    """Every rotation of the map by its id, once for each entry that means it; and what could not be read, with why.
+
+    Entry by entry: a selector that matches nothing must not hide the others.
+    """
+    selected: dict[str, list[SelectedRotation]] = {}
+    unreadable: dict[Entry | str, Exception] = {}
+    for entries in rotation_map.groups():
+        named = [entry for entry in entries if isinstance(entry, MappedRotation)]
+        for entry in entries:
+            try:
+                selection = select([*named, entry], list_rotations, rotation_map.mirrored_ids)
+                unreadable |= {str(error): error for error in selection.unreadable}
+                for rotation in selection.rotations:
+                    selected.setdefault(rotation.rotation.id, []).append(rotation)
+            except (InfisicalError, EmptySelectionError, ShortSelectionError) as error:
+                unreadable[entry] = error
+    return selected, unreadable
 
 
 def restrict_to(ids: frozenset[str] | None, selection: Selection) -> Selection:

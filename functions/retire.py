@@ -1,0 +1,121 @@
+"""Lambda function `retire`: previous keys → those still in use are reported, those that fell silent are deactivated."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from rotator.aws import GUARD_CONFIG, LazyClient, parameter_reader
+from rotator.dry_run.access import check_access
+from rotator.dry_run.mirror import MirrorState
+from rotator.dry_run.mirror_watch import MirrorWatch
+from rotator.infisical.client import Infisical
+from rotator.infisical.connect import connect
+from rotator.lambda_init import finish
+from rotator.old_keys.policy import Action
+from rotator.old_keys.retirement import Report, Retirement
+from rotator.rotation.consumer_lookup import ConsumerLookup
+from rotator.rotation.key_guard import IamClients
+from rotator.settings import MAP_SOURCE, RetireSettings
+from rotator.telemetry import Metric, Telemetry
+from rotator.triggers.rotation_map import parse_rotation_map
+from rotator.triggers.selection import read_rotation_states, select_all
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+CONCURRENT_ROTATIONS = 10
+
+
+class RetireError(Exception):
+    """Some previous keys could not be looked at or deactivated; the next run tries again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Looks at the previous key of every guarded rotation. It changes no other key, and deletes none."""
+
+    read_map: Callable[[], str]
+    infisical: Infisical
+    retirement: Retirement
+    mirrors: MirrorWatch
+    telemetry: Telemetry
+
+    def handle(self, event: object, correlation_id: str, seconds: float) -> dict[str, Any]:
+        """Report and deactivate, within some seconds, and return how many keys ended how.
+
+        Or answer a dry run. Raises where the map cannot be read, and at the end where a key could not be dealt with.
+        """
+        if report := check_access(event, self.infisical):
+            return dict(report)
+        self.telemetry.logger.append_keys(correlation_id=correlation_id)
+        rotation_map = parse_rotation_map(self.read_map())
+        watched, unreadable = select_all(rotation_map, cache(self.infisical.rotations))
+        for what, why in unreadable.items():  # which the audit counts
+            self.telemetry.logger.warning("rotation unreadable", entry=str(what), explanation=str(why))
+        rotations = [self.retirement.most_patient(entries) for entries in watched.values()]
+        states = read_rotation_states(self.infisical, rotations)
+        lagging = {
+            rotation_map.mirrors[look.secret].rotation.id
+            for look in self.mirrors.look(rotation_map.mirrors)
+            if look.state is not MirrorState.IN_STEP
+        }
+        process = self.retirement.begin(states, lagging, seconds)
+        with ThreadPoolExecutor(CONCURRENT_ROTATIONS) as pool:
+            retired = [one for one in pool.map(process, rotations, states) if one]
+        for one in retired:
+            self._log(one)
+        return self._count(retired, correlation_id)
+
+    def _log(self, report: Report) -> None:
+        log = self.telemetry.logger
+        fields: dict[str, Any] = report.fields()
+        if report.failed:
+            log.error("previous key not retired", **fields)
+        elif report.action is Action.DEACTIVATE:
+            log.warning("previous key deactivated", **fields)
+        elif report.action is Action.WARN:
+            log.warning("previous key in use", **fields)
+        else:
+            log.info("previous key left", **fields)
+
+    def _count(self, reports: list[Report], correlation_id: str) -> dict[str, Any]:
+        ends = Counter(report.action for report in reports if not report.failed)
+        failed = sum(report.failed for report in reports)
+        metrics: dict[Metric, float] = {
+            Metric.PREVIOUS_KEY_IN_USE: ends[Action.WARN],
+            Metric.PREVIOUS_KEY_DEACTIVATED: ends[Action.DEACTIVATE],
+        }
+        self.telemetry.emit(metrics, correlation_id=correlation_id)
+        if failed:
+            raise RetireError(f"{failed} rotations could not be dealt with; the function's log says which and why")
+        return {str(metric): value for metric, value in metrics.items()}
+
+
+@cache
+def compose() -> Retire:
+    """Put the function together from its environment, once for each of Lambda's processes."""
+    settings = RetireSettings.read(os.environ)
+    own_iam: Any = LazyClient("iam", GUARD_CONFIG)
+    lambda_: Any = LazyClient("lambda")  # for maps with mirrors
+    clients = IamClients(own_iam, time)
+    name_consumers = ConsumerLookup(clients.cloudtrail, time) if settings.name_consumers else None
+    return Retire(
+        read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
+        infisical=connect(settings.infisical, time),
+        retirement=Retirement(clients, settings.retire_after, settings.retire_quiet, time, name_consumers),
+        mirrors=MirrorWatch(lambda_, settings.hook_function, time),
+        telemetry=Telemetry(settings.service, settings.log_level),
+    )
+
+
+def handler(event: object, context: "LambdaContext") -> dict[str, Any]:
+    """Answer one invocation."""
+    return compose().handle(event, context.aws_request_id, context.get_remaining_time_in_millis() / 1000)
+
+
+finish(compose)

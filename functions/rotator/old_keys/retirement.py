@@ -1,0 +1,157 @@
+"""Looks at a rotation's previous key in IAM, and deactivates it where the policy says so. It deletes nothing."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rotator.clock import Deadline
+from rotator.infisical.errors import InfisicalError, reason_of
+from rotator.model import GuardOptions, RotationState
+from rotator.old_keys.policy import Action, Assessment, assess
+from rotator.rotation.key_guard import read_keys
+from rotator.rotation.key_policy import LastUse, UserKeys, reactivate
+from rotator.text import clip
+from rotator.timestamps import format_timestamp, from_epoch
+from rotator.triggers.selection import SelectedRotation
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+
+    from rotator.clock import Clock
+
+# One rotation takes 3 calls of IAM, each of 16 s at most, AssumeRole with 16 s and 3 s of CloudTrail: 67 s.
+_LAST_ROTATION_SECONDS = 70.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of the previous key of one rotation. `failed` is why it could not be dealt with."""
+
+    rotation_id: str
+    rotation_name: str = ""
+    user_name: str = ""
+    action: Action = Action.LEAVE
+    reason: str = ""
+    key_id: str = ""
+    explanation: str = ""
+    next_step: str = ""
+    failed: bool = False
+
+    def fields(self) -> dict[str, object]:
+        """The fields of its line in the log."""
+        return {
+            "rotation_id": self.rotation_id,
+            "rotation_name": self.rotation_name,
+            "user_name": self.user_name,
+            "access_key_id": self.key_id,
+            "reason": self.reason,
+            "explanation": self.explanation,
+            "next_step": self.next_step,
+        }
+
+
+Process = Callable[[SelectedRotation, "RotationState | InfisicalError"], Report | None]
+
+
+class Retirement:
+    """Deals with one rotation after the other. Thread-safe.
+
+    `open_iam` makes a client for the function's own account, or as a role with its external id. `name_consumers` says
+    in a sentence who has used a key since a moment.
+    """
+
+    def __init__(
+        self,
+        open_iam: "Callable[[str | None, str | None], IAMClient]",
+        retire_after: timedelta,
+        quiet: timedelta,
+        clock: "Clock",
+        name_consumers: Callable[[GuardOptions, str, LastUse, datetime], str] | None = None,
+    ) -> None:
+        self._open_iam = open_iam
+        self._retire_after = retire_after
+        self._quiet = quiet
+        self._clock = clock
+        self._name_consumers = name_consumers
+
+    def most_patient(self, entries: Sequence[SelectedRotation]) -> SelectedRotation:
+        """Of several entries of one rotation, the one that waits the longest; one without key guard counts first."""
+        return max(entries, key=lambda entry: (not entry.rotation.guarded, self._wait(entry)))
+
+    def begin(
+        self,
+        states: Sequence[RotationState | InfisicalError],
+        lagging: Collection[str],
+        seconds: float,
+    ) -> Process:
+        """Return what deals with one rotation of these. `lagging` are the ids of those whose mirror is not in step.
+
+        Where two rotations have an IAM user of one name, the previous key of one may be the published key of the
+        other, even if they are reached by different connections. Nothing is done there.
+        """
+        users = Counter(state.user_name for state in states if not isinstance(state, InfisicalError))
+        deadline = Deadline(self._clock.monotonic() + seconds - _LAST_ROTATION_SECONDS, self._clock)
+
+        def process(selected: SelectedRotation, state: RotationState | InfisicalError) -> Report | None:
+            guard = selected.rotation.options.guard
+            if isinstance(state, InfisicalError):
+                return Report(selected.rotation.id, reason=state.reason, explanation=str(state))
+            if guard is None or not selected.rotation.guarded or state.user_name is None:
+                return None
+            report = Report(state.id, state.name, state.user_name)
+            if users[state.user_name] > 1:
+                return replace(report, reason="SharedUser")
+            if state.id in lagging:
+                return replace(report, reason="MirrorNotInStep")
+            if deadline.remaining_seconds() <= 0:
+                return replace(report, reason="OutOfTime", failed=True)
+            return self._retire(report, state, guard, self._wait(selected))
+
+        return process
+
+    def _wait(self, selected: SelectedRotation) -> timedelta:
+        return selected.rotation.options.retire_after or self._retire_after
+
+    def _retire(self, report: Report, state: RotationState, guard: GuardOptions, retire_after: timedelta) -> Report:
+        try:
+            iam = self._open_iam(guard.role, guard.external_id)
+            user = read_keys(iam, report.user_name)
+            assessment = assess(state, user, retire_after, self._quiet, from_epoch(self._clock.time()))
+            key_id = assessment.key.id if assessment.key else ""
+            report = replace(report, action=assessment.action, reason=assessment.reason, key_id=key_id)
+            if assessment.action is Action.DEACTIVATE:
+                iam.update_access_key(UserName=report.user_name, AccessKeyId=key_id, Status="Inactive")
+        except (BotoCoreError, ClientError) as error:
+            reason = reason_of(error)
+            # A rotation may have deleted the key since it was listed.
+            is_gone = reason == "NoSuchEntity" and bool(report.key_id)
+            report = replace(report, action=Action.LEAVE, reason="KeyGone" if is_gone else reason)
+            return replace(report, explanation=clip(str(error)), failed=not is_gone)
+        return replace(
+            report,
+            explanation=self._explain(state, user, guard, assessment),
+            next_step=_next_step(assessment, report.user_name),
+        )
+
+    def _explain(self, state: RotationState, user: UserKeys, guard: GuardOptions, assessment: Assessment) -> str:
+        if assessment.key is None or user.last_use is None or assessment.action is Action.LEAVE:
+            return ""
+        used = user.last_use
+        text = f"it was last used at {format_timestamp(used.at)} for {used.service} in {used.region}"
+        if assessment.action is not Action.WARN or self._name_consumers is None:
+            return text
+        return f"{text}. {self._name_consumers(guard, assessment.key.id, used, state.last_rotated_at)}"
+
+
+def _next_step(assessment: Assessment, user_name: str) -> str:
+    """What a person does next: give consumers the new key, or undo."""
+    match assessment.action:
+        case Action.WARN:
+            return "let the consumer read its secret again; the next rotation is refused while it uses this key"
+        case Action.DEACTIVATE if assessment.key:
+            return f"if a consumer misses it: {reactivate(user_name, assessment.key.id)}"
+    return ""
