@@ -6,7 +6,7 @@ from functools import cache, partial
 
 from tests.cloudwatch.application import FAILED, HOUR, UNDELIVERED, Application
 from tests.cloudwatch.evaluation import Alarm, State, Transition, transitions
-from tests.cloudwatch.template import alarms
+from tests.cloudwatch.template import STACK, alarms
 from tests.component.hook_stage import stage
 from tests.sandbox.standin.faults import Dies, Fails, Point
 
@@ -178,6 +178,25 @@ def deactivated(application: Application) -> None:
     application.world.iam.inactive.add(application.world.published_key)
 
 
+def each_day(application: Application, run: Callable[[Application], object]) -> None:
+    """What the function retire, which runs once a day, finds on three days."""
+    for day in range(3):
+        application.at(application.minute + 1 + day * DAY, partial(run, application))
+
+
+def previous_key_in_use(application: Application) -> None:
+    emit = partial(application.emit, "InfisicalRotation", "PreviousKeyInUse", service=STACK)
+    each_day(application, lambda _: emit(1))
+
+
+def not_retired(application: Application) -> None:
+    def run(_: Application) -> None:
+        for minutes in (0, 1, 3):  # Lambda retries twice
+            application.at(application.minute + minutes, partial(application.fails, "Retire"))
+
+    each_day(application, run)
+
+
 def unreadable(application: Application) -> None:
     application.triggers["monthly"] = UNKNOWN
 
@@ -187,6 +206,7 @@ def unscheduled(application: Application) -> None:
 
 
 ATTEMPT = 10  # minutes: an attempt is watched for three
+RETIRED = 90  # from the daily run: a period of an hour, and CloudWatch's delay
 DISPATCHED = 10  # three attempts of dispatch, within three minutes
 AUDITED = 6 * HOUR + 10
 SILENT = 37 * HOUR
@@ -305,6 +325,8 @@ INCIDENTS = (
     Incident("auto-rotation is switched on in Infisical", auto_rotation, ["AutoRotation"], AUDITED),
     Incident("a second rotation has the same IAM user", shared, ["SharedUsers"], AUDITED),
     Incident("somebody deactivates the published key", deactivated, ["InactivePublishedKeys"], AUDITED),
+    Incident("a consumer goes on with the previous key", previous_key_in_use, ["PreviousKeyInUse"], RETIRED),
+    Incident("retire may not deactivate a key", not_retired, ["RetireFailed"], RETIRED),
     Incident("the machine identity may not read a rotation any more", unreadable, ["UnreadableRotations"], SILENT),
     Incident("the audit's schedule is gone", unscheduled, ["AuditSilent"], SILENT),
 )

@@ -64,6 +64,7 @@ AFTER = {
         ),
         "the first audit that finds nothing of it",
     ),
+    "PreviousKeyInUse": "the first run of retire that finds no such key",
     "AuditSilent": "the next audit",
     "MessagesWaiting": "the last message was taken away",
 }
@@ -87,7 +88,7 @@ def goes_off_after(alarm: Alarm) -> int:
         else:  # every minute of two days
             ended = CLEAN_AT - 1
             _put(metrics, alarm, dict.fromkeys(range(CLEAN_AT - 2 * DAY, CLEAN_AT), alarm.threshold))
-        changes = transitions(alarm, metrics, created=0, until=CLEAN_AT + 12 * HOUR, beyond=beyond)
+        changes = transitions(alarm, metrics, created=0, until=CLEAN_AT + 36 * HOUR, beyond=beyond)
         heard = Heard(list(changes))
         assert heard.pages
         longest = max(longest, heard.goes_off(alarm.name) - ended)

@@ -12,6 +12,7 @@ STACK = "infisical-rotation"
 CHOSEN = {
     "MachineIdentityId": "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00aa",
     "MirroredSecretArns": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:mirror/*",  # so that there is a hook
+    "RetireAfterDays": "14",  # so that there is the function retire
     "AlarmEmail": "on-call@example.com",
 }
 PSEUDO = {
