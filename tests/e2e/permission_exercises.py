@@ -31,6 +31,7 @@ class PermissionExercises:
         self._stage = stage
         self._numbers = itertools.count()
         self._in_use = self._rotation_whose_previous_key_is_in_use()
+        self._silent = self._rotation_with_a_silent_previous_key()
         self._elsewhere = self._rotation_elsewhere_with_an_orphan()
         self._guard_role = stage.add_guard_role(f"{GUARD_ROLE}-uses")
         self._fresh = self._rotation(last_rotated_at=datetime.now(UTC), project_id=PROJECT)
@@ -41,7 +42,7 @@ class PermissionExercises:
         guarded_elsewhere = {"id": self._elsewhere.id, "keyGuard": {"role": self._guard_role}}
         triggers = {"keys": [self._in_use.id, guarded_elsewhere], "weekly": {"project": PROJECT}}
         self._map = {"triggers": triggers, "mirrors": dict([*in_use, *itertools.chain(*pairs)])}
-        self._map_in_step = {"triggers": triggers, "mirrors": dict([self._mirror_in_step()])}
+        self._map_in_step: dict[str, Any] = {"triggers": triggers, "mirrors": dict([self._mirror_in_step()])}
         stage.stack.put_map(self._map)
 
     def of(self, role: str) -> str:
@@ -51,6 +52,7 @@ class PermissionExercises:
             "RotateRole": self._rotate,
             "HookRole": self._hook,
             "AuditRole": self._audit,
+            "RetireRole": self._retire,
         }
         return use[role]()
 
@@ -95,6 +97,17 @@ class PermissionExercises:
         self._stage.stack.put_map(self._map)
         return said
 
+    def _retire(self) -> str:
+        """Of two rotations, one has a previous key in use, and one has a previous key that nobody uses."""
+        rotation, key = self._silent
+        self._stage.iam.update_access_key(UserName=rotation.name, AccessKeyId=key, Status="Active")
+        triggers = {"keys": [*self._map_in_step["triggers"]["keys"], rotation.id]}
+        self._stage.stack.put_map({**self._map_in_step, "triggers": triggers})
+        self._stage.stack.restart("RetireFunction")
+        said = self._invoked("RetireFunction", {}, self._stage.stack.retire_logs)
+        self._stage.stack.put_map(self._map)
+        return said
+
     def _invoked(self, function: str, event: object, lines: Callable[[], list[dict[str, Any]]]) -> str:
         """What a function, by its logical id, answers and logs."""
         before = len(lines())
@@ -117,6 +130,12 @@ class PermissionExercises:
         self._stage.iam_front.date(previous, LONG_AGO - timedelta(days=7))
         self._stage.use_key(previous, datetime.now(UTC))
         return rotation
+
+    def _rotation_with_a_silent_previous_key(self) -> tuple[Rotation, str]:
+        rotation = self._rotation()
+        previous = self._stage.iam.create_access_key(UserName=rotation.name)["AccessKey"]["AccessKeyId"]
+        self._stage.iam_front.date(previous, LONG_AGO - timedelta(days=7))
+        return rotation, previous
 
     def _rotation_elsewhere_with_an_orphan(self) -> Rotation:
         rotation = self._rotation(account=OTHER_ACCOUNT)

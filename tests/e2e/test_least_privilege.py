@@ -7,12 +7,14 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.e2e.assertions import outcomes_of, scheduled
 from tests.e2e.permission_exercises import PermissionExercises
 from tests.sandbox.accounts import GUARD_ROLE, OTHER_ACCOUNT
 from tests.sandbox.embedded_aws import ACCOUNT, REGION, ROOT
@@ -26,7 +28,8 @@ from tests.sandbox.maximal_template import (
     maximal_template,
 )
 from tests.sandbox.role_calls import Call, RoleCalls
-from tests.sandbox.sandbox import Sandbox
+from tests.sandbox.sandbox import LONG_AGO, Sandbox
+from tools.reactivate import reactivate
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -66,6 +69,12 @@ DONE_BY_AWS = {
     ("AuditFunctionScheduledLambdaPolicy", "lambda:InvokeFunction"): Call(
         "lambda", "invoke", FunctionName="{audit}", InvocationType="DryRun"
     ),
+    ("RetireFunctionScheduledLambdaPolicy", "lambda:InvokeFunction"): Call(
+        "lambda", "invoke", FunctionName="{retire}", InvocationType="DryRun"
+    ),
+    ("RetireFunctionScheduledSQSPolicy", "sqs:SendMessage"): Call(
+        "sqs", "send_message", QueueUrl="{undelivered_audits}", **SEND
+    ),
     ("AuditFunctionScheduledSQSPolicy", "sqs:SendMessage"): Call(
         "sqs", "send_message", QueueUrl="{undelivered_audits}", **SEND
     ),
@@ -88,6 +97,9 @@ NEIGHBOURS = {
     "a user's keys taken away": Call("iam", "delete_access_key", UserName="{deployer}", AccessKeyId="{key}"),
     "keys of a user that is nobody's business": Call("iam", "list_access_keys", UserName="{stranger}"),
     "what such a key was used for": Call("iam", "get_access_key_last_used", AccessKeyId="{strangers_key}"),
+    "such a key deactivated": Call(
+        "iam", "update_access_key", UserName="{stranger}", AccessKeyId="{strangers_key}", Status="Inactive"
+    ),
     "more permissions for itself": Call(
         "iam", "put_role_policy", RoleName="{own_role}", PolicyName="more", PolicyDocument="{{}}"
     ),
@@ -131,6 +143,9 @@ SHARED = {
     "the keys of a guarded user": Call("iam", "list_access_keys", UserName="{deployer}"),
     "what such a key was used for": Call("iam", "get_access_key_last_used", AccessKeyId="{key}"),
     "the keys of another account": Call("sts", "assume_role", RoleArn="{guard_role}", RoleSessionName="key-guard"),
+    "such a key deactivated": Call(
+        "iam", "update_access_key", UserName="{deployer}", AccessKeyId="{key}", Status="Inactive"
+    ),
     "who used such a key": Call("cloudtrail", "lookup_events"),
     "the machine identity": Call("secretsmanager", "get_secret_value", SecretId=MACHINE_SECRET),
     "the hook's machine identity": Call("secretsmanager", "get_secret_value", SecretId=HOOK_SECRET),
@@ -144,6 +159,7 @@ SHARED = {
     "an undelivered trigger": Call("sqs", "send_message", QueueUrl="{undelivered}", **SEND),
     "an undelivered audit": Call("sqs", "send_message", QueueUrl="{undelivered_audits}", **SEND),
     "a trigger": Call("lambda", "invoke", FunctionName="{dispatch}", InvocationType="DryRun"),
+    "a look at previous keys": Call("lambda", "invoke", FunctionName="{retire}", InvocationType="DryRun"),
     "an audit": Call("lambda", "invoke", FunctionName="{audit}", InvocationType="DryRun"),
     "a look at a mirror": Call("lambda", "invoke", FunctionName="{hook}", InvocationType="DryRun"),
 }
@@ -189,6 +205,18 @@ MAY = {
         "the machine identity",
         "a look at a mirror",
     },
+    "RetireRole": {
+        "the map",
+        "the certificates",
+        "the keys of a guarded user",
+        "what such a key was used for",
+        "who used such a key",
+        "such a key deactivated",
+        "the keys of another account",
+        "the machine identity",
+        "a look at a mirror",
+    },
+    "RetireFunctionScheduledRole": {"a look at previous keys", "an undelivered audit"},
     "DispatchFunctionScheduledRole": {"a trigger", "an undelivered trigger"},
     "AuditFunctionScheduledRole": {"an audit", "an undelivered audit"},
 }
@@ -230,6 +258,7 @@ def calls(deployed: Sandbox, stage: Sandbox) -> RoleCalls:
             "undelivered_audits": stage.stack.resources("AWS::SQS::Queue")["UndeliveredAudits"],
             "dispatch": functions["DispatchFunction"],
             "rotate": functions["RotateFunction"],
+            "retire": functions["RetireFunction"],
             "audit": functions["AuditFunction"],
             "hook": functions["HookFunction"],
             "schedule": stage.stack.outputs["ScheduleName"],
@@ -248,7 +277,7 @@ def calls(deployed: Sandbox, stage: Sandbox) -> RoleCalls:
     )
 
 
-@pytest.mark.parametrize("role", ["DispatchRole", "RotateRole", "HookRole", "AuditRole"])
+@pytest.mark.parametrize("role", ["DispatchRole", "RotateRole", "HookRole", "AuditRole", "RetireRole"])
 def test_a_function_is_denied_nothing_with_its_full_role(uses: PermissionExercises, role: str) -> None:
     assert denials(uses.of(role)) == set()
 
@@ -388,3 +417,49 @@ def test_a_linter_of_policies_has_nothing_to_say_but_what_is_explained(stage: Sa
     findings = [json.loads(line) for line in run.stdout.splitlines()]
     said = {(each["issue"], action) for each in findings for action in each["detail"] or each["location"]["actions"]}
     assert said == EXPLAINED, run.stderr
+
+
+def test_a_silent_previous_key_is_deactivated_reactivated_and_deleted_by_the_next_rotation(stage: Sandbox) -> None:
+    rotation = stage.add_rotation(f"{GUARDED_USERS}retired")
+    iam, name = stage.iam, rotation.name
+    pair = iam.create_access_key(UserName=name)["AccessKey"]
+    previous = pair["AccessKeyId"]
+    stage.iam_front.date(previous, LONG_AGO - timedelta(days=7))
+    stage.stack.put_map({"triggers": {"weekly": rotation.id}})
+
+    def retire() -> dict[str, Any]:
+        stage.stack.restart("RetireFunction")
+        function = stage.stack.outputs["RetireFunctionName"]
+        answer: dict[str, Any] = json.loads(stage.stack.lambda_.invoke(FunctionName=function)["Payload"].read())
+        return answer
+
+    def is_accepted(key_id: str, secret: str) -> bool:
+        session = stage.stack.aws.session(key_id, secret)
+        try:
+            session.client("sts", endpoint_url=stage.stack.aws.endpoint).get_caller_identity()
+        except ClientError:
+            return False
+        return True
+
+    # a consumer still uses it: untouched, and named
+    stage.use_key(previous, datetime.now(UTC))
+    assert retire() == {"PreviousKeyInUse": 1, "PreviousKeyDeactivated": 0}
+    (line,) = [each for each in stage.stack.retire_logs() if each.get("access_key_id") == previous]
+    assert (line["message"], "CloudTrail" in line["explanation"]) == ("previous key in use", True)
+    assert is_accepted(previous, pair["SecretAccessKey"])
+
+    # it has fallen silent: refused, and the new key accepted
+    stage.use_key(previous, datetime.now(UTC) - timedelta(days=8))
+    assert retire() == {"PreviousKeyInUse": 0, "PreviousKeyDeactivated": 1}
+    assert not is_accepted(previous, pair["SecretAccessKey"])
+    assert is_accepted(stage.published_key(rotation), str(rotation.published["secretAccessKey"]))
+
+    # it is reactivated: accepted
+    assert "active again" in reactivate(iam, previous)
+    assert is_accepted(previous, pair["SecretAccessKey"])
+
+    # and the next rotation deletes it
+    stage.stack.send(scheduled())
+    (end,) = outcomes_of(stage, rotation)
+    assert end["outcome"] == "rotated"
+    assert previous not in stage.valid_keys(name)

@@ -46,7 +46,11 @@ NO_FAILURES = {
     Metric.HOOK_STEP_SUCCEEDED,
     Metric.ROTATIONS_WATCHED,
     Metric.OLDEST_ROTATION_AGE,
+    Metric.OLDEST_ACTIVE_KEY_AGE,
+    Metric.PREVIOUS_KEY_DEACTIVATED,
 }
+# Emitted by a function that this stack does not have: test_least_privilege has it.
+OF_RETIRE = {Metric.PREVIOUS_KEY_IN_USE, Metric.PREVIOUS_KEY_DEACTIVATED}
 # What a metric of AWS says as well, or another one of ours did before.
 TOLD_OTHERWISE = {
     Metric.UNMAPPED_TRIGGER,  # its event arrives in UndeliveredTriggers
@@ -144,7 +148,9 @@ def test_every_alarm_watches_an_emitted_metric(
 def test_every_emitted_failure_has_an_alarm(emitted: dict[Watched, float]) -> None:
     watched = {metric.name for alarm in template_alarms() for metric in alarm.watches.metrics}
 
-    assert {metric for _, metric, _ in emitted} == set(Metric), "every metric of the code was emitted in this run"
+    assert {metric for _, metric, _ in emitted} == set(Metric) - OF_RETIRE, (
+        "every metric of the code was emitted in this run"
+    )
     assert set(Metric) - NO_FAILURES - TOLD_OTHERWISE <= watched
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-FUNCTIONS = ("DispatchFunction", "RotateFunction", "HookFunction", "AuditFunction")
+FUNCTIONS = ("DispatchFunction", "RotateFunction", "HookFunction", "AuditFunction", "RetireFunction")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

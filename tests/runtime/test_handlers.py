@@ -133,6 +133,8 @@ def test_audit_looks_at_every_rotation_over_tls(world: World, infisical_of_an_ow
         Metric.UNREADABLE_ROTATIONS: 1,
         Metric.LAGGING_MIRRORS: 0,
         Metric.SHARED_USERS: 0,
+        Metric.INACTIVE_PUBLISHED_KEYS: 0,
+        Metric.OLDEST_ACTIVE_KEY_AGE: pytest.approx(age / 86_400, abs=0.1),
     }
     assert metrics(invocation) == Counter({**answer, Metric.OLDEST_ROTATION_AGE: age})
     assert only_json(invocation)

@@ -310,6 +310,10 @@ class Deployment:
         """The structured lines of `audit`, metrics among them."""
         return self._log("AuditLogGroupName").lines()
 
+    def retire_logs(self) -> list[dict[str, Any]]:
+        """The structured lines of `retire`, metrics among them; none where it is not deployed."""
+        return self._log("RetireLogGroupName").lines() if "RetireLogGroupName" in self.outputs else []
+
     def hook_logs(self) -> list[dict[str, Any]]:
         """The structured lines of `hook`, metrics among them; none where it is not deployed."""
         return self._log("HookLogGroupName").lines() if "HookLogGroupName" in self.outputs else []

@@ -22,7 +22,7 @@ from tests.sandbox.standin.keys import AccessKey
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
 
-GUARDED_FUNCTIONS = {"DispatchFunction", "RotateFunction", "HookFunction", "AuditFunction"}
+GUARDED_FUNCTIONS = {"DispatchFunction", "RotateFunction", "HookFunction", "AuditFunction", "RetireFunction"}
 
 NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 REQUEST_ID = "00000000-0000-0000-0000-000000000000"

@@ -38,6 +38,7 @@ def maximal_template(beside: Sandbox) -> Iterator[Sandbox]:
         HookMachineIdentitySecretArn=_universal_auth(aws, HOOK_SECRET, beside.hook_identity),
         KeyGuardUsers=f"{GUARDED_USERS}*",
         KeyGuardRoleArns=GUARD_ROLE_ARNS,
+        RetireAfterDays="1",
         CaCertificateParameter=f"/{STACK}/ca",
         VpcSubnetIds="subnet-1,subnet-2",
         VpcSecurityGroupIds="sg-1",

@@ -99,7 +99,9 @@ class Sandbox:
 
         The functions may assume it where its name begins with GUARD_ROLE.
         """
-        trusted = [self.stack.outputs[f"{function}RoleArn"] for function in ("Dispatch", "Rotate", "Hook", "Audit")]
+        functions = ("Dispatch", "Rotate", "Hook", "Audit", "Retire")
+        roles = (self.stack.outputs.get(f"{function}RoleArn") for function in functions)
+        trusted = [role for role in roles if role]
         return add_guard_role(self._iam_of(account), account, name, trusted)
 
     def published_key(self, rotation: "Rotation") -> str:
