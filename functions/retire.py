@@ -22,7 +22,7 @@ from rotator.rotation.consumer_lookup import ConsumerLookup
 from rotator.rotation.key_guard import IamClients
 from rotator.settings import MAP_SOURCE, RetireSettings
 from rotator.telemetry import Metric, Telemetry
-from rotator.triggers.rotation_map import parse_rotation_map
+from rotator.triggers.rotation_map import RotationMap, parse_rotation_map
 from rotator.triggers.selection import read_rotation_states, select_all
 
 if TYPE_CHECKING:
@@ -59,17 +59,22 @@ class Retire:
             self.telemetry.logger.warning("rotation unreadable", entry=str(what), explanation=str(why))
         rotations = [self.retirement.most_patient(entries) for entries in watched.values()]
         states = read_rotation_states(self.infisical, rotations)
-        lagging = {
-            rotation_map.mirrors[look.secret].rotation.id
-            for look in self.mirrors.look(rotation_map.mirrors)
-            if look.state is not MirrorState.IN_STEP
-        }
+        lagging = self._lagging(rotation_map)
         process = self.retirement.begin(states, lagging, seconds)
         with ThreadPoolExecutor(CONCURRENT_ROTATIONS) as pool:
             retired = [one for one in pool.map(process, rotations, states) if one]
         for one in retired:
             self._log(one)
         return self._count(retired, correlation_id)
+
+    def _lagging(self, rotation_map: RotationMap) -> set[str]:
+        """The ids of the rotations whose mirror is not, or may not be, in step."""
+        looks = [look for look in self.mirrors.look(rotation_map.mirrors) if look.state is not MirrorState.IN_STEP]
+        for look in looks:
+            self.telemetry.logger.warning(
+                "mirror not in step", secret=look.secret, state=look.state, explanation=look.explanation
+            )
+        return {rotation_map.mirrors[look.secret].rotation.id for look in looks}
 
     def _log(self, report: Report) -> None:
         log = self.telemetry.logger

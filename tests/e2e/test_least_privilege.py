@@ -230,6 +230,9 @@ EXPLAINED = {
     ("RESOURCE_STAR", "ec2:UnassignPrivateIpAddresses"),
     # LookAtKeysOfOtherAccounts: the credentials of the roles that KeyGuardRoleArns names are what it is for.
     ("CREDENTIALS_EXPOSURE", "sts:assumerole"),
+    # DeactivatePreviousKeys: it is what retire is for, and shows no secret.
+    ("CREDENTIALS_EXPOSURE", "iam:updateaccesskey"),
+    ("PERMISSIONS_MANAGEMENT_ACTIONS", "iam:updateaccesskey"),
 }
 
 
