@@ -24,6 +24,8 @@ REQUIRED = {
     "NAME_CONSUMERS": ("NameConsumers", "RotateFunction"),
     "GRACE_PERIOD_HOURS": ("GracePeriodHours", "RotateFunction"),
     "FAILED_QUEUE_URL": ("deploy the stack again", "RotateFunction"),
+    "RETIRE_AFTER_DAYS": ("RetireAfterDays", "RetireFunction"),
+    "RETIRE_QUIET_DAYS": ("RetireQuietDays", "RetireFunction"),
     "MAXIMUM_AGE_DAYS": ("MaximumAgeDays", "AuditFunction"),
 }
 OPTIONAL = {"MACHINE_IDENTITY_SECRET_ARN", "CA_CERTIFICATE_PARAMETER", "HOOK_FUNCTION"}
