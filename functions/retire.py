@@ -60,7 +60,7 @@ class Retire:
         rotations = [self.retirement.most_patient(entries) for entries in watched.values()]
         states = read_rotation_states(self.infisical, rotations)
         lagging = self._lagging(rotation_map)
-        process = self.retirement.begin(states, lagging, seconds)
+        process = self.retirement.begin(states, lagging, seconds, complete=not unreadable)
         with ThreadPoolExecutor(CONCURRENT_ROTATIONS) as pool:
             retired = [one for one in pool.map(process, rotations, states) if one]
         for one in retired:

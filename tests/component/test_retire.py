@@ -30,7 +30,7 @@ class Retiring:
     def __init__(self, days: float = 30, *, hook_answer: dict[str, Any] | None = None, **entry: Any) -> None:  # noqa: ANN401 - JSON
         self.world = World()
         self.user = "deployer"
-        self.entry = {"id": self.world.rotation.id, **entry}
+        self.entry: object = {"id": self.world.rotation.id, **entry}
         self.mirrors: dict[str, object] = {}
         self.published = self.world.published_key
         rotated_at = START - 7 * DAY
@@ -125,6 +125,15 @@ def test_rotations_that_share_an_iam_user_are_left_alone() -> None:
     here.run()
 
     assert here.reasons() == ["SharedUser", "SharedUser"]
+
+
+def test_no_key_is_deactivated_while_the_user_of_some_rotation_is_unknown() -> None:
+    """It may be the same IAM user, and the key may be what the other rotation publishes."""
+    here = Retiring()
+    here.entry = [here.entry, "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00ff"]
+
+    assert here.run()[Metric.PREVIOUS_KEY_DEACTIVATED] == 0
+    assert "Withheld" in here.reasons()
 
 
 @pytest.mark.parametrize(("state", "deactivated"), [("in step", 1), ("lags", 0), ("unknown", 0)])

@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from rotator.clock import Deadline
 from rotator.infisical.errors import InfisicalError, reason_of
-from rotator.model import GuardOptions, RotationState
+from rotator.model import NEVER, GuardOptions, RotationState
 from rotator.old_keys.policy import Action, Assessment, assess
 from rotator.rotation.key_guard import read_keys
 from rotator.rotation.key_policy import LastUse, UserKeys, reactivate
@@ -87,12 +87,17 @@ class Retirement:
         states: Sequence[RotationState | InfisicalError],
         lagging: Collection[str],
         seconds: float,
+        *,
+        complete: bool = True,
     ) -> Process:
         """Return what deals with one rotation of these. `lagging` are the ids of those whose mirror is not in step.
 
         Where two rotations have an IAM user of one name, the previous key of one may be the published key of the
-        other, even if they are reached by different connections. Nothing is done there.
+        other, even if they are reached by different connections. Nothing is done there. Nor is anything deactivated
+        where the user of some rotation is unknown: because its state cannot be read, or the map's rotations are not
+        `complete`.
         """
+        users_known = complete and not any(isinstance(state, InfisicalError) for state in states)
         users = Counter(state.user_name for state in states if not isinstance(state, InfisicalError))
         deadline = Deadline(self._clock.monotonic() + seconds - _LAST_ROTATION_SECONDS, self._clock)
 
@@ -109,7 +114,7 @@ class Retirement:
                 return replace(report, reason="MirrorNotInStep")
             if deadline.remaining_seconds() <= 0:
                 return replace(report, reason="OutOfTime", failed=True)
-            return self._retire(report, state, guard, self._wait(selected))
+            return self._retire(report, state, guard, self._wait(selected) if users_known else NEVER)
 
         return process
 
@@ -121,6 +126,8 @@ class Retirement:
             iam = self._open_iam(guard.role, guard.external_id)
             user = read_keys(iam, report.user_name)
             assessment = assess(state, user, retire_after, self._quiet, from_epoch(self._clock.time()))
+            if retire_after == NEVER and assessment.reason == "TooEarly":
+                assessment = replace(assessment, reason="Withheld")
             key_id = assessment.key.id if assessment.key else ""
             report = replace(report, action=assessment.action, reason=assessment.reason, key_id=key_id)
             if assessment.action is Action.DEACTIVATE:
