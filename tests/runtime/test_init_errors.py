@@ -39,6 +39,10 @@ class Case(NamedTuple):
 
 CASES = {
     **{f"no {name}": Case(each[1], {name: ""}, (name, each[0])) for name, each in REQUIRED.items()},
+    # There is the function only where RetireAfterDays is not 0, its default.
+    "no RETIRE_QUIET_DAYS": Case(
+        "RetireFunction", {"RETIRE_AFTER_DAYS": "14", "RETIRE_QUIET_DAYS": ""}, ("RETIRE_QUIET_DAYS", "RetireQuietDays")
+    ),
     "two machine identities": Case(
         "RotateFunction",
         {"MACHINE_IDENTITY_ID": NOBODY, "MACHINE_IDENTITY_SECRET_ARN": "arn"},
