@@ -73,6 +73,12 @@ samconfig.toml: # yours: sam deploy --guided saves your parameters there, and gi
 package: build ## Pack what was built into build/, to be deployed without building
 	@python -m tools.package
 
+.PHONY: release
+release: package $(CHECKS) ## Collect in build/release what a release publishes: archive, SBOM, schema, notes, hashes
+	@rm -rf build/release && mkdir -p build/release
+	@.venv-checks/bin/python -m tools.sbom > "build/release/$$(python -c 'from tools.package import project; print("-".join(project()))').cdx.json"
+	@python -m tools.release
+
 .PHONY: deploy
 deploy: build ## Deploy to your AWS account, asking for every parameter
 	sam deploy --guided

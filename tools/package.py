@@ -22,14 +22,19 @@ def main() -> int:
     if not (BUILT / TEMPLATE).is_file():
         print("Nothing is built yet: run 'make build' first.", file=sys.stderr)
         return 2
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    name = f"{project['name']}-{project['version']}"
+    name = "-".join(project())
     archive = ROOT / "build" / f"{name}.zip"
     archive.parent.mkdir(exist_ok=True)
     pack(archive, name, _contents())
     print(f"{archive.relative_to(ROOT)}  {archive.stat().st_size / 1e6:.1f} MB  sha256 {_hash(archive)}")
     print(f"Deploy it: unzip, then sam deploy --guided --template-file {name}/{TEMPLATE}")
     return 0
+
+
+def project() -> tuple[str, str]:
+    """Return the name and the version, which is in pyproject.toml alone."""
+    fields = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return fields["name"], fields["version"]
 
 
 def pack(archive: Path, folder: str, contents: dict[str, Path]) -> None:

@@ -1,15 +1,28 @@
 """The same source makes the same archive, byte for byte, wherever and whenever it is built."""
 
+import io
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from zipfile import ZipFile
 
 from tests.sandbox.clone import clone
+from tests.sandbox.embedded_aws import ROOT
 from tools.package import pack
 
-BUILD = "sam build && python -m tools.package"
+SBOM = "build/release/$(python -c 'from tools.package import project; print(*project(), sep=\"-\")').cdx.json"
+BUILD = f"""
+set -e
+sam build
+python -m tools.package
+mkdir -p build/release
+{ROOT / ".venv-checks" / "bin" / "python"} -m tools.sbom > {SBOM}
+python -m tools.release
+"""
+PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
 
 class Builder:
@@ -38,13 +51,13 @@ class Builder:
         )
 
     def packed(self) -> dict[str, bytes]:
-        """Return each file of the archive, and the archive."""
+        """Return each file of the release, and each file of its archive."""
         _, errors = self._build.communicate()
         assert self._build.returncode == 0, errors.decode()
-        (archive,) = (self._source / "build").glob("*.zip")
-        with ZipFile(archive) as package:
-            contents = {name: package.read(name) for name in package.namelist()}
-        return {**contents, archive.name: archive.read_bytes()}
+        released = {path.name: path.read_bytes() for path in (self._source / "build" / "release").iterdir()}
+        (archive,) = (name for name in released if name.endswith(".zip"))
+        with ZipFile(io.BytesIO(released[archive])) as package:
+            return released | {name: package.read(name) for name in package.namelist()}
 
 
 def test_two_clones_in_different_environments_build_the_same_bytes(tmp_path: Path) -> None:
@@ -61,6 +74,9 @@ def test_two_clones_in_different_environments_build_the_same_bytes(tmp_path: Pat
     assert len(first) > 400  # four functions of more than 100 files each
     assert sorted(first) == sorted(second)
     assert [name for name in first if first[name] != second[name]] == []
+    (sbom,) = (json.loads(content) for name, content in first.items() if name.endswith(".cdx.json"))
+    locked = dict(PIN.findall((ROOT / "functions" / "requirements.txt").read_text("utf-8")))
+    assert {each["purl"] for each in sbom["components"]} == {f"pkg:pypi/{name}@{locked[name]}" for name in locked}
 
 
 def test_two_archives_of_the_same_files_are_the_same_byte_for_byte(tmp_path: Path) -> None:
