@@ -56,7 +56,7 @@ lint: $(DEV) $(CHECKS) ## Check style, types, the template, the workflow and the
 	ruff check
 	ruff format --check
 	mypy
-	cfn-lint template.yaml examples/consumers/*/template.yaml
+	cfn-lint template.yaml examples/*.yaml examples/*/template.yaml examples/consumers/*/template.yaml
 	.venv-checks/bin/checkov --config-file .checkov.yaml --file template.yaml
 	.venv-checks/bin/checkov --config-file examples/.checkov.yaml --directory examples
 	.venv-checks/bin/zizmor --offline --quiet .github/workflows
