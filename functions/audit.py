@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import GUARD_CONFIG, LazyClient, parameter_reader
+from rotator.aws import GUARD_CONFIG, REPORT_CONFIG, LazyClient, parameter_reader
 from rotator.dry_run.access import check_access
 from rotator.dry_run.findings import RotationHealth, check, summarize
 from rotator.dry_run.key_watch import KeyWatch
@@ -18,6 +18,8 @@ from rotator.infisical.connect import connect
 from rotator.infisical.errors import InfisicalError, reason_of
 from rotator.lambda_init import finish
 from rotator.model import RotationState
+from rotator.outcomes.others import needs_attention
+from rotator.outcomes.publisher import OutcomeEvents
 from rotator.rotation.key_guard import IamClients
 from rotator.rotation.key_policy import UserKeys, reactivate
 from rotator.settings import MAP_SOURCE, AuditSettings
@@ -43,6 +45,7 @@ class Audit:
     maximum_age: "timedelta"
     keys: KeyWatch
     mirrors: MirrorWatch
+    events: OutcomeEvents
     telemetry: Telemetry
     clock: "Clock"
 
@@ -72,10 +75,18 @@ class Audit:
         keys, hidden = self._keys(readable)
         unreadable += hidden
         limits = [(state, self._limit(selected)) for selected, state in readable]
-        checked = check(limits, from_epoch(self.clock.time()), keys)
-        for rotation in checked:
-            if rotation.issues:
-                self._warn(rotation)
+        now = from_epoch(self.clock.time())
+        checked = check(limits, now, keys)
+        remarkable = [rotation for rotation in checked if rotation.issues]
+        for rotation in remarkable:
+            self._warn(rotation)
+        self.events.put(
+            [
+                event
+                for rotation in remarkable
+                for event in needs_attention(_facts(rotation), rotation.state.user_name, now, correlation_id)
+            ]
+        )
         looks = self.mirrors.look(rotation_map.mirrors)
         for look in looks:
             self._report_mirror(look)
@@ -106,16 +117,11 @@ class Audit:
         inactive = rotation.inactive_published
         self.telemetry.logger.warning(
             "rotation needs attention",
-            remarks=rotation.issues,
-            rotation_id=rotation.state.id,
-            rotation_name=rotation.state.name,
-            last_rotated_at=format_timestamp(rotation.state.last_rotated_at),
-            age_days=round(rotation.age.total_seconds() / 86_400, 1),
-            limit_days=round(rotation.limit.total_seconds() / 86_400, 1),
-            explanation=rotation.state.last_message or "",
             shares_user_with=rotation.shares_user_with,
             next_step=reactivate(rotation.state.user_name, inactive.id) if inactive else "",
             oldest_active_key_age_days=round(rotation.oldest_active_key_age.total_seconds() / 86_400, 1),
+            remarks=rotation.issues,
+            **{name: fact for name, fact in _facts(rotation).items() if name != "issues"},
         )
 
     def _report_mirror(self, look: MirrorLook) -> None:
@@ -130,19 +136,37 @@ class Audit:
         self.telemetry.logger.warning("rotation unreadable", entry=what, explanation=str(error))
 
 
+def _facts(rotation: RotationHealth) -> dict[str, Any]:
+    """What logs and events say about a rotation."""
+    return {
+        "issues": list(rotation.issues),
+        "rotation_id": rotation.state.id,
+        "rotation_name": rotation.state.name,
+        "last_rotated_at": format_timestamp(rotation.state.last_rotated_at),
+        "age_days": round(rotation.age.total_seconds() / 86_400, 1),
+        "limit_days": round(rotation.limit.total_seconds() / 86_400, 1),
+        "explanation": rotation.state.last_message or "",
+    }
+
+
 @cache
 def compose() -> Audit:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = AuditSettings.read(os.environ)
     lambda_: Any = LazyClient("lambda")  # for maps with mirrors
     own_iam: Any = LazyClient("iam", GUARD_CONFIG)
+    telemetry = Telemetry(settings.service, settings.log_level)
+    bus: Any = LazyClient("events", REPORT_CONFIG)
     return Audit(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(settings.infisical, time),
         maximum_age=settings.maximum_age,
         keys=KeyWatch(IamClients(own_iam, time), time),
         mirrors=MirrorWatch(lambda_, settings.hook_function, time),
-        telemetry=Telemetry(settings.service, settings.log_level),
+        events=OutcomeEvents(
+            bus, settings.outcome_event_bus_name, settings.outcome_event_source, settings.service, telemetry
+        ),
+        telemetry=telemetry,
         clock=time,
     )
 

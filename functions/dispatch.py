@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import LazyClient, client, parameter_reader
+from rotator.aws import REPORT_CONFIG, LazyClient, client, parameter_reader
 from rotator.dry_run.rotations import Preview
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.infisical.errors import reason_of
 from rotator.lambda_init import finish
+from rotator.outcomes.others import trigger_refused
+from rotator.outcomes.publisher import OutcomeEvents
 from rotator.rotation.consumer_lookup import ConsumerLookup
 from rotator.rotation.key_guard import IamClients, KeyGuard
 from rotator.rotation.queues import RequestQueue
@@ -21,7 +23,7 @@ from rotator.rotation.request import RotationRequest
 from rotator.settings import MAP_SOURCE, DispatchSettings
 from rotator.telemetry import Metric, Telemetry
 from rotator.timestamps import format_timestamp, from_epoch
-from rotator.triggers.events import Trigger, read_trigger
+from rotator.triggers.events import OutcomeEventError, Trigger, read_trigger
 from rotator.triggers.rotation_map import UnmappedTriggerError, parse_rotation_map
 from rotator.triggers.secret_events import why_ignored
 from rotator.triggers.selection import (
@@ -51,6 +53,7 @@ class Dispatch:
     infisical: Infisical
     preview: Preview
     requests: RequestQueue
+    events: OutcomeEvents
     telemetry: Telemetry
     clock: "Clock"
 
@@ -63,11 +66,12 @@ class Dispatch:
             self.telemetry.logger.info("event ignored", explanation=why, correlation_id=correlation_id)
             ignored: IgnoredReport = {"ignored": why, "requests": 0, "correlation_id": correlation_id}
             return dict(ignored)
+        trigger: Trigger | None = None
         try:
             trigger = read_trigger(event, now=from_epoch(self.clock.time()))
             return dict(self._send_requests(trigger, self._select(trigger), correlation_id))
         except Exception as error:
-            self._refuse(error, correlation_id)
+            self._refuse(error, trigger, correlation_id)
             raise
 
     def _send_requests(
@@ -105,13 +109,17 @@ class Dispatch:
         entries = rotation_map.entries_of(trigger.name, trigger.alias)
         return restrict_to(trigger.only, select(entries, self.infisical.rotations, rotation_map.mirrored_ids))
 
-    def _refuse(self, error: Exception, correlation_id: str) -> None:
+    def _refuse(self, error: Exception, trigger: Trigger | None, correlation_id: str) -> None:
         reason = reason_of(error)
         self.telemetry.logger.error(
             "trigger refused", reason=reason, explanation=str(error), correlation_id=correlation_id
         )
         if isinstance(error, UnmappedTriggerError):
             self.telemetry.count(Metric.UNMAPPED_TRIGGER, explanation=str(error))
+        # One about an outcome event would be an outcome event that arrives here again.
+        if not isinstance(error, OutcomeEventError) and not (trigger and trigger.dry_run):
+            name = trigger.name if trigger else None
+            self.events.put([trigger_refused(name, reason, str(error), correlation_id)])
 
 
 @cache
@@ -123,12 +131,17 @@ def compose() -> Dispatch:
     clients = IamClients(own_iam, time)
     name_consumers = ConsumerLookup(clients.cloudtrail, time) if settings.name_consumers else None
     guard = KeyGuard(clients, minimum_interval, grace_period, time, name_consumers)
+    telemetry = Telemetry(settings.service, settings.log_level)
+    bus: Any = LazyClient("events", REPORT_CONFIG)
     return Dispatch(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(settings.infisical, time),
         preview=Preview(guard.decide, minimum_interval, grace_period),
         requests=RequestQueue(client("sqs"), settings.requests_queue_url),
-        telemetry=Telemetry(settings.service, settings.log_level),
+        events=OutcomeEvents(
+            bus, settings.outcome_event_bus_name, settings.outcome_event_source, settings.service, telemetry
+        ),
+        telemetry=telemetry,
         clock=time,
     )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import GUARD_CONFIG, LazyClient, client, parameter_reader
+from rotator.aws import GUARD_CONFIG, REPORT_CONFIG, LazyClient, client, parameter_reader
 from rotator.clock import Deadline
 from rotator.dry_run.mirror import preview_mirror
 from rotator.infisical.client import Infisical
@@ -24,6 +24,8 @@ from rotator.mirror.value import HookError, key_in, with_key
 from rotator.mirror.verification import get_caller_arn, is_accepted, wait_until_accepted
 from rotator.mirror.versions import StagedSecret, Version
 from rotator.model import AccessKey, Mirror
+from rotator.outcomes.others import hook_step_failed, mirror_rotated
+from rotator.outcomes.publisher import OutcomeEvents
 from rotator.rotation.consumer_lookup import ConsumerLookup
 from rotator.rotation.key_guard import IamClients, KeyGuard
 from rotator.rotation.key_policy import SETTLED_AFTER
@@ -52,6 +54,7 @@ class Hook:
     infisical: Infisical
     waiter: RotationWaiter
     ask: Callable[[AccessKey], str]
+    events: OutcomeEvents
     telemetry: Telemetry
     clock: "Clock"
 
@@ -72,9 +75,12 @@ class Hook:
             # The traceback is Lambda's to log, once.
             self.telemetry.logger.error("hook step failed", reason=reason, explanation=str(error), **log)  # noqa: TRY400
             self.telemetry.count(Metric.HOOK_STEP_FAILED, reason=reason, **log)
+            self.events.put([hook_step_failed(secret_id, token, step, reason, str(error))])
             raise
         self.telemetry.logger.info("hook step done", **log)
         self.telemetry.count(Metric.HOOK_STEP_SUCCEEDED, **log)
+        if step == "finishSecret":
+            self.events.put([mirror_rotated(secret_id, token)])
         return None
 
     def _preview(self, secret_arn: str) -> "MirrorReport":
@@ -201,12 +207,16 @@ def compose() -> Hook:
     clients = IamClients(own_iam, time)
     name_consumers = ConsumerLookup(clients.cloudtrail, time) if settings.name_consumers else None
     guard = KeyGuard(clients, settings.minimum_interval, settings.grace_period, time, name_consumers)
+    bus: Any = LazyClient("events", REPORT_CONFIG)
     return Hook(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         secrets=client("secretsmanager"),
         infisical=infisical,
         waiter=RotationWaiter(infisical, requests, guard.decide, settings.minimum_interval, telemetry.logger),
         ask=get_caller_arn,
+        events=OutcomeEvents(
+            bus, settings.outcome_event_bus_name, settings.outcome_event_source, settings.service, telemetry
+        ),
         telemetry=telemetry,
         clock=time,
     )

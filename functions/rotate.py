@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,10 @@ from rotator.dry_run.access import check_access
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.lambda_init import finish
+from rotator.outcomes.publisher import OutcomeEvents
+from rotator.outcomes.rotations import Announcer
 from rotator.rotation.attempt import Claim, Outcome, ensure_rotated
-from rotator.rotation.batch import BatchProcessor
+from rotator.rotation.batch import BatchProcessor, Ended
 from rotator.rotation.consumer_lookup import ConsumerLookup
 from rotator.rotation.delivery import Delivery
 from rotator.rotation.key_guard import IamClients, KeyGuard
@@ -33,8 +36,9 @@ if TYPE_CHECKING:
 # request of its rotation is not decided on an older state. 110 s for the attempt + 600 s of replica lag fit.
 GUARDED_SECONDS = 180.0
 
-# Left for reporting when all waiting has ended: one call of SQS that hangs (REPORT_CONFIG: 10 s and pauses).
-FINISH_SECONDS = 14.0
+# Left for reporting when all waiting has ended: one call of SQS that hangs, and one of EventBridge
+# (REPORT_CONFIG: 10 s and pauses each).
+FINISH_SECONDS = 28.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Rotate:
     decide: Decider
     telemetry: Telemetry
     clock: "Clock"
+    announcer: Announcer
 
     def handle(self, event: dict[str, Any], request_id: str, remaining_seconds: float) -> dict[str, Any]:
         """Process the batch, and return the messages that SQS has to redeliver, as `ReportBatchItemFailures` defines.
@@ -62,7 +67,10 @@ class Rotate:
             deadline = Deadline(started + seconds - FINISH_SECONDS, self.clock)
             return ensure_rotated(self.infisical, self.decide, request, claim, deadline)
 
-        returned = self.batch.process(map(Delivery.of, event["Records"]), ensure)
+        def announce(ended: Sequence[Ended]) -> Collection[str]:
+            return self.announcer.announce(ended, Deadline(started + remaining_seconds, self.clock))
+
+        returned = self.batch.process(map(Delivery.of, event["Records"]), ensure, announce)
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in returned]}
 
 
@@ -73,6 +81,10 @@ def compose() -> Rotate:
     # For messages that return or fail. Making it later shortens a cold start by a twentieth.
     sqs: Any = LazyClient("sqs", REPORT_CONFIG)
     telemetry = Telemetry(settings.service, settings.log_level)
+    bus: Any = LazyClient("events", REPORT_CONFIG)
+    events = OutcomeEvents(
+        bus, settings.outcome_event_bus_name, settings.outcome_event_source, settings.service, telemetry
+    )
     clients = IamClients(client("iam", GUARD_CONFIG), time)
     name_consumers = ConsumerLookup(clients.cloudtrail, time) if settings.name_consumers else None
     return Rotate(
@@ -86,6 +98,7 @@ def compose() -> Rotate:
         decide=KeyGuard(clients, settings.minimum_interval, settings.grace_period, time, name_consumers).decide,
         telemetry=telemetry,
         clock=time,
+        announcer=Announcer(events, time),
     )
 
 

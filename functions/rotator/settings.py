@@ -1,4 +1,7 @@
-"""The environment of each function, read once, typed. template.yaml sets it from its parameters."""
+"""The environment of each function, read once, typed. template.yaml sets it from its parameters.
+
+Where `outcome_event_bus_name` is empty, no outcome event is put.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -142,6 +145,8 @@ class DispatchSettings:
     name_consumers: bool
     requests_queue_url: str
     rotation_map_parameter: str
+    outcome_event_bus_name: str
+    outcome_event_source: str
     service: str
     log_level: str
 
@@ -156,6 +161,8 @@ class DispatchSettings:
             name_consumers=environment.switch("NAME_CONSUMERS"),
             requests_queue_url=environment.resource("REQUESTS_QUEUE_URL"),
             rotation_map_parameter=environment.text("ROTATION_MAP_PARAMETER"),
+            outcome_event_bus_name=environment.optional("OUTCOME_EVENT_BUS_NAME"),
+            outcome_event_source=environment.text("OUTCOME_EVENT_SOURCE"),
             service=environment.resource("POWERTOOLS_SERVICE_NAME"),
             log_level=environment.log_level("POWERTOOLS_LOG_LEVEL"),
         )
@@ -171,6 +178,8 @@ class RotateSettings:
     name_consumers: bool
     requests_queue_url: str
     failed_queue_url: str
+    outcome_event_bus_name: str
+    outcome_event_source: str
     service: str
     log_level: str
 
@@ -185,6 +194,8 @@ class RotateSettings:
             name_consumers=environment.switch("NAME_CONSUMERS"),
             requests_queue_url=environment.resource("REQUESTS_QUEUE_URL"),
             failed_queue_url=environment.resource("FAILED_QUEUE_URL"),
+            outcome_event_bus_name=environment.optional("OUTCOME_EVENT_BUS_NAME"),
+            outcome_event_source=environment.text("OUTCOME_EVENT_SOURCE"),
             service=environment.resource("POWERTOOLS_SERVICE_NAME"),
             log_level=environment.log_level("POWERTOOLS_LOG_LEVEL"),
         )
@@ -200,6 +211,8 @@ class HookSettings:
     name_consumers: bool
     requests_queue_url: str
     rotation_map_parameter: str
+    outcome_event_bus_name: str
+    outcome_event_source: str
     service: str
     log_level: str
 
@@ -214,6 +227,8 @@ class HookSettings:
             name_consumers=environment.switch("NAME_CONSUMERS"),
             requests_queue_url=environment.resource("REQUESTS_QUEUE_URL"),
             rotation_map_parameter=environment.text("ROTATION_MAP_PARAMETER"),
+            outcome_event_bus_name=environment.optional("OUTCOME_EVENT_BUS_NAME"),
+            outcome_event_source=environment.text("OUTCOME_EVENT_SOURCE"),
             service=environment.resource("POWERTOOLS_SERVICE_NAME"),
             log_level=environment.log_level("POWERTOOLS_LOG_LEVEL"),
         )
@@ -227,6 +242,8 @@ class AuditSettings:
     maximum_age: timedelta
     rotation_map_parameter: str
     hook_function: str
+    outcome_event_bus_name: str
+    outcome_event_source: str
     service: str
     log_level: str
 
@@ -239,6 +256,8 @@ class AuditSettings:
             maximum_age=environment.duration("MAXIMUM_AGE_DAYS"),
             rotation_map_parameter=environment.text("ROTATION_MAP_PARAMETER"),
             hook_function=environment.optional("HOOK_FUNCTION"),
+            outcome_event_bus_name=environment.optional("OUTCOME_EVENT_BUS_NAME"),
+            outcome_event_source=environment.text("OUTCOME_EVENT_SOURCE"),
             service=environment.resource("POWERTOOLS_SERVICE_NAME"),
             log_level=environment.log_level("POWERTOOLS_LOG_LEVEL"),
         )

@@ -25,6 +25,7 @@ class Metric(StrEnum):
     ROTATION_DURATION = "RotationDuration"
     REQUEST_AGE = "RequestAge"
     UNMAPPED_TRIGGER = "UnmappedTrigger"
+    OUTCOME_EVENTS_FAILED = "OutcomeEventsFailed"
     HOOK_STEP_SUCCEEDED = "HookStepSucceeded"
     HOOK_STEP_FAILED = "HookStepFailed"
     ROTATIONS_WATCHED = "RotationsWatched"

@@ -23,6 +23,8 @@ from rotator.infisical.client import Infisical
 from rotator.infisical.login import MachineIdentity
 from rotator.infisical.transport import BoundedTransport
 from rotator.model import MappedRotation
+from rotator.outcomes.publisher import OutcomeEvents
+from rotator.outcomes.rotations import Announcer
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.key_guard import KeyGuard
 from rotator.rotation.queues import FailedQueue, RequestQueue
@@ -194,6 +196,7 @@ def run(built: Built, rotations: int = ROTATIONS) -> Run:
     requests.dead_letters = lambda message: dead.append(message.id)
     sqs = cast("Any", Sqs({REQUESTS_URL: requests, FAILED_URL: failed}))
     telemetry = Telemetry("benchmarks", "INFO", io.StringIO())
+    no_bus: Any = None
     iam = Iam(scheduler, keys.list_access_keys)
 
     def cold_start() -> Rotate:
@@ -210,6 +213,7 @@ def run(built: Built, rotations: int = ROTATIONS) -> Run:
             decide=KeyGuard(iam.open, MINIMUM_INTERVAL, GRACE_PERIOD, clock).decide,
             telemetry=telemetry,
             clock=clock,
+            announcer=Announcer(OutcomeEvents(no_bus, "", "", "benchmarks", telemetry), clock),
         )
 
     timeout = built.functions["RotateFunction"].timeout_seconds

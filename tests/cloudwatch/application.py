@@ -24,6 +24,7 @@ from rotate import Rotate
 from rotator.dry_run.key_watch import KeyWatch
 from rotator.dry_run.mirror_watch import MirrorWatch
 from rotator.dry_run.rotations import Preview
+from rotator.outcomes.rotations import Announcer
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS, FailedQueue, RequestQueue
 from rotator.telemetry import Telemetry
@@ -34,6 +35,7 @@ from tests.component.hook_stage import Stage
 from tests.component.world import GRACE_PERIOD, MINIMUM_INTERVAL, START, World
 from tests.sandbox.sqs_record import sqs_record
 from tests.sandbox.standin.transport import StandInTransport
+from tests.unit.fakes import FakeEventBus
 
 HOUR = 60
 AUDIT_EVERY = 6 * HOUR
@@ -149,6 +151,7 @@ class Application:
         self._plans: list[tuple[int, int, Callable[[], object]]] = []
         self._order = count()
         self._sqs = Sqs(self)
+        self.bus = FakeEventBus()
         self._compose()
 
     @property
@@ -205,11 +208,13 @@ class Application:
         world, telemetry = self.world, Telemetry(STACK, "CRITICAL", Embedded(self))
         sqs: Any = self._sqs
         queue = RequestQueue(sqs, REQUESTS)
+        events = self.bus.events(telemetry)
         self._dispatch = Dispatch(
             read_map=self._map,
             infisical=world.infisical,
             preview=Preview(world.guard.decide, MINIMUM_INTERVAL, GRACE_PERIOD),
             requests=queue,
+            events=events,
             telemetry=telemetry,
             clock=world.clock,
         )
@@ -221,6 +226,7 @@ class Application:
             decide=world.guard.decide,
             telemetry=telemetry,
             clock=world.clock,
+            announcer=Announcer(events, world.clock),
         )
         lambda_: Any = Hooked(self.hook) if self.hook else None
         self._look = Audit(
@@ -229,6 +235,7 @@ class Application:
             maximum_age=timedelta(days=35),
             keys=KeyWatch(world.iam.open, world.clock),
             mirrors=MirrorWatch(lambda_, "HookFunction" if self.hook else "", world.clock),
+            events=events,
             telemetry=telemetry,
             clock=world.clock,
         )

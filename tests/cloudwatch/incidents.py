@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 
+from botocore.exceptions import ClientError
+
 from tests.cloudwatch.application import FAILED, HOUR, UNDELIVERED, Application
 from tests.cloudwatch.evaluation import Alarm, State, Transition, transitions
 from tests.cloudwatch.template import STACK, alarms
@@ -121,6 +123,12 @@ def unmapped(application: Application, *, times: int = 1, keeps: bool = True) ->
     application.keeps = keeps
     for number in range(times):
         application.at(application.minute + number * HOUR, partial(application.trigger, "nobody-knows-me"))
+
+
+def no_bus(application: Application) -> None:
+    gone = ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "no such bus"}}, "PutEvents")
+    application.bus.errors = [gone] * 10
+    application.trigger()
 
 
 def cut(application: Application) -> None:
@@ -261,6 +269,7 @@ INCIDENTS = (
         30,
         "the cause, and that a request does not end",
     ),
+    Incident("the bus of outcome events is gone", no_bus, ["OutcomeEventsFailed"], ATTEMPT),
     Incident("a trigger is not in the map", unmapped, ["UndeliveredTriggers"], DISPATCHED),
     Incident("an hourly trigger is not in the map", partial(unmapped, times=48), ["UndeliveredTriggers"], DISPATCHED),
     Incident(

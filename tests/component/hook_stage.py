@@ -16,7 +16,7 @@ from rotator.rotation.request import RotationRequest
 from rotator.timestamps import from_epoch
 from tests.component.secrets_manager import ARN, FakeSecretsManager, run_steps
 from tests.component.world import MINIMUM_INTERVAL, World
-from tests.unit.fakes import Observed
+from tests.unit.fakes import FakeEventBus, Observed
 
 HOOK_SECONDS = 295.0
 
@@ -97,6 +97,7 @@ class Stage:
     fuse: Fuse
     hook: Hook
     logs: io.StringIO
+    bus: FakeEventBus
 
     def rotate(self, token: str | None = None) -> str:
         """A whole rotation, or the same once more."""
@@ -127,7 +128,7 @@ def stage(
     world = World()
     reader = world.server.add_identity({"read", "read-generated-credentials"})
     secrets = FakeSecretsManager((value or in_step)(world), now=lambda: from_epoch(world.clock.time()))
-    queue, fuse, observed = Queue(world), Fuse(), Observed()
+    queue, fuse, observed, bus = Queue(world), Fuse(), Observed(), FakeEventBus()
     infisical: Infisical = fuse.around(world.connected_as(reader))
     rotation_map = json.dumps({"triggers": {}, "mirrors": {ARN: mirror(world)}})
     hook = Hook(
@@ -138,10 +139,11 @@ def stage(
             infisical, fuse.around(queue), world.guard.decide, MINIMUM_INTERVAL, observed.telemetry.logger
         ),
         ask=(ask or owner_of)(world),
+        events=bus.events(observed.telemetry),
         telemetry=observed.telemetry,
         clock=world.clock,
     )
-    return Stage(world, secrets, queue, fuse, hook, observed.stream)
+    return Stage(world, secrets, queue, fuse, hook, observed.stream, bus)
 
 
 def in_step(world: World) -> str:

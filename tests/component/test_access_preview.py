@@ -12,11 +12,12 @@ from audit import Audit
 from rotate import Rotate
 from rotator.dry_run.key_watch import KeyWatch
 from rotator.dry_run.mirror_watch import MirrorWatch
+from rotator.outcomes.rotations import Announcer
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.queues import FailedQueue, RequestQueue
 from rotator.telemetry import Telemetry
 from tests.component.world import INVOCATION_SECONDS, World
-from tests.unit.fakes import FakeSqs
+from tests.unit.fakes import FakeEventBus, FakeSqs
 
 UNKNOWN = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00ff"
 
@@ -36,7 +37,8 @@ class Asked:
         clock = self.world.clock
         requests, failed = RequestQueue(self.sqs.client, "requests"), FailedQueue(self.sqs.client, "failed")
         worker = BatchProcessor(requests=requests, failed=failed, telemetry=telemetry, clock=clock)
-        rotate = Rotate(worker, self.world.infisical, self.world.guard.decide, telemetry, clock)
+        announcer = Announcer(FakeEventBus().events(telemetry), clock)
+        rotate = Rotate(worker, self.world.infisical, self.world.guard.decide, telemetry, clock, announcer)
         return lambda event: rotate.handle(event, "request", INVOCATION_SECONDS)
 
     def _audit(self, telemetry: Telemetry) -> Ask:
@@ -46,7 +48,8 @@ class Asked:
         nobody: Any = None  # a dry run asks no hook
         mirrors = MirrorWatch(nobody, "", self.world.clock)
         keys = KeyWatch(self.world.iam.open, self.world.clock)
-        audit = Audit(read_map, self.world.infisical, timedelta(days=35), keys, mirrors, telemetry, self.world.clock)
+        events, clock = FakeEventBus().events(telemetry), self.world.clock
+        audit = Audit(read_map, self.world.infisical, timedelta(days=35), keys, mirrors, events, telemetry, clock)
         return lambda event: audit.handle(event, "correlation")
 
 

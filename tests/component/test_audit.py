@@ -23,7 +23,7 @@ from tests.component.iam import refused
 from tests.component.world import START, World
 from tests.sandbox.standin.faults import Fails, Point
 from tests.sandbox.standin.rotations import Rotation
-from tests.unit.fakes import described
+from tests.unit.fakes import FakeEventBus, described
 
 UNKNOWN = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00ff"
 ARN = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror/deployer-AbCdEf"
@@ -58,6 +58,8 @@ class Observer:
         hook: "FakeHook | None" = None,
     ) -> None:
         self.logs = io.StringIO()
+        telemetry = Telemetry(str(uuid4()), "INFO", self.logs)  # loggers of one name share their stream
+        self.bus = FakeEventBus()
         lambda_: Any = hook or FakeHook(world)
         self.world = world
         self.audit = Audit(
@@ -66,7 +68,8 @@ class Observer:
             maximum_age=maximum_age,
             keys=KeyWatch(world.iam.open, world.clock),
             mirrors=MirrorWatch(lambda_, "" if hook is None else "stack-HookFunction", world.clock),
-            telemetry=Telemetry(str(uuid4()), "INFO", self.logs),  # loggers of one name share their stream
+            events=self.bus.events(telemetry),
+            telemetry=telemetry,
             clock=world.clock,
         )
 

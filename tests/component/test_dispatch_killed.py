@@ -17,6 +17,7 @@ from rotator.telemetry import Telemetry
 from tests.component.world import GRACE_PERIOD, MINIMUM_INTERVAL, World
 from tests.simulation.fifo import Fifo
 from tests.simulation.ports import REQUESTS_URL, Sqs
+from tests.unit.fakes import FakeEventBus
 
 PROJECT = "d17eeab6-9bb7-4255-9168-ccac2028bfd4"
 ROTATIONS = 95
@@ -65,12 +66,14 @@ def queue(world: World) -> Fifo:
 def dispatch(world: World, sqs: object) -> dict[str, Any]:
     """Deliver the event to a new process."""
     rotation_map = json.dumps({"triggers": {"weekly": {"project": PROJECT, "path": "/payments"}}})
+    telemetry = Telemetry(str(uuid4()), "INFO", io.StringIO())  # loggers of one name share their stream
     function = Dispatch(
         read_map=lambda: rotation_map,
         infisical=world.infisical,
         preview=Preview(world.guard.decide, MINIMUM_INTERVAL, GRACE_PERIOD),
         requests=RequestQueue(cast("Any", sqs), REQUESTS_URL),
-        telemetry=Telemetry(str(uuid4()), "INFO", io.StringIO()),  # loggers of one name share their stream
+        events=FakeEventBus().events(telemetry),
+        telemetry=telemetry,
         clock=world.clock,
     )
     return function.handle(EVENT, "invocation")  # Lambda's retries have the same request id

@@ -22,6 +22,8 @@ from rotator.mirror.fresh_key import RotationWaiter
 from rotator.mirror.verification import KeyNotAcceptedError
 from rotator.model import AccessKey, MappedRotation, RotationState
 from rotator.old_keys.retirement import Retirement
+from rotator.outcomes.publisher import OutcomeEvents
+from rotator.outcomes.rotations import Announcer
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.key_guard import KeyGuard
 from rotator.rotation.policy import Decider, Decision
@@ -41,6 +43,7 @@ from tests.simulation.scheduler import Process, Scheduler
 if TYPE_CHECKING:
     from rotator.clock import Clock
 
+NO_BUS: Any = None
 BASE_URL = "https://infisical.test"
 MINIMUM_INTERVAL = timedelta(hours=1)
 RETIRE_AFTER = timedelta(seconds=1)  # so soon that it races with everything else
@@ -129,6 +132,7 @@ class Program:
             infisical=self._infisical(process, self._environment.identity),
             preview=Preview(self._decide(clock), MINIMUM_INTERVAL, GRACE_PERIOD),
             requests=self._requests(),
+            events=self._events(),
             telemetry=TELEMETRY,
             clock=clock,
         )
@@ -146,6 +150,7 @@ class Program:
             decide=self._decide(clock),
             telemetry=TELEMETRY,
             clock=clock,
+            announcer=Announcer(self._events(), clock),
         )
 
     def retire(self, process: Process) -> Callable[[], None]:
@@ -173,6 +178,7 @@ class Program:
                 infisical, self._requests(), self._decide(self._clock(process)), MINIMUM_INTERVAL, TELEMETRY.logger
             ),
             ask=self._ask,
+            events=self._events(),
             telemetry=TELEMETRY,
             clock=self._clock(process),
         )
@@ -189,6 +195,9 @@ class Program:
         )
         transport = self._parts.transport(self._parts.connections(connect, clock))
         return Infisical(BASE_URL, auth, BoundedTransport(transport, clock), clock)
+
+    def _events(self) -> OutcomeEvents:
+        return OutcomeEvents(NO_BUS, "", "", "stack", TELEMETRY)
 
     def _requests(self) -> RequestQueue:
         return RequestQueue(self._aws("sqs", self._parts.sqs(self._environment.sqs)), REQUESTS_URL)

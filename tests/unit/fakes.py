@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from rotator.infisical.client import Infisical
 from rotator.model import DEFAULT_TYPE
+from rotator.outcomes.publisher import OutcomeEvents
 from rotator.telemetry import Telemetry
 from rotator.timestamps import format_timestamp
 
@@ -199,3 +200,34 @@ class Observed:
         """The names of the metrics that were emitted, in order."""
         directives = [directive for line in self.metrics for directive in line["_aws"]["CloudWatchMetrics"]]
         return [metric["Name"] for directive in directives for metric in directive["Metrics"]]
+
+
+class FakeEventBus:
+    """Keeps the entries that it accepts, and the calls.
+
+    Each call begins with the next of `errors`: an exception is raised, and a set of indices is refused as throttled.
+    """
+
+    def __init__(self, *errors: Exception | Collection[int], refusal: str = "ThrottlingException") -> None:
+        self.errors = list(errors)
+        self.refusal = refusal
+        self.calls: list[int] = []
+        self.entries: list[dict[str, Any]] = []
+
+    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        self.calls.append(len(Entries))
+        error = self.errors.pop(0) if self.errors else ()
+        if isinstance(error, Exception):
+            raise error
+        self.entries += [entry for index, entry in enumerate(Entries) if index not in error]
+        refused = {"ErrorCode": self.refusal, "ErrorMessage": "no"}
+        results = [refused if index in error else {"EventId": str(index)} for index in range(len(Entries))]
+        return {"FailedEntryCount": len(error), "Entries": results}
+
+    @property
+    def details(self) -> list[dict[str, Any]]:
+        return [json.loads(entry["Detail"]) for entry in self.entries]
+
+    def events(self, telemetry: Telemetry, name: str = "default") -> OutcomeEvents:
+        client: Any = self
+        return OutcomeEvents(client, name, "infisical-rotation", "stack", telemetry)

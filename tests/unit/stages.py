@@ -11,7 +11,7 @@ from rotator.dry_run.rotations import Preview
 from rotator.rotation import policy
 from rotator.rotation.policy import Decider
 from rotator.rotation.queues import RequestQueue
-from tests.unit.fakes import FakeInfisical, FakeSqs, Observed, VirtualClock, rotation_id
+from tests.unit.fakes import FakeEventBus, FakeInfisical, FakeSqs, Observed, VirtualClock, rotation_id
 
 HOUR = timedelta(hours=1)
 A, B, C = (rotation_id(number) for number in (0xA, 0xB, 0xC))
@@ -34,6 +34,7 @@ class DispatchStage:
     ) -> None:
         self.sqs = FakeSqs(refused, down=down)
         self.observed = Observed()
+        self.bus = FakeEventBus()
         self.infisical = infisical or FakeInfisical()
         rotation_map = {"triggers": MAP if triggers is None else triggers, "mirrors": mirrors or {}}
         self.text = json.dumps(rotation_map) if text is None else text
@@ -42,6 +43,7 @@ class DispatchStage:
             infisical=self.infisical.client,
             preview=Preview(decide, HOUR, timedelta(hours=6)),
             requests=RequestQueue(self.sqs.client, "https://sqs.example.com/RotationRequests.fifo"),
+            events=self.bus.events(self.observed.telemetry),
             telemetry=self.observed.telemetry,
             clock=VirtualClock(),
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
-PACKAGES = ("old_keys", "dry_run", "mirror", "triggers", "rotation", "infisical")  # from top to bottom
+PACKAGES = ("old_keys", "dry_run", "mirror", "triggers", "outcomes", "rotation", "infisical")  # from top to bottom
 HANDLERS = ("dispatch", "rotate", "hook", "audit", "retire")
 
 

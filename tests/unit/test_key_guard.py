@@ -147,7 +147,8 @@ def test_a_rotation_that_deletes_no_key_needs_one_iam_call(keys: tuple[UserKey, 
 def test_a_key_to_be_deleted_has_its_last_use_read_too(keys: tuple[UserKey, ...]) -> None:
     stage = Stage(*keys)
 
-    assert stage.decide(state(), request()) == Decision(Verdict.ROTATE, "Due")
+    decision = Decision(Verdict.ROTATE, "Due", published_key=PUBLISHED.id, revoked_key=PREVIOUS.id)
+    assert stage.decide(state(), request()) == decision
     assert stage.iam.calls == [("ListAccessKeys", "deployer"), ("GetAccessKeyLastUsed", PREVIOUS.id)]
 
 

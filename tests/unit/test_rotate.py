@@ -9,13 +9,14 @@ import pytest
 
 from rotate import FINISH_SECONDS, Rotate
 from rotator.model import MappedRotation
+from rotator.outcomes.rotations import Announcer
 from rotator.rotation import policy
 from rotator.rotation.attempt import ATTEMPT_SECONDS
 from rotator.rotation.batch import BatchProcessor
 from rotator.rotation.queues import FailedQueue, RequestQueue
 from rotator.rotation.request import RotationRequest
 from tests.sandbox.sqs_record import sqs_record
-from tests.unit.fakes import NOW, FakeInfisical, FakeSqs, Observed, VirtualClock, described, rotation_id
+from tests.unit.fakes import NOW, FakeEventBus, FakeInfisical, FakeSqs, Observed, VirtualClock, described, rotation_id
 
 INVOCATION_SECONDS = 180.0
 
@@ -50,7 +51,15 @@ class Stage:
             clock=self.clock,
         )
         decide = partial(policy.check_due, minimum_interval=timedelta(hours=1))
-        self.rotate = Rotate(worker, self.infisical.client, decide, telemetry=self.observed.telemetry, clock=self.clock)
+        self.bus = FakeEventBus()
+        self.rotate = Rotate(
+            worker,
+            self.infisical.client,
+            decide,
+            telemetry=self.observed.telemetry,
+            clock=self.clock,
+            announcer=Announcer(self.bus.events(self.observed.telemetry), self.clock),
+        )
 
     @property
     def posts(self) -> list[str]:

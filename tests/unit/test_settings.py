@@ -51,7 +51,7 @@ EACH_VARIABLE = pytest.mark.parametrize(
         (function, variable)
         for function in FUNCTIONS
         for variable in function.environment
-        if variable != "MACHINE_IDENTITY_ID"
+        if variable not in {"MACHINE_IDENTITY_ID", "OUTCOME_EVENT_BUS_NAME"}  # may be empty
     ],
 )
 
@@ -70,6 +70,8 @@ def test_dispatch_reads_its_environment() -> None:
         name_consumers=True,
         requests_queue_url=QUEUE_URL,
         rotation_map_parameter="/infisical-rotation/map",
+        outcome_event_bus_name="default",
+        outcome_event_source="infisical-rotation",
         service="stack",
         log_level="INFO",
     )
@@ -83,6 +85,8 @@ def test_rotate_reads_its_environment() -> None:
         name_consumers=True,
         requests_queue_url=QUEUE_URL,
         failed_queue_url=FAILED_URL,
+        outcome_event_bus_name="default",
+        outcome_event_source="infisical-rotation",
         service="stack",
         log_level="INFO",
     )

@@ -55,8 +55,8 @@ class Next(Enum):
 class Outcome:
     """The end of one delivery of a request.
 
-    `name` is the rotation's, None where it could not be read. A message that returns does so after `return_seconds`,
-    by default after the full visibility time-out.
+    `name` is the rotation's, None where it could not be read, and `state` the last that was read. The keys are the
+    decision's. A message that returns does so after `return_seconds`, by default after the full visibility time-out.
     """
 
     result: Result
@@ -65,6 +65,9 @@ class Outcome:
     name: str | None = None
     next: Next = Next.ACKNOWLEDGE
     return_seconds: float | None = None
+    state: RotationState | None = None
+    published_key: str | None = None
+    revoked_key: str | None = None
 
     @property
     def comes_back(self) -> bool:
@@ -116,10 +119,27 @@ def _act(  # noqa: PLR0913, PLR0917 - what it acts with, on, and for how long
     claim: Claim,
     deadline: Deadline,
 ) -> Outcome:
-    """Carry out the decision. Raises RateLimitedError, and no other InfisicalError."""
+    """Decide, and carry it out. Raises RateLimitedError, and no other InfisicalError."""
     if deadline.remaining_seconds() < ATTEMPT_SECONDS:  # too late for an attempt: do not ask IAM
         decide = _without_asking
     decision = decide(before, request)
+    outcome = _carry_out(infisical, decision, request, before, claim, deadline)
+    return replace(
+        outcome,
+        state=outcome.state or before,
+        published_key=decision.published_key,
+        revoked_key=decision.revoked_key,
+    )
+
+
+def _carry_out(  # noqa: PLR0913, PLR0917 - what it acts with, on, and for how long
+    infisical: Infisical,
+    decision: Decision,
+    request: RotationRequest,
+    before: RotationState,
+    claim: Claim,
+    deadline: Deadline,
+) -> Outcome:
     if decision.verdict is Verdict.WAIT:
         return deferred(decision.reason, decision.explanation, before.name)
     if decision.verdict is not Verdict.ROTATE:
@@ -164,7 +184,7 @@ def _send_rotate_secrets(
         unexpected = UncertainError(f"unexpected {type(error).__name__} while rotating")
         return _confirm(infisical, request, before, unexpected, deadline)
     if after.committed_after(before):
-        return Outcome(Result.ROTATED, "Rotated", name=after.name)
+        return Outcome(Result.ROTATED, "Rotated", name=after.name, state=after)
     unchanged = UncertainError("Infisical answered with success, but lastRotatedAt has not advanced")
     return _confirm(infisical, request, before, unchanged, deadline)
 
@@ -190,10 +210,11 @@ def _confirm(
             unread = error
         else:
             if now.committed_after(before):
-                return Outcome(Result.ROTATED, "Confirmed", f"it was committed, although: {cause}", now.name)
+                explanation = f"it was committed, although: {cause}"
+                return Outcome(Result.ROTATED, "Confirmed", explanation, now.name, state=now)
             if now.failed_after(before):
                 explanation = f"{cause}. The rotation's state says: {_failure(now)}"
-                return Outcome(Result.FAILED, "AttemptFailed", explanation, now.name, after_failure)
+                return Outcome(Result.FAILED, "AttemptFailed", explanation, now.name, after_failure, state=now)
         deadline.clock.sleep(max(0.0, min(pause, deadline.remaining_seconds())))
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
     if isinstance(cause, RotationInProgressError):

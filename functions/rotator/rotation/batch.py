@@ -1,9 +1,9 @@
 """A batch of requests: processed concurrently across rotations, strictly one after the other within one."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rotator.rotation.attempt import Claim, Next, Outcome, Result, deferred
@@ -32,7 +32,33 @@ SLOW_RETURN_SECONDS = 60.0
 # (41,200 s). So a request this old may have been attempted, and without key guard it is not attempted again.
 LATEST_CLAIM_SECONDS = 40_900
 
+# How soon a message returns whose commit could not be told: later than one that was told, which returns within half an
+# hour of its commit.
+UNTOLD_SECONDS = 3600.0
+
 Ensure = Callable[[RotationRequest, Claim], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One delivery and how it ended. `request` is None where the message is not a valid one."""
+
+    delivery: Delivery
+    request: RotationRequest | None
+    outcome: Outcome
+
+
+# Tells the ends of a batch, and returns the ids of the messages whose commit has to be told another time.
+Announce = Callable[[Sequence[Ended]], Collection[str]]
+
+
+@dataclass(slots=True)
+class _Group:
+    """What became of the deliveries of one rotation. `settling` return once more after they have rotated."""
+
+    ended: list[Ended] = field(default_factory=list)
+    returned: Sequence[Delivery] = ()
+    settling: Sequence[Delivery] = ()
 
 
 class BatchProcessor:
@@ -51,10 +77,11 @@ class BatchProcessor:
         self._telemetry = telemetry
         self._clock = clock
 
-    def process(self, deliveries: Iterable[Delivery], ensure: Ensure) -> list[str]:
+    def process(self, deliveries: Iterable[Delivery], ensure: Ensure, announce: Announce = lambda _: ()) -> list[str]:
         """Call `ensure` for each delivery and return the ids of the messages that SQS has to redeliver.
 
-        A message that returns takes all later ones of its rotation with it, in order.
+        A message that returns takes all later ones of its rotation with it, in order. `announce` is called once, when
+        all have ended. A commit that it could not tell returns too, and is told when it is found.
         """
         groups: dict[str, list[Delivery]] = {}
         for delivery in deliveries:
@@ -62,28 +89,58 @@ class BatchProcessor:
         if not groups:
             return []
         with ThreadPoolExecutor(max_workers=len(groups)) as pool:
-            returned = pool.map(lambda group: self._in_order(group, ensure), groups.values())
-            return [message_id for message_ids in returned for message_id in message_ids]
+            worked = list(pool.map(lambda group: self._in_order(group, ensure), groups.values()))
+        untold = announce([ended for group in worked for ended in group.ended])
+        return [message_id for group in worked for message_id in self._returned(group, untold)]
 
-    def _in_order(self, group: Sequence[Delivery], ensure: Ensure) -> list[str]:
-        if not self._extend_visibility(group):
-            return [delivery.message_id for delivery in group]
-        for position, delivery in enumerate(group):
-            outcome = self._process_one(delivery, ensure)
-            later = group[position + 1 :]
+    def _returned(self, group: _Group, untold: Collection[str]) -> list[str]:
+        """The messages of a rotation that return, in order: those that have to, and those whose commit is untold.
+
+        What rotated without key guard stays claimed until it is told: where the function is cut off before that, it
+        returns so late that nobody takes it for told.
+        """
+        if group.settling:
+            ended = group.ended[-1]
+            is_untold = ended.delivery.message_id in untold
+            self._return_in(group.settling, UNTOLD_SECONDS if is_untold else ended.outcome.return_seconds or 0.0)
+        now = self._clock.time()
+        kept = {delivery.message_id for delivery in group.returned}
+        return [
+            *(
+                ended.delivery.message_id
+                for ended in group.ended
+                if ended.delivery.message_id in untold
+                and ended.delivery.message_id not in kept
+                and not _is_too_late(ended.delivery, ended.delivery.age_seconds(now))
+            ),
+            *(delivery.message_id for delivery in group.returned),
+        ]
+
+    def _in_order(self, deliveries: Sequence[Delivery], ensure: Ensure) -> _Group:
+        group = _Group()
+        if not self._extend_visibility(deliveries):
+            group.returned = deliveries
+            return group
+        for position, delivery in enumerate(deliveries):
+            ended = self._process_one(delivery, ensure)
+            group.ended.append(ended)
+            outcome, later = ended.outcome, deliveries[position + 1 :]
             match outcome.next:
                 case Next.RETURN:
-                    returning = [delivery, *later]
-                    if outcome.return_seconds is not None:
-                        self._return_in(returning, outcome.return_seconds)
-                    return [delivery.message_id for delivery in returning]
+                    group.returned = [delivery, *later]
+                    if outcome.result is Result.ROTATED:
+                        group.settling = group.returned
+                    elif outcome.return_seconds is not None:
+                        self._return_in(group.returned, outcome.return_seconds)
+                    return group
                 case Next.RETURN_LATER_ONES:
-                    return [delivery.message_id for delivery in later]
+                    group.returned = later
+                    return group
                 case Next.ACKNOWLEDGE:
                     pass
-        return []
+        return group
 
-    def _process_one(self, delivery: Delivery, ensure: Ensure) -> Outcome:
+    def _process_one(self, delivery: Delivery, ensure: Ensure) -> Ended:
         started = self._clock.monotonic()
         request: RotationRequest | None = None
         try:
@@ -94,9 +151,10 @@ class BatchProcessor:
             outcome = self._ended(ensure, request, delivery)
         if outcome.next is Next.RETURN and _is_too_late(delivery, delivery.age_seconds(self._clock.time())):
             outcome = _given_up(outcome, delivery)
-        if self._reporter.report(delivery, request, outcome, self._clock.monotonic() - started):
-            return outcome
-        return outcome if outcome.next is Next.RETURN_LATER_ONES else deferred("ReportNotKept", outcome.explanation)
+        is_reported = self._reporter.report(delivery, request, outcome, self._clock.monotonic() - started)
+        if not is_reported and outcome.next is not Next.RETURN_LATER_ONES:
+            outcome = deferred("ReportNotKept", outcome.explanation)
+        return Ended(delivery, request, outcome)
 
     def _ended(self, ensure: Ensure, request: RotationRequest, delivery: Delivery) -> Outcome:
         claims: list[bool] = []  # also one that failed may have made the message invisible: its answer was lost

@@ -16,7 +16,7 @@ from rotator.aws import GUARD_CONFIG, client
 from rotator.infisical.errors import reason_of
 from rotator.model import GuardOptions, RotationState
 from rotator.rotation.consumer_lookup import LOOKUP_CONFIG, CloudTrailClient
-from rotator.rotation.key_policy import LastUse, UserKey, UserKeys, check_keys
+from rotator.rotation.key_policy import MAX_KEYS_PER_USER, LastUse, UserKey, UserKeys, check_keys, name_keys
 from rotator.rotation.policy import Decision, Verdict, check_due
 from rotator.rotation.request import RotationRequest
 from rotator.text import clip
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
 
     from rotator.clock import Clock
-
-MAX_KEYS_PER_USER = 2
 
 # Errors that last until a person changes something. All others pass: throttling, an outage, expired credentials.
 # https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
@@ -74,7 +72,7 @@ class KeyGuard:
             return _unreadable(failure) if _is_final(error) else Decision(Verdict.WAIT, "IamUnavailable", failure)
         grace_period = options.grace_period or self._grace_period
         now = from_epoch(self._clock.time())
-        decision = check_keys(state, request, user, grace_period, now)
+        decision = name_keys(check_keys(state, request, user, grace_period, now), user, state.last_rotated_at)
         if decision.reason != "KeyInUse" or user.last_use is None or self._name_consumers is None:
             return decision
         consumers = self._name_consumers(options, user.oldest.id, user.last_use, now - grace_period)

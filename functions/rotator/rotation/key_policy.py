@@ -1,6 +1,6 @@
 """May a rotation go ahead, which deletes the older of the IAM user's two keys? Pure: decides by the keys' dates."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from rotator.model import RotationState
@@ -53,6 +53,20 @@ class UserKeys:
     def oldest_active(self) -> UserKey | None:
         """The oldest key that AWS accepts; None where it accepts none."""
         return min((key for key in self.keys if key.active), key=lambda key: key.created_at, default=None)
+
+
+# A rotation creates a key and deletes the older of two, so that a user with one key loses none.
+MAX_KEYS_PER_USER = 2
+
+
+def name_keys(decision: Decision, user: UserKeys, committed_at: datetime) -> Decision:
+    """Add which key is published, and which a rotation revokes."""
+    published = _published(user, committed_at)
+    return replace(
+        decision,
+        published_key=published.id if published else None,
+        revoked_key=user.oldest.id if len(user.keys) >= MAX_KEYS_PER_USER else None,
+    )
 
 
 def check_keys(

@@ -38,11 +38,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict, and the reason that logs, metrics and the dead-letter queue give for it."""
+    """A verdict, and the reason that logs, metrics and the dead-letter queue give for it.
+
+    Where the key guard looked: the ids of the key that is published, and of the one that a rotation revokes.
+    """
 
     verdict: Verdict
     reason: str
     explanation: str = ""
+    published_key: str | None = None
+    revoked_key: str | None = None
 
 
 Decider = Callable[[RotationState, RotationRequest], Decision]

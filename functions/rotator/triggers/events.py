@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rotator.fields import parse_rotation_id
+from rotator.outcomes.publisher import DetailType
 from rotator.text import clip, quote
 from rotator.timestamps import MAXIMUM_AHEAD, format_timestamp, parse_timestamp
 from rotator.triggers import secret_events
@@ -42,6 +43,10 @@ class UnsupportedEventError(ValueError):
     """The event has no supported shape, or a field of it is wrong. Nothing was rotated."""
 
 
+class OutcomeEventError(UnsupportedEventError):
+    """The event says how a rotation ended: one that this application has put itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trigger:
     """One occurrence of a trigger that the rotation map may know by `name`, or by `alias` where it has two names.
@@ -68,6 +73,11 @@ def read_trigger(event: object, now: datetime) -> Trigger:
     occurrence counts from its arrival on, so that the time ahead does not use up the margin that tells duplicates.
     Raises UnsupportedEventError saying what was seen and what is supported.
     """
+    if isinstance(event, dict) and event.get("detail-type") in tuple(DetailType):
+        raise OutcomeEventError(
+            f"an event with detail-type {quote(event['detail-type'])} says how something ended, and is no trigger: it"
+            " would rotate for ever. Remove the rule that sends outcome events to this function"
+        )
     if placeholder := _placeholder(event):
         raise UnsupportedEventError(NOT_FILLED_IN.format(placeholder))
     try:

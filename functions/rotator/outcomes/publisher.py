@@ -1,0 +1,172 @@
+"""Puts outcome events on the event bus, up to ten a call, and repeats only the entries that were not accepted."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+from rotator.telemetry import Metric, Telemetry
+from rotator.text import clip
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef, PutEventsResultEntryTypeDef
+
+    from rotator.clock import Deadline
+
+VERSION = "1"  # of the details: it changes where a consumer would have to
+
+MAXIMUM_EXPLANATION_LENGTH = 1000
+
+ENTRIES_A_CALL = 10
+CALLS_FOR_ONE_ENTRY = 3
+
+# A call that hangs takes that long (REPORT_CONFIG), and no further one is begun with less time left.
+CALL_SECONDS = 11.0
+
+_INVALID = "ValidationError"
+
+# Errors that last until a person changes something. All others pass: throttling, an outage, expired credentials.
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/CommonErrors.html
+_FINAL = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "InvalidAccountIdException",
+        "InvalidArgument",
+        "MalformedDetail",
+        "NotAuthorized",
+        "NotAuthorizedForDetailTypeException",
+        "NotAuthorizedForSourceException",
+        "OptInRequired",
+        "RedactionFailure",
+        "ResourceNotFoundException",
+        _INVALID,
+        "ValidationException",
+    }
+)
+
+
+class DetailType(StrEnum):
+    """The detail-types of outcome events. dispatch takes none of them for a trigger."""
+
+    ROTATION_ENDED = "Rotation Ended"
+    TRIGGER_REFUSED = "Trigger Refused"
+    MIRROR_ROTATED = "Mirror Rotated"
+    HOOK_STEP_FAILED = "Hook Step Failed"
+    ROTATION_NEEDS_ATTENTION = "Rotation Needs Attention"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event to put: its detail-type, and its detail without the fields that all details share."""
+
+    detail_type: DetailType
+    detail: dict[str, Any]
+
+
+class Put(Enum):
+    """What became of an event."""
+
+    ACCEPTED = auto()
+    LATER = auto()  # a passing error: it may be accepted another time
+    NEVER = auto()  # a definite no: only a person can change that
+
+
+class OutcomeEvents:
+    """The event bus. Without its name nothing is put, and everything counts as accepted."""
+
+    def __init__(
+        self, client: "EventBridgeClient", bus_name: str, source: str, stack: str, telemetry: Telemetry
+    ) -> None:
+        self._client = client
+        self._bus_name = bus_name
+        self._source = source
+        self._stack = stack
+        self._telemetry = telemetry
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is a bus."""
+        return bool(self._bus_name)
+
+    def put(self, events: Sequence[Event], deadline: "Deadline | None" = None) -> list[Put]:
+        """Put events, and return what became of each. Raises nothing: no event is worth a rotation.
+
+        After an error of single entries only these are repeated, while the deadline allows it. What could not be put
+        is in the log whole, and counted.
+        """
+        if not self.enabled:
+            return [Put.ACCEPTED] * len(events)
+        return [
+            put
+            for begin in range(0, len(events), ENTRIES_A_CALL)
+            for put in self._put_batch(events[begin : begin + ENTRIES_A_CALL], deadline)
+        ]
+
+    def _put_batch(self, events: Sequence[Event], deadline: "Deadline | None") -> list[Put]:
+        errors: dict[int, str] = dict.fromkeys(range(len(events)), "")
+        for _ in range(CALLS_FOR_ONE_ENTRY):
+            waiting = [index for index, error in errors.items() if error not in _FINAL]
+            if not waiting or (deadline is not None and deadline.remaining_seconds() < CALL_SECONDS):
+                break
+            if not self._call(events, waiting, errors):
+                break  # botocore has repeated the call already
+        puts = [_put(errors[index]) if index in errors else Put.ACCEPTED for index in range(len(events))]
+        for index, error in errors.items():
+            self._report(events[index], error or "OutOfTime", puts[index])
+        return puts
+
+    def _call(self, events: Sequence[Event], waiting: Sequence[int], errors: dict[int, str]) -> bool:
+        """Put the waiting ones, and note the errors. Returns False where the whole call failed."""
+        try:
+            answer = self._client.put_events(Entries=[self._entry(events[index]) for index in waiting])
+            results: Sequence[PutEventsResultEntryTypeDef] = answer["Entries"]
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rotations have ended
+            errors |= dict.fromkeys(waiting, _code(error))
+            return False
+        for index, result in zip(waiting, results, strict=True):
+            if code := result.get("ErrorCode"):
+                errors[index] = code
+            else:
+                del errors[index]
+        return True
+
+    def _entry(self, event: Event) -> "PutEventsRequestEntryTypeDef":
+        detail = {"version": VERSION, "stack": self._stack, **event.detail}
+        return {
+            "Source": self._source,
+            "DetailType": event.detail_type,
+            "Detail": json.dumps(detail),
+            "EventBusName": self._bus_name,
+        }
+
+    def _report(self, event: Event, error: str, put: Put) -> None:
+        self._telemetry.logger.error(
+            "the outcome event could not be put",
+            detail_type=event.detail_type,
+            detail=event.detail,
+            bus=self._bus_name,
+            reason=error,
+            explanation="OutcomeEventBusName names a bus that this function may not put events on, or that does not"
+            " exist"
+            if put is Put.NEVER
+            else "a passing error of EventBridge",
+        )
+        self._telemetry.count(Metric.OUTCOME_EVENTS_FAILED, reason=error)
+
+
+def _put(error: str) -> Put:
+    return Put.NEVER if error in _FINAL else Put.LATER
+
+
+def _code(error: Exception) -> str:
+    if isinstance(error, ParamValidationError):
+        return _INVALID
+    if isinstance(error, ClientError):
+        return clip(str(error.response.get("Error", {}).get("Code", "Unknown")), 100)
+    return type(error).__name__ if isinstance(error, BotoCoreError) else f"Unexpected{type(error).__name__}"

@@ -1,0 +1,128 @@
+"""What `rotate` tells of requests that have ended: which of them, as what, and which have to return untold."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from rotator.outcomes.message import MESSAGES_AN_HOUR, MessageLimiter, failure_message, one_line
+from rotator.outcomes.publisher import MAXIMUM_EXPLANATION_LENGTH, DetailType, Event, OutcomeEvents, Put
+from rotator.rotation.attempt import Next, Outcome, Result
+from rotator.rotation.batch import Ended
+from rotator.text import clip
+from rotator.timestamps import CLOCK_SKEW, format_timestamp, from_epoch
+
+if TYPE_CHECKING:
+    from rotator.clock import Clock, Deadline
+
+MAXIMUM_NAME_LENGTH = 256
+MAXIMUM_TRIGGER_LENGTH = 700  # a secret's ARN fits
+
+# Without key guard a request that rotated returns once, and was told. It returns at most so long after its commit:
+# 10 min of replica lag + 15 min, the longest run of `rotate` + 2 min of clock skew = 27 min, rounded up.
+TOLD_BEFORE = timedelta(minutes=30)
+
+_FAILURES = frozenset({Result.REFUSED, Result.FAILED, Result.UNCONFIRMED})
+_VERBS = {Result.REFUSED: "was refused", Result.FAILED: "failed", Result.UNCONFIRMED: "is unconfirmed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How an ended request is told. `committed`: it must be told, so without its event the request returns."""
+
+    result: Result
+    reason: str
+    committed: bool = False
+
+
+def how_to_tell(ended: Ended, now: datetime) -> Told | None:
+    """Decide how a request is told; None where it has not ended, or was told already.
+
+    A request that finds its rotation done may itself have rotated in an earlier delivery, and then died, or could not
+    put its event. It is told as rotated where it was received before and the commit is no older than its first receipt.
+    """
+    outcome = ended.outcome
+    if outcome.result is Result.ROTATED:
+        return Told(outcome.result, outcome.reason, committed=True)
+    if outcome.next is Next.RETURN:
+        return None
+    if outcome.result is not Result.SKIPPED or not _may_have_committed(ended):
+        return Told(outcome.result, outcome.reason)
+    if _was_told(ended, now):
+        return None
+    return Told(Result.ROTATED, "AlreadyRotated", committed=True)
+
+
+def _may_have_committed(ended: Ended) -> bool:
+    state, delivery = ended.outcome.state, ended.delivery
+    if state is None or delivery.receive_count == 1:
+        return False
+    return state.last_rotated_at >= from_epoch(delivery.first_received_at) - CLOCK_SKEW
+
+
+def _was_told(ended: Ended, now: datetime) -> bool:
+    """With key guard a request that was told does not return. Without, it does, soon after its commit."""
+    request, state = ended.request, ended.outcome.state
+    if request is None or state is None or request.rotation.guarded:
+        return False
+    return now - state.last_rotated_at < TOLD_BEFORE
+
+
+class Announcer:
+    """Tells the requests of a batch in as few calls as possible."""
+
+    def __init__(self, events: OutcomeEvents, clock: "Clock") -> None:
+        self._events = events
+        self._clock = clock
+        self._limiter = MessageLimiter(clock)
+
+    def announce(self, batch: Sequence[Ended], deadline: "Deadline") -> Collection[str]:
+        """Put the events of a batch, and return the ids of the messages whose commit nobody has been told of.
+
+        These return, unless the bus has said a definite no.
+        """
+        if not self._events.enabled:
+            return ()
+        now = from_epoch(self._clock.time())
+        told = [(ended, how) for ended in batch if (how := how_to_tell(ended, now))]
+        puts = self._events.put(
+            [Event(DetailType.ROTATION_ENDED, self._detail(ended, how)) for ended, how in told], deadline
+        )
+        return {
+            ended.delivery.message_id
+            for (ended, how), put in zip(told, puts, strict=True)
+            if how.committed and put is Put.LATER
+        }
+
+    def _detail(self, ended: Ended, told: Told) -> dict[str, object]:
+        request, outcome, state = ended.request, ended.outcome, ended.outcome.state
+        trigger = clip(request.trigger, MAXIMUM_TRIGGER_LENGTH) if request else None
+        name = None if outcome.name is None else clip(outcome.name, MAXIMUM_NAME_LENGTH)
+        user = state.user_name if state else None
+        rotation_id = clip(ended.delivery.group, MAXIMUM_NAME_LENGTH)
+        failures = self._limiter.count(trigger or rotation_id) if told.result in _FAILURES else 0
+        return {
+            "rotation_id": rotation_id,
+            "rotation_name": name,
+            "rotation_type": request.rotation.type if request else None,
+            "iam_user": user,
+            "trigger": trigger,
+            "occurred_at": format_timestamp(request.occurred_at) if request else None,
+            "outcome": told.result,
+            "reason": told.reason,
+            "explanation": clip(outcome.explanation, MAXIMUM_EXPLANATION_LENGTH),
+            "last_rotated_at": format_timestamp(state.last_rotated_at) if state else None,
+            "correlation_id": clip(request.correlation_id, MAXIMUM_NAME_LENGTH) if request else None,
+            "published_key_before": outcome.published_key,
+            "revoked_key": outcome.revoked_key if told.result is Result.ROTATED else None,
+            "notify": 0 < failures <= MESSAGES_AN_HOUR,
+            "message": _message(user or name or rotation_id, told, outcome, failures),
+        }
+
+
+def _message(subject: str, told: Told, outcome: Outcome, failures: int) -> str:
+    if told.result in _FAILURES:
+        last = failures >= MESSAGES_AN_HOUR
+        return failure_message(subject, _VERBS[told.result], told.reason, outcome.explanation, last_of_flood=last)
+    verb = "was rotated" if told.result is Result.ROTATED else "was skipped"
+    return one_line(f"{one_line(subject, 128)} {verb} ({told.reason}).")
