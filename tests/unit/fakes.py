@@ -211,10 +211,12 @@ class FakeEventBus:
     def __init__(self, *errors: Exception | Collection[int], refusal: str = "ThrottlingException") -> None:
         self.errors = list(errors)
         self.refusal = refusal
+        self.called: Callable[[], object] = lambda: None
         self.calls: list[int] = []
         self.entries: list[dict[str, Any]] = []
 
     def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        self.called()
         self.calls.append(len(Entries))
         error = self.errors.pop(0) if self.errors else ()
         if isinstance(error, Exception):

@@ -6,14 +6,15 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 
 from rotate import FINISH_SECONDS, Rotate
-from rotator.model import MappedRotation
+from rotator.model import MappedRotation, RotationOptions
 from rotator.outcomes.rotations import Announcer
 from rotator.rotation import policy
 from rotator.rotation.attempt import ATTEMPT_SECONDS
 from rotator.rotation.batch import BatchProcessor
-from rotator.rotation.queues import FailedQueue, RequestQueue
+from rotator.rotation.queues import CLAIM_SECONDS, FailedQueue, RequestQueue
 from rotator.rotation.request import RotationRequest
 from tests.sandbox.sqs_record import sqs_record
 from tests.unit.fakes import NOW, FakeEventBus, FakeInfisical, FakeSqs, Observed, VirtualClock, described, rotation_id
@@ -21,15 +22,18 @@ from tests.unit.fakes import NOW, FakeEventBus, FakeInfisical, FakeSqs, Observed
 INVOCATION_SECONDS = 180.0
 
 
-def record(number: int) -> dict[str, Any]:
+def record(number: int, *, guarded: bool = True, receive_count: int = 1) -> dict[str, Any]:
     """A message of RotationRequests.fifo that was received just now."""
-    body = RotationRequest(MappedRotation(rotation_id(number)), "weekly", NOW, "correlation").to_message()
+    options = RotationOptions() if guarded else RotationOptions(guard=None)
+    rotation = MappedRotation(rotation_id(number), options=options)
+    body = RotationRequest(rotation, "weekly", NOW, "correlation").to_message()
     return sqs_record(
         f"message-{number}",
         body,
         rotation_id(number),
         first_received_at=NOW.timestamp(),
         receipt=f"receipt-{number}",
+        receive_count=receive_count,
     )
 
 
@@ -112,6 +116,69 @@ def test_the_stacks_interval_counts() -> None:
 
     assert stage.posts == []
     assert stage.observed.counted == ["RotationSkipped"]
+
+
+THROTTLED = ClientError({"Error": {"Code": "ThrottlingException", "Message": "slow down"}}, "PutEvents")
+
+
+def returned(stage: Stage, *records: dict[str, Any]) -> list[str]:
+    answer = stage.rotate.handle({"Records": list(records)}, "request", INVOCATION_SECONDS)
+    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+
+
+def outcomes(stage: Stage) -> list[tuple[str, str]]:
+    return [(detail["outcome"], detail["reason"]) for detail in stage.bus.details]
+
+
+def test_a_commit_whose_event_was_throttled_returns_and_is_told_once() -> None:
+    stage = Stage(1)
+    stage.bus.errors = [THROTTLED]
+
+    assert returned(stage, record(1)) == ["message-1"]
+    assert returned(stage, record(1, receive_count=2)) == []
+    assert outcomes(stage) == [("rotated", "AlreadyRotated")]
+    assert stage.posts == [rotation_id(1)]
+
+
+def test_an_unguarded_commit_is_told_once_and_settles_after_ten_minutes() -> None:
+    stage = Stage(1)
+
+    assert returned(stage, record(1, guarded=False)) == ["message-1"]
+    assert [seconds for _, seconds in stage.requests.visibility] == [CLAIM_SECONDS, 600]
+    stage.clock.sleep(600)
+    assert returned(stage, record(1, guarded=False, receive_count=2)) == []
+    assert outcomes(stage) == [("rotated", "Rotated")]
+
+
+def test_an_unguarded_commit_that_is_untold_returns_after_an_hour() -> None:
+    stage = Stage(1)
+    stage.bus.errors = [THROTTLED]
+
+    assert returned(stage, record(1, guarded=False)) == ["message-1"]
+    assert [seconds for _, seconds in stage.requests.visibility] == [CLAIM_SECONDS, 3600]
+    stage.clock.sleep(3600)
+    assert returned(stage, record(1, guarded=False, receive_count=2)) == []
+    assert outcomes(stage) == [("rotated", "AlreadyRotated")]
+
+
+def test_an_unguarded_commit_stays_claimed_until_its_event_is_put() -> None:
+    """A function that is cut off in between returns late enough to be told."""
+    stage = Stage(1)
+    seen: list[list[tuple[str, int]]] = []
+    stage.bus.called = lambda: seen.append(list(stage.requests.visibility))
+
+    returned(stage, record(1, guarded=False))
+
+    assert seen == [[("receipt-1", CLAIM_SECONDS)]]
+
+
+def test_a_commit_is_given_up_untold_after_twelve_hours() -> None:
+    stage = Stage(1)
+    stage.bus.errors = [THROTTLED] * 2
+    returned(stage, record(1))
+    stage.clock.sleep(12 * 3600 + 1)
+
+    assert returned(stage, record(1, receive_count=2)) == []
 
 
 def test_every_log_line_names_its_invocation() -> None:
