@@ -41,6 +41,8 @@ SEND_FIFO: Any = {**SEND, "MessageGroupId": "group", "MessageDeduplicationId": "
 INTERFACE = "eni-0123456789abcdef0"
 
 # What AWS does in a role's name, and the embedded AWS in its own: here it is done as the role, by statement and action.
+OUTCOME = {"Source": "infisical-rotation", "DetailType": "Rotation Ended", "Detail": "{}"}
+
 DONE_BY_AWS = {
     # Lambda keeps a trigger that the function keeps refusing.
     ("KeepUndeliveredTriggers", "sqs:SendMessage"): Call("sqs", "send_message", QueueUrl="{undelivered}", **SEND),
@@ -48,6 +50,8 @@ DONE_BY_AWS = {
     ("WorkRequests", "sqs:ReceiveMessage"): Call("sqs", "receive_message", QueueUrl="{requests}"),
     ("WorkRequests", "sqs:DeleteMessage"): Call("sqs", "delete_message", QueueUrl="{requests}", ReceiptHandle="gone"),
     ("WorkRequests", "sqs:GetQueueAttributes"): Call("sqs", "get_queue_attributes", QueueUrl="{requests}"),
+    # Whether a function puts an event depends on how its work ends.
+    ("PutOutcomeEvents", "events:PutEvents"): Call("events", "put_events", Entries=[OUTCOME]),
     # Lambda places a function in a VPC, and takes it out again.
     ("JoinTheVpc", "ec2:CreateNetworkInterface"): Call("ec2", "create_network_interface", SubnetId="subnet-1"),
     ("JoinTheVpc", "ec2:DescribeNetworkInterfaces"): Call("ec2", "describe_network_interfaces"),

@@ -15,6 +15,7 @@ from rich.table import Table
 from rotator.telemetry import Metric
 from tests.sandbox.deployment import build, wait_until
 from tests.sandbox.embedded_aws import ROOT, forget_own_accounts
+from tests.sandbox.outcome_queue import OutcomeQueue
 from tests.sandbox.sandbox import Sandbox, sandbox
 from tests.sandbox.screen import screen, step, tell
 from tests.sandbox.standin.rotations import Rotation
@@ -63,12 +64,17 @@ def _run(console: Console, path: Path, event: object, deliveries: int) -> list[s
             before = [Before(rotation, here.published_key(rotation)) for rotation in rotations]
             here.stack.put_map(_rotation_map(rotations))
             here.stack.leave_alarms_unconfirmed()
+            outcomes = OutcomeQueue(here.stack)
         with step(console, f"Sending {_shown(path)}, {deliveries} x"):
             for _ in range(deliveries):
                 here.stack.send(event)
             _wait_for_the_end(here, deliveries)
         problems = _problems(here, before)
         _show(console, here, before, deliveries)
+        for told in outcomes.events():
+            detail = told["detail"]
+            moment = f", last_rotated_at {detail['last_rotated_at']}" if "last_rotated_at" in detail else ""
+            console.print(f"Event    {told['detail-type']}: {escape(detail['message'])}{moment}", soft_wrap=True)
     if not problems:
         times = "one delivery" if deliveries == 1 else f"{deliveries} deliveries"
         console.print(f"[bold green]✓[/] One trigger, {times}, one rotation; every previous key is still valid.")

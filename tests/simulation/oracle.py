@@ -54,6 +54,8 @@ class Invariant(StrEnum):
     CAUSE = "every failure has a cause"
     DRAINED = "no group is blocked for good"
     SECRET = "no secret is told"
+    UNTOLD = "every rotation is told by an event"
+    UNTRUE = "no event is untrue"
 
 
 # What only the key guard can promise, and only where nobody else rotates, is no violation elsewhere but a figure.

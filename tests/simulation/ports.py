@@ -25,10 +25,13 @@ DEATHS: tuple[object, ...] = (*(BEFORE, UNANSWERED, AFTER) * 3, *LAST_SECONDS)
 KILLED_WEIGHT = 0.4
 
 # After all of the client's own attempts. What is not answered may have been done.
-DENIED = "denied"
+DENIED, PARTLY_REFUSED = "denied", "partly refused"
 AWS_FAULTS = ("throttled", "unavailable", "no connection", "request lost", "answer lost", "slow", "session expired")
-SEND_BATCH_FAULTS = (*AWS_FAULTS, "partly refused")
 IAM_FAULTS = (*AWS_FAULTS, *AWS_FAULTS, DENIED)
+FAULTS_OF = {
+    "send_message_batch": (*AWS_FAULTS, PARTLY_REFUSED),
+    "put_events": (*AWS_FAULTS, *AWS_FAULTS, *(PARTLY_REFUSED,) * 3, DENIED),
+}
 READ_TIMEOUT_SECONDS = 40  # 4 attempts x 10 s
 
 ERRORS = {
@@ -89,19 +92,23 @@ class AwsClient:
         method = getattr(self._target, name)
         if not callable(method):
             return method
-        faults = (
-            SEND_BATCH_FAULTS if name == "send_message_batch" else IAM_FAULTS if self._service == "iam" else AWS_FAULTS
-        )
+        faults = FAULTS_OF.get(name, IAM_FAULTS if self._service == "iam" else AWS_FAULTS)
 
         def call(**arguments: Any) -> Any:  # noqa: ANN401 - as boto3 has it
-            act = partial(self._act, name, partial(method, **arguments))
+            def denied() -> None:
+                if name == "put_events":
+                    self._target.deny(arguments["Entries"])
+
+            act = partial(self._act, name, partial(method, **arguments), denied)
             return self._port.call(f"{self._service} {name}", faults, act)
 
         return call
 
-    def _act(self, name: str, act: Callable[[], Any], fault: object) -> Any:  # noqa: ANN401 - whatever is called
-        if fault == "partly refused":
+    def _act(self, name: str, act: Callable[[], Any], denied: Callable[[], None], fault: object) -> Any:  # noqa: ANN401 - whatever is called
+        if fault == PARTLY_REFUSED:
             self._target.refuse_last = True
+        if fault == DENIED:
+            denied()
         return call_aws(self._port.scheduler, self._service, name, act, fault)
 
 

@@ -34,6 +34,7 @@ from rotator.triggers.selection import SelectedRotation
 from tests.component.iam import FakeIam
 from tests.component.secrets_manager import FakeSecretsManager
 from tests.sandbox.standin.identities import Identity
+from tests.simulation.event_bus import EventBus
 from tests.simulation.network import Network
 from tests.simulation.oracle import Oracle, WatchedKeys, WatchedServer
 from tests.simulation.ports import AWS_FAULTS, FAILED_URL, IAM_FAULTS, REQUESTS_URL, AwsClient, Port, Sqs, call_aws
@@ -43,7 +44,6 @@ from tests.simulation.scheduler import Process, Scheduler
 if TYPE_CHECKING:
     from rotator.clock import Clock
 
-NO_BUS: Any = None
 BASE_URL = "https://infisical.test"
 MINIMUM_INTERVAL = timedelta(hours=1)
 RETIRE_AFTER = timedelta(seconds=1)  # so soon that it races with everything else
@@ -64,6 +64,7 @@ class Parts:
     sqs: Callable[[Sqs], Any] = lambda sqs: sqs
     iam_of_retire: Callable[[Any], Any] = lambda iam: iam
     dispatch_map: Callable[[str], str] = lambda text: text
+    announcer: "Callable[[OutcomeEvents, Clock], Announcer]" = Announcer
     maximum_receives: int = 1000
     visibility_seconds: float = 1080
     exclusive_groups: bool = True
@@ -96,6 +97,7 @@ class Environment:
     identity: Identity
     reader: Identity
     sqs: Sqs
+    bus: EventBus
     iam: FakeIam
     secrets: FakeSecretsManager
     oracle: Oracle
@@ -150,7 +152,7 @@ class Program:
             decide=self._decide(clock),
             telemetry=TELEMETRY,
             clock=clock,
-            announcer=Announcer(self._events(), clock),
+            announcer=self._parts.announcer(self._events(), clock),
         )
 
     def retire(self, process: Process) -> Callable[[], None]:
@@ -197,7 +199,9 @@ class Program:
         return Infisical(BASE_URL, auth, BoundedTransport(transport, clock), clock)
 
     def _events(self) -> OutcomeEvents:
-        return OutcomeEvents(NO_BUS, "", "", "stack", TELEMETRY)
+        return OutcomeEvents(
+            self._aws("events", self._environment.bus), "default", "infisical-rotation", "stack", TELEMETRY
+        )
 
     def _requests(self) -> RequestQueue:
         return RequestQueue(self._aws("sqs", self._parts.sqs(self._environment.sqs)), REQUESTS_URL)

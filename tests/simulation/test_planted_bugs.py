@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Generator
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -10,10 +10,13 @@ from typing import Any
 
 import httpx
 
+from rotator.clock import Deadline
 from rotator.infisical.login import MachineIdentity
 from rotator.infisical.transport import RenewedTransport
 from rotator.model import RotationState
+from rotator.outcomes.rotations import Announcer
 from rotator.rotation import policy
+from rotator.rotation.batch import UNTOLD_SECONDS, Ended
 from rotator.rotation.policy import REPLICA_LAG, Decider, Decision, Verdict
 from rotator.rotation.queues import CLAIM_SECONDS, VISIBILITY_TIMEOUT_SECONDS
 from rotator.rotation.request import RotationRequest
@@ -266,3 +269,39 @@ def test_taking_the_first_key_of_a_list_for_the_oldest_deactivates_published_key
 
 def test_a_request_that_sqs_moves_to_the_dead_letters_has_vanished() -> None:
     assert breaks(Parts(maximum_receives=5), Invariant.REPORTED)
+
+
+class Forgetful(Announcer):
+    """Does not let a commit return that it could not tell."""
+
+    def announce(self, batch: Sequence[Ended], deadline: Deadline) -> Collection[str]:
+        super().announce(batch, deadline)
+        return ()
+
+
+def test_a_commit_whose_event_fails_and_that_does_not_return_is_untold() -> None:
+    assert breaks(Parts(announcer=Forgetful), Invariant.UNTOLD, {Kind.GUARDED})
+
+
+def test_an_unguarded_request_that_returns_at_once_is_taken_for_told() -> None:
+    hasty = partial(Hasty, seconds=int(UNTOLD_SECONDS), instead=600)
+
+    assert breaks(Parts(sqs=hasty), Invariant.UNTOLD, {Kind.UNGUARDED})
+
+
+class Guessing(Announcer):
+    """Takes the occurrence for the moment of the rotation."""
+
+    def announce(self, batch: Sequence[Ended], deadline: Deadline) -> Collection[str]:
+        return super().announce([_guessed(ended) for ended in batch], deadline)
+
+
+def _guessed(ended: Ended) -> Ended:
+    if ended.request is None or ended.outcome.state is None:
+        return ended
+    state = replace(ended.outcome.state, last_rotated_at=ended.request.occurred_at)
+    return replace(ended, outcome=replace(ended.outcome, state=state))
+
+
+def test_an_event_with_another_moment_than_the_commits_is_untrue() -> None:
+    assert breaks(Parts(announcer=Guessing), Invariant.UNTRUE, {Kind.GUARDED})

@@ -19,6 +19,7 @@ from tests.component.secrets_manager import ARN, FakeSecretsManager
 from tests.sandbox.standin.attempts import Pace
 from tests.sandbox.standin.core import SERVERS
 from tests.sandbox.standin.keys import AccessKey
+from tests.simulation.event_bus import EventBus
 from tests.simulation.fault_injection import FaultInjector, Trace
 from tests.simulation.fifo import Fifo, Message
 from tests.simulation.functions import Freezing, Function, Requests, SecretRotation, Triggers
@@ -98,7 +99,9 @@ class World:
             self.checker.check_drained(message)
         self.checker.check_delivered(self.triggers.pending)
         self.checker.check_metrics()
+        self.bus.check(self.oracle)
         bodies = [message.body for queue in (self.requests, self.failed) for message in queue.accepted]
+        bodies += [json.dumps(detail) for details in self.bus.told.values() for detail in details]
         self.checker.check_secrecy(self.server.secrets, bodies)
 
     def _build_infisical(self, setting: Setting) -> None:
@@ -158,6 +161,7 @@ class World:
             exclusive=parts.exclusive_groups,
         )
         self.failed = Fifo(lambda: scheduler.now)
+        self.bus = EventBus()
         mirrored = self.oracle.mirrored
         self.secrets = FakeSecretsManager(json.dumps(dict(mirrored.rotation.published)) if mirrored else None)
         self.oracle.key_in_mirror = lambda: json.loads(self.secrets.current or "{}").get("accessKeyId")
@@ -168,6 +172,7 @@ class World:
             identity=self.server.add_identity({"read", "rotate-secrets"}),
             reader=self.server.add_identity({"read", "read-generated-credentials"}),
             sqs=Sqs({REQUESTS_URL: self.requests, FAILED_URL: self.failed}),
+            bus=self.bus,
             iam=self.iam,
             secrets=self.secrets,
             oracle=self.oracle,
