@@ -1,4 +1,4 @@
-"""Starts the embedded AWS in its own environment, corrects it in three places, and ends it with its caller.
+"""Starts the embedded AWS in its own environment, corrects it in four places, and ends it with its caller.
 
 - It takes the log of an invocation for complete after 5 ms of silence. On a busy machine the last lines came later:
   with the function's next invocation, or never.
@@ -6,6 +6,8 @@
   https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
 - It checks calls about an ECS service against the ARN of the cluster. In AWS it is the ARN of the service:
   https://docs.aws.amazon.com/service-authorization/latest/reference/list_ecs.html
+- It knows no events:source. In AWS that is the source of the events that PutEvents puts:
+  https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-conditions.html
 """
 
 import json
@@ -14,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from contextvars import ContextVar
 from functools import partialmethod
 
 from ministack.app import main
@@ -35,11 +38,15 @@ _read_log = "_drain_stderr_bounded"  # its own, with no setting for it
 _patient = partialmethod(getattr(Worker, _read_log), first_line_wait=0.5, idle_confirm=0.03, hard_cap=2.0)
 setattr(Worker, _read_log, _patient)
 
+sources: ContextVar[tuple[str, ...]] = ContextVar("sources", default=())  # of the events that a request puts
+
 _condition_key = iam_evaluator._resolve_condition_key  # noqa: SLF001 - its own, with no setting for it
 
 
 def condition_key(key: str, request: iam_evaluator.EvalContext) -> object:
     """Return the value of a condition key for a request."""
+    if key.lower() == "events:source":
+        return list(sources.get())
     arn = request.principal_arn
     if key.lower() == "aws:principalarn" and ":assumed-role/" in arn:
         role = arn.split("/")[1]
@@ -55,6 +62,9 @@ _resource_arn = iam_actions.extract_resource_arn
 def resource_arn(service: str, method: str, path: str, headers: object, body: bytes, *where: object) -> str:
     """Return the ARN of the resource that a request is about."""
     arn: str = _resource_arn(service, method, path, headers, body, *where)
+    if service == "events":
+        entries = json.loads(body or b"{}").get("Entries", [])
+        sources.set(tuple({entry.get("Source", "") for entry in entries}))
     if service == "ecs" and ":cluster/" in arn:
         request = json.loads(body)
         services = [*request.get("services", []), *filter(None, [request.get("service")])]

@@ -9,8 +9,9 @@ from rotator.outcomes.message import MESSAGES_AN_HOUR, MessageLimiter, failure_m
 from rotator.outcomes.publisher import MAXIMUM_EXPLANATION_LENGTH, DetailType, Event, OutcomeEvents, Put
 from rotator.rotation.attempt import Next, Outcome, Result
 from rotator.rotation.batch import Ended
+from rotator.rotation.policy import CLOCK_MARGIN
 from rotator.text import clip
-from rotator.timestamps import CLOCK_SKEW, format_timestamp, from_epoch
+from rotator.timestamps import format_timestamp, from_epoch
 
 if TYPE_CHECKING:
     from rotator.clock import Clock, Deadline
@@ -54,10 +55,11 @@ def how_to_tell(ended: Ended, now: datetime) -> Told | None:
 
 
 def _may_have_committed(ended: Ended) -> bool:
+    """By clocks that differ. Within that margin of an earlier commit a request is never due, so none is confused."""
     state, delivery = ended.outcome.state, ended.delivery
     if state is None or delivery.receive_count == 1:
         return False
-    return state.last_rotated_at >= from_epoch(delivery.first_received_at) - CLOCK_SKEW
+    return state.last_rotated_at >= from_epoch(delivery.first_received_at) - CLOCK_MARGIN
 
 
 def _was_told(ended: Ended, now: datetime) -> bool:
