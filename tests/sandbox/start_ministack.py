@@ -46,7 +46,7 @@ _condition_key = iam_evaluator._resolve_condition_key  # noqa: SLF001 - its own,
 def condition_key(key: str, request: iam_evaluator.EvalContext) -> object:
     """Return the value of a condition key for a request."""
     if key.lower() == "events:source":
-        return list(sources.get())
+        return sources.get()[0] if len(sources.get()) == 1 else list(sources.get())
     arn = request.principal_arn
     if key.lower() == "aws:principalarn" and ":assumed-role/" in arn:
         role = arn.split("/")[1]

@@ -7,7 +7,7 @@ from rotator.outcomes.publisher import MAXIMUM_EXPLANATION_LENGTH, DetailType, E
 from rotator.text import clip
 
 # The audit runs every six hours. The run in the first quarter of the day (UTC) tells what it finds, so that a rotation
-# is told of once a day, without a memory.
+# is reported once a day, without a memory.
 TELLING_HOURS = range(6)
 
 

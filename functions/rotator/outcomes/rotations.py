@@ -1,4 +1,4 @@
-"""What `rotate` tells of requests that have ended: which of them, as what, and which have to return untold."""
+"""The events of requests that have ended: which of them, as what, and which have to return untold."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ class Announcer:
         self._limiter = MessageLimiter(clock)
 
     def announce(self, batch: Sequence[Ended], deadline: "Deadline") -> Collection[str]:
-        """Put the events of a batch, and return the ids of the messages whose commit nobody has been told of.
+        """Put the events of a batch, and return the ids of the messages whose commit no event reports.
 
         These return, unless the bus has said a definite no.
         """
