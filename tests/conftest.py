@@ -11,11 +11,12 @@ from tests.sandbox.standin.core import SERVERS
 SHORTEST_REAL_SECRET = 20  # what is shorter was made up by a test, and may be a word
 
 # Tests that share something running: each group is one process's, and the longest begin first.
-GROUPS = ("e2e", "e2e-load", "e2e-stack", "e2e-faults", "runtime", "contract")
+GROUPS = ("e2e", "e2e-load", "e2e-stack", "e2e-faults", "e2e-readme", "runtime", "contract")
 END_TO_END = {
     **dict.fromkeys(("test_deployed_stack", "test_key_guard"), "e2e-stack"),
     **dict.fromkeys(("test_faults", "test_observability"), "e2e-faults"),  # mostly waits
     **dict.fromkeys(("test_full_width", "test_kill_and_load", "test_rotation_hook"), "e2e-load"),
+    "test_readme": "e2e-readme",  # deploys into an account of its own
 }
 
 _written: list[str] = []
