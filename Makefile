@@ -48,8 +48,9 @@ bench: $(DEV) $(AWS) $(LAMBDA) ## Measure, side by side with what one would writ
 	@python -m tests.benchmarks $(if $(filter-out 0,$(DOCS)),--docs)
 
 .PHONY: pictures
-pictures: $(DEV) ## Draw the pictures of the documents again
+pictures: $(DEV) $(AWS) ## Draw the pictures of the documents again
 	@python -m tools.pictures
+	@python -m tools.casts
 
 .PHONY: lint
 lint: $(DEV) $(CHECKS) ## Check style, types, the template, the workflow and the prose
