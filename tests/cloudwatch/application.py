@@ -44,6 +44,7 @@ ROTATE_SECONDS = 900.0
 COUNTED_RECEIVES = 3
 
 UNDELIVERED, FAILED, REQUESTS = "UndeliveredTriggers", "FailedRotations", "RotationRequests"
+MESSAGES = "UndeliveredMessages"
 
 
 class Switch(httpx.BaseTransport):
@@ -142,7 +143,7 @@ class Application:
         self.world.use_transport(self.network)
         self.created = self.minute = created
         self.metrics = Metrics()
-        self.waiting = dict.fromkeys((UNDELIVERED, FAILED), 0)
+        self.waiting = dict.fromkeys((UNDELIVERED, FAILED, MESSAGES), 0)
         self.triggers: dict[str, object] = {"weekly": self.world.rotation.id}
         self.text: str | None = None  # of the rotation map, instead of what the triggers and the hook make it
         self.is_stopped = self.kills = False

@@ -6,7 +6,7 @@ from functools import cache, partial
 
 from botocore.exceptions import ClientError
 
-from tests.cloudwatch.application import FAILED, HOUR, UNDELIVERED, Application
+from tests.cloudwatch.application import FAILED, HOUR, MESSAGES, UNDELIVERED, Application
 from tests.cloudwatch.evaluation import Alarm, State, Transition, transitions
 from tests.cloudwatch.template import STACK, alarms
 from tests.component.hook_stage import stage
@@ -270,6 +270,12 @@ INCIDENTS = (
         "the cause, and that a request does not end",
     ),
     Incident("the bus of outcome events is gone", no_bus, ["OutcomeEventsFailed"], ATTEMPT),
+    Incident(
+        "the alarm topic does not accept the message about a failure",
+        lambda application: application.arrives(MESSAGES),
+        ["UndeliveredMessages"],
+        DISPATCHED,
+    ),
     Incident("a trigger is not in the map", unmapped, ["UndeliveredTriggers"], DISPATCHED),
     Incident("an hourly trigger is not in the map", partial(unmapped, times=48), ["UndeliveredTriggers"], DISPATCHED),
     Incident(

@@ -150,7 +150,9 @@ def _show(console: Console, here: Sandbox, before: list[Before], deliveries: int
     counts = {name: value for name, value in here.stack.metrics().items() if name != Metric.ROTATION_DURATION}
     console.print("Metrics  " + "  ".join(f"{name} {value:.0f}" for name, value in sorted(counts.items())))
     console.print("Queues   " + "  ".join(f"{queue} {here.stack.depth(f'{queue}Url')}" for queue in QUEUES))
-    for problem in check_alarm_topic(here.stack.aws.client("sns"), here.stack.outputs["AlarmTopic"]):
+    for problem in check_alarm_topic(
+        here.stack.aws.client("sns"), here.stack.outputs["AlarmTopic"], failure_messages=True
+    ):
         console.print(f"Alarms   {escape(problem.what)}. Next: {escape(problem.next_step)}", soft_wrap=True)
     console.print()
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
-from tools.preflight.alarm_topic import admits_cloudwatch, check_alarm_topic, publish_test, statement
+from tools.preflight.alarm_topic import (
+    CLOUDWATCH,
+    EVENTBRIDGE,
+    admits,
+    check_alarm_topic,
+    publish_test,
+    statement,
+    statement_for_events,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -27,6 +35,7 @@ DEFAULT_POLICY = {
         }
     ]
 }
+OF_THIS_ACCOUNT = {"Condition": {"StringEquals": {"aws:SourceAccount": "123456789012"}}}
 SOMEBODY_ELSES = {
     "Effect": "Allow",
     "Principal": {"Service": "events.amazonaws.com"},
@@ -86,7 +95,7 @@ def failure(code: str, kind: type[ClientError] = ClientError) -> ClientError:
 
 @pytest.mark.parametrize("policy", [DEFAULT_POLICY, {"Statement": statement(TOPIC)}], ids=["SNS's own", "the stack's"])
 def test_a_topic_with_a_confirmed_subscription_has_no_problem(policy: object) -> None:
-    assert check_alarm_topic(FakeSns(PENDING, CONFIRMED, policy=policy).client, TOPIC) == []
+    assert check_alarm_topic(FakeSns(PENDING, CONFIRMED, policy=policy).client, TOPIC, failure_messages=False) == []
 
 
 @pytest.mark.parametrize(
@@ -98,7 +107,7 @@ def test_a_topic_with_a_confirmed_subscription_has_no_problem(policy: object) ->
     ],
 )
 def test_a_topic_without_a_confirmed_subscription_is_a_problem(subscriptions: list[str], what: str, step: str) -> None:
-    (problem,) = check_alarm_topic(FakeSns(*subscriptions).client, TOPIC)
+    (problem,) = check_alarm_topic(FakeSns(*subscriptions).client, TOPIC, failure_messages=False)
 
     assert problem.what == f"nobody would hear an alarm: {what}"
     assert step in problem.next_step
@@ -107,13 +116,13 @@ def test_a_topic_without_a_confirmed_subscription_is_a_problem(subscriptions: li
 def test_a_topic_that_does_not_exist_is_a_problem() -> None:
     sns = FakeSns(failure=failure("NotFound", NotFoundException))
 
-    (problem,) = check_alarm_topic(sns.client, TOPIC)
+    (problem,) = check_alarm_topic(sns.client, TOPIC, failure_messages=False)
 
     assert problem.what == f"nobody would hear an alarm: the topic {TOPIC} does not exist"
 
 
 def test_a_topic_that_may_not_be_looked_at_is_a_problem_with_the_permissions_it_takes() -> None:
-    (problem,) = check_alarm_topic(FakeSns(failure=failure("AuthorizationError")).client, TOPIC)
+    (problem,) = check_alarm_topic(FakeSns(failure=failure("AuthorizationError")).client, TOPIC, failure_messages=False)
 
     assert "not for you" in problem.what
     assert "sns:ListSubscriptionsByTopic and sns:GetTopicAttributes" in problem.next_step
@@ -122,7 +131,7 @@ def test_a_topic_that_may_not_be_looked_at_is_a_problem_with_the_permissions_it_
 def test_a_topic_that_refuses_cloudwatch_is_a_problem_with_the_missing_statement() -> None:
     sns = FakeSns(CONFIRMED, policy={"Statement": [SOMEBODY_ELSES]})
 
-    (problem,) = check_alarm_topic(sns.client, TOPIC)
+    (problem,) = check_alarm_topic(sns.client, TOPIC, failure_messages=False)
 
     missing = json.loads(problem.next_step.partition(": ")[2])
     assert missing == {
@@ -133,7 +142,7 @@ def test_a_topic_that_refuses_cloudwatch_is_a_problem_with_the_missing_statement
         "Resource": TOPIC,
         "Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:cloudwatch:eu-central-1:123456789012:alarm:*"}},
     }
-    assert admits_cloudwatch({"Statement": [SOMEBODY_ELSES, missing]})
+    assert admits({"Statement": [SOMEBODY_ELSES, missing]}, CLOUDWATCH)
 
 
 @pytest.mark.parametrize(
@@ -164,12 +173,12 @@ def test_a_policy_admits_cloudwatch_only_with_a_statement_that_covers_it(
     statements: list[dict[str, Any]],
     admitted: bool,  # noqa: FBT001 - a parameter of the table
 ) -> None:
-    assert admits_cloudwatch({"Statement": statements}) == admitted
+    assert admits({"Statement": statements}, CLOUDWATCH) == admitted
 
 
 @pytest.mark.parametrize("key", ["alias/aws/sns", "arn:aws:kms:eu-central-1:123456789012:alias/aws/sns"])
 def test_a_topic_that_is_encrypted_with_awss_key_is_a_problem(key: str) -> None:
-    (problem,) = check_alarm_topic(FakeSns(CONFIRMED, key=key).client, TOPIC)
+    (problem,) = check_alarm_topic(FakeSns(CONFIRMED, key=key).client, TOPIC, failure_messages=False)
 
     assert "encrypted with alias/aws/sns" in problem.what
 
@@ -182,3 +191,31 @@ def test_a_test_message_says_which_stack_it_is_for() -> None:
     (message,) = sns.published
     assert message["TopicArn"] == TOPIC
     assert "infisical-rotation" in message["Message"]
+
+
+@pytest.mark.parametrize(
+    ("statements", "admitted"),
+    [
+        ([statement_for_events(TOPIC)], True),
+        (
+            [{**statement_for_events(TOPIC), "Condition": {"StringEquals": {"aws:SourceAccount": "123456789012"}}}],
+            False,
+        ),
+        (DEFAULT_POLICY["Statement"], False),
+        ([statement(TOPIC)], False),
+        ([statement_for_events(TOPIC), {**statement_for_events(TOPIC), "Effect": "Deny"}], False),
+    ],
+    ids=["without a condition", "with a condition", "SNS's own", "only CloudWatch", "denied"],
+)
+def test_eventbridge_is_admitted_only_by_a_statement_without_a_condition(
+    statements: list[dict[str, Any]],
+    admitted: bool,  # noqa: FBT001 - pytest passes it by name
+) -> None:
+    assert admits({"Statement": statements}, EVENTBRIDGE) == admitted
+
+
+def test_a_topic_that_does_not_admit_eventbridge_is_a_problem_where_there_are_failure_messages() -> None:
+    (problem,) = check_alarm_topic(FakeSns(CONFIRMED).client, TOPIC, failure_messages=True)
+
+    assert problem.what.startswith("no message would name a failed rotation")
+    assert json.dumps(statement_for_events(TOPIC)) in problem.next_step

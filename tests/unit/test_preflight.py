@@ -96,6 +96,7 @@ def preflight_by(functions: FakeLambda, hook: str | None = HOOK, period: timedel
         schedule="schedule",
         schedule_group="group",
         alarm_topic="arn:aws:sns:us-east-1:123456789012:alarms",
+        failure_messages=True,
         schedule_trigger="weekly",
         maximum_age=timedelta(days=35),
     )

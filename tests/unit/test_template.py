@@ -11,7 +11,7 @@ from rotator.rotation.delivery import FRESH_SECONDS
 from rotator.rotation.policy import REPLICA_LAG
 from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS
 from tests.sandbox.translation import translated
-from tools.preflight.alarm_topic import admits_cloudwatch
+from tools.preflight.alarm_topic import CLOUDWATCH, admits
 
 DECIDING_ROLES = {"DispatchRole", "HookRole", "RetireRole", "RotateRole"}
 
@@ -167,7 +167,7 @@ def test_cloudwatch_may_publish_to_the_stacks_own_topic(resources: dict[str, Any
     policy = resources["AlarmTopicPolicy"]["Properties"]
 
     assert policy["Topics"] == [{"Ref": "AlarmTopic"}]
-    assert admits_cloudwatch(policy["PolicyDocument"])
+    assert admits(policy["PolicyDocument"], CLOUDWATCH)
 
 
 def test_retire_and_its_permission_exist_only_if_switched_on() -> None:

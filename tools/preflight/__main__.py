@@ -35,7 +35,8 @@ def main() -> int:
             schedule = read_schedule(boto3.client("scheduler"), stack.schedule_group, stack.schedule, now)
             rows, other_problems = collect(stack, schedule, now)
             sns = boto3.client("sns")
-            other_problems = {THE_ALARMS: check_alarm_topic(sns, stack.alarm_topic), **other_problems}
+            heard = check_alarm_topic(sns, stack.alarm_topic, failure_messages=stack.failure_messages)
+            other_problems = {THE_ALARMS: heard, **other_problems}
             if arguments.test_alarm:
                 publish_test(sns, stack.alarm_topic, name)
     except (PreflightError, OutdatedError, BotoCoreError, ClientError) as error:

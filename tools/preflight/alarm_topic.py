@@ -1,6 +1,7 @@
 """Checks that somebody hears the alarms: the topic's subscriptions, its policy, and the key that encrypts it.
 
 The statement that CloudWatch needs: https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
+The one that EventBridge needs: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html
 The key that it cannot use: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html
 """
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 THE_ALARMS = "the alarms"
 
-CLOUDWATCH = "cloudwatch.amazonaws.com"
+CLOUDWATCH, EVENTBRIDGE = "cloudwatch.amazonaws.com", "events.amazonaws.com"
 AWS_MANAGED_KEY = "alias/aws/sns"
 TEST_SUBJECT = "Test of the alarms"
 TEST_MESSAGE = "This is a test, sent by make preflight. If you read it, you also receive the alarms of the stack {}."
@@ -30,8 +31,8 @@ _SUBSCRIBE = (
 _NOBODY = "nobody would hear an alarm: "
 
 
-def check_alarm_topic(sns: "SNSClient", topic_arn: str) -> list[Problem]:
-    """Check that somebody hears what the alarms write to a topic."""
+def check_alarm_topic(sns: "SNSClient", topic_arn: str, *, failure_messages: bool) -> list[Problem]:
+    """Check that somebody hears what a topic receives: alarms, and messages about failures where there are any."""
     try:
         subscriptions = _subscriptions(sns, topic_arn)
         attributes = sns.get_topic_attributes(TopicArn=topic_arn)["Attributes"]
@@ -47,6 +48,7 @@ def check_alarm_topic(sns: "SNSClient", topic_arn: str) -> list[Problem]:
     found = [
         _check_subscriptions(subscriptions, topic_arn),
         _check_policy(attributes, topic_arn),
+        _check_policy_for_events(attributes, topic_arn) if failure_messages else None,
         _check_key(attributes),
     ]
     return [problem for problem in found if problem]
@@ -73,12 +75,26 @@ def _check_subscriptions(subscriptions: Iterable[str], topic_arn: str) -> Proble
 
 
 def _check_policy(attributes: Mapping[str, str], topic_arn: str) -> Problem | None:
-    if admits_cloudwatch(json.loads(attributes.get("Policy") or "{}")):
+    if admits(_policy(attributes), CLOUDWATCH):
         return None
     return Problem(
         f"{_NOBODY}the topic's policy does not let CloudWatch publish",
         f"add this statement to it: {json.dumps(statement(topic_arn))}",
     )
+
+
+def _check_policy_for_events(attributes: Mapping[str, str], topic_arn: str) -> Problem | None:
+    if admits(_policy(attributes), EVENTBRIDGE):
+        return None
+    return Problem(
+        "no message would name a failed rotation: the topic's policy does not let EventBridge publish",
+        f"add this statement to it: {json.dumps(statement_for_events(topic_arn))}",
+    )
+
+
+def _policy(attributes: Mapping[str, str]) -> dict[str, Any]:
+    policy: dict[str, Any] = json.loads(attributes.get("Policy") or "{}")
+    return policy
 
 
 def _check_key(attributes: Mapping[str, str]) -> Problem | None:
@@ -90,22 +106,26 @@ def _check_key(attributes: Mapping[str, str]) -> Problem | None:
     )
 
 
-def admits_cloudwatch(policy: Mapping[str, Any]) -> bool:
-    """Whether a topic's policy lets CloudWatch publish: some statement does, and none denies it to everybody.
+def admits(policy: Mapping[str, Any], service: str) -> bool:
+    """Whether a topic's policy lets a service publish: some statement does, and none denies it to everybody.
 
-    Conditions are not looked at: those of SNS's own default policy name the account.
+    Conditions are not looked at for CloudWatch: those of SNS's own default policy name the account. EventBridge fills no
+    condition key when it publishes to a topic, so a statement with a condition allows it nothing.
     """
     statements = policy.get("Statement", [])
-    about = [each for each in (statements if isinstance(statements, list) else [statements]) if _is_about(each)]
-    allows = any(each["Effect"] == "Allow" for each in about)
-    return allows and not any(each["Effect"] == "Deny" and "Condition" not in each for each in about)
+    about = [
+        each for each in (statements if isinstance(statements, list) else [statements]) if _is_about(each, service)
+    ]
+    plain = [each for each in about if "Condition" not in each]
+    allows = any(each["Effect"] == "Allow" for each in (plain if service == EVENTBRIDGE else about))
+    return allows and not any(each["Effect"] == "Deny" for each in plain)
 
 
-def _is_about(statement: Mapping[str, Any]) -> bool:
+def _is_about(statement: Mapping[str, Any], service: str) -> bool:
     actions, principal = statement.get("Action", []), statement.get("Principal", {})
     services = ["*"] if principal == "*" else [*_list(principal.get("Service")), *_list(principal.get("AWS"))]
     publishes = any(fnmatchcase("sns:publish", action.lower()) for action in _list(actions))
-    return publishes and any(service in {CLOUDWATCH, "*"} for service in services)
+    return publishes and any(each in {service, "*"} for each in services)
 
 
 def _list(value: str | list[str] | None) -> list[str]:
@@ -122,4 +142,15 @@ def statement(topic_arn: str) -> dict[str, Any]:
         "Action": "sns:Publish",
         "Resource": topic_arn,
         "Condition": {"ArnLike": {"aws:SourceArn": f"arn:{partition}:cloudwatch:{region}:{account}:alarm:*"}},
+    }
+
+
+def statement_for_events(topic_arn: str) -> dict[str, Any]:
+    """The statement that lets the rule FailureMessages publish."""
+    return {
+        "Sid": "FailureMessagesPublish",
+        "Effect": "Allow",
+        "Principal": {"Service": EVENTBRIDGE},
+        "Action": "sns:Publish",
+        "Resource": topic_arn,
     }

@@ -36,6 +36,7 @@ class Stack:
     schedule: str
     schedule_group: str
     alarm_topic: str
+    failure_messages: bool
     schedule_trigger: str
     maximum_age: timedelta
 
@@ -76,6 +77,7 @@ def find_stack(cloudformation: "CloudFormationClient", name: str) -> Stack:
             schedule=outputs["ScheduleName"],
             schedule_group=outputs["ScheduleGroupName"],
             alarm_topic=outputs["AlarmTopic"],
+            failure_messages="OutcomeEventBusName" in outputs,
             schedule_trigger=parameters["ScheduleTrigger"],
             maximum_age=timedelta(days=float(parameters["MaximumAgeDays"])),
         )
