@@ -1,9 +1,13 @@
 """Outcome events of the deployed functions, as a rule and a queue of a consumer receive them."""
 
+import json
+from functools import partial
+
 import pytest
 
 from rotator.telemetry import Metric
 from tests.e2e.assertions import delta, outcomes_of, scheduled
+from tests.sandbox.alarm_listener import AlarmListener
 from tests.sandbox.deployment import wait_until
 from tests.sandbox.outcome_queue import OutcomeQueue
 from tests.sandbox.sandbox import Sandbox
@@ -12,6 +16,12 @@ from tests.sandbox.standin.rotations import Rotation
 from tests.unit.test_outcomes import validate_event
 
 UNKNOWN = "0b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00fe"
+UNKNOWN_ONES = ("1b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00fe", "2b1f0f5e-3a52-4a5e-9b35-6f1f2f0f00fe")
+
+
+@pytest.fixture(scope="module")
+def listener(deployed: Sandbox) -> AlarmListener:
+    return AlarmListener(deployed.stack)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +72,18 @@ def test_a_failed_request_is_told_and_one_that_returns_is_not(
     assert outcomes.ends_of(rotation.id) == []
     deployed.stack.take("FailedRotationsUrl")
     deployed.stack.sqs.purge_queue(QueueUrl=deployed.stack.outputs["RotationRequestsUrl"])
+
+
+def test_each_of_two_failures_is_a_message_that_names_it(deployed: Sandbox, listener: AlarmListener) -> None:
+    for rotation_id in UNKNOWN_ONES:
+        deployed.stack.put_map({"triggers": {"weekly": rotation_id}})
+        deployed.stack.send(scheduled())
+        wait_until("the message", partial(listener.about, rotation_id))
+
+    messages = [json.loads(message) for rotation_id in UNKNOWN_ONES for message in listener.about(rotation_id)]
+    assert len(messages) == len(UNKNOWN_ONES)
+    assert all("failed" in message and "docs/runbook.md" in message for message in messages)
+    deployed.stack.take("FailedRotationsUrl")
 
 
 def test_a_bus_that_denies_stops_no_rotation_and_is_counted(deployed: Sandbox, rotation: Rotation) -> None:

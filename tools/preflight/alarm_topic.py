@@ -109,8 +109,8 @@ def _check_key(attributes: Mapping[str, str]) -> Problem | None:
 def admits(policy: Mapping[str, Any], service: str) -> bool:
     """Whether a topic's policy lets a service publish: some statement does, and none denies it to everybody.
 
-    Conditions are not looked at for CloudWatch: those of SNS's own default policy name the account. EventBridge fills no
-    condition key when it publishes to a topic, so a statement with a condition allows it nothing.
+    Conditions are not looked at for CloudWatch: those of SNS's own default policy name the account.
+    EventBridge fills no condition key when it publishes to a topic, so a statement with a condition allows it nothing.
     """
     statements = policy.get("Statement", [])
     about = [
