@@ -25,7 +25,7 @@ from tests.sandbox.standin.limits import rate_limited
 from tests.sandbox.standin.rotations import Rotation
 
 # Just enough for one attempt, so that the test does not wait for the three minutes of the template.
-FUNCTION_SECONDS = 128  # 110 for an attempt, 14 for reporting, and the first read
+FUNCTION_SECONDS = 142  # 110 for an attempt, 28 for reporting, and the first read
 
 ACKNOWLEDGED, FAILED, BACK = "acknowledged", "in FailedRotations.fifo", "back in RotationRequests.fifo"
 AGAIN = "soon back, and rotated then"

@@ -26,9 +26,10 @@ REQUIRED = {
     "FAILED_QUEUE_URL": ("deploy the stack again", "RotateFunction"),
     "RETIRE_AFTER_DAYS": ("RetireAfterDays", "RetireFunction"),
     "RETIRE_QUIET_DAYS": ("RetireQuietDays", "RetireFunction"),
+    "OUTCOME_EVENT_SOURCE": ("OutcomeEventSource", "DispatchFunction"),
     "MAXIMUM_AGE_DAYS": ("MaximumAgeDays", "AuditFunction"),
 }
-OPTIONAL = {"MACHINE_IDENTITY_SECRET_ARN", "CA_CERTIFICATE_PARAMETER", "HOOK_FUNCTION"}
+OPTIONAL = {"MACHINE_IDENTITY_SECRET_ARN", "CA_CERTIFICATE_PARAMETER", "HOOK_FUNCTION", "OUTCOME_EVENT_BUS_NAME"}
 
 
 class Case(NamedTuple):
