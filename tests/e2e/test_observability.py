@@ -17,6 +17,7 @@ from tests.e2e.assertions import outcomes_of, scheduled
 from tests.e2e.faults import Run
 from tests.sandbox.deployment import embedded_metrics
 from tests.sandbox.embedded_aws import ROOT
+from tests.sandbox.outcome_queue import denied_events
 from tests.sandbox.sandbox import Sandbox
 from tests.sandbox.sqs_record import sqs_record
 from tests.sandbox.standin.rotations import Rotation
@@ -83,7 +84,8 @@ def emitted(deployed: Sandbox, run: Run) -> dict[Watched, float]:
         outcomes_of(deployed, overdue, count=count)
     now = datetime.now(UTC)
     comes_back = _record("cannot-be-held", 10, now - timedelta(hours=3))
-    _deliver(deployed, _record("is-refused", 1, now), comes_back)
+    with denied_events(stack):
+        _deliver(deployed, _record("is-refused", 1, now), comes_back)
     largest: dict[Watched, float] = {}
     for line in stack.dispatch_logs() + stack.rotate_logs() + stack.hook_logs() + stack.audit_logs():
         for identity, value in _identified(line):

@@ -9,7 +9,7 @@ from rotator.telemetry import Metric
 from tests.e2e.assertions import delta, outcomes_of, scheduled
 from tests.sandbox.alarm_listener import AlarmListener
 from tests.sandbox.deployment import wait_until
-from tests.sandbox.outcome_queue import OutcomeQueue
+from tests.sandbox.outcome_queue import OutcomeQueue, denied_events
 from tests.sandbox.sandbox import Sandbox
 from tests.sandbox.standin.faults import CommittedThenDropped, Fails, Point
 from tests.sandbox.standin.rotations import Rotation
@@ -87,15 +87,11 @@ def test_each_of_two_failures_is_a_message_that_names_it(deployed: Sandbox, list
 
 
 def test_a_bus_that_denies_stops_no_rotation_and_is_counted(deployed: Sandbox, rotation: Rotation) -> None:
-    stack, role = deployed.stack, deployed.stack.resources("AWS::IAM::Role")["RotateRole"]
+    stack = deployed.stack
     before = stack.metrics()
-    denial = '{"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "events:PutEvents", "Resource": "*"}}'
-    deployed.iam.put_role_policy(RoleName=role, PolicyName="no-events", PolicyDocument=denial)
-    try:
+    with denied_events(stack):
         stack.send(scheduled())
 
         assert [end["outcome"] for end in outcomes_of(deployed, rotation)] == ["rotated"]
         wait_until("the metric", lambda: delta(before, stack.metrics(), Metric.OUTCOME_EVENTS_FAILED))
-    finally:
-        deployed.iam.delete_role_policy(RoleName=role, PolicyName="no-events")
     assert stack.depth("RotationRequestsUrl") == 0

@@ -1,11 +1,27 @@
 """A consumer of outcome events: a rule on the default bus, and a queue that it sends them to."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tests.sandbox.deployment import Deployment
 
 NAME = "outcome-events"
+
+
+DENIAL = '{"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "events:PutEvents", "Resource": "*"}}'
+
+
+@contextmanager
+def denied_events(stack: Deployment) -> Iterator[None]:
+    """Let `rotate` put no event."""
+    role = stack.resources("AWS::IAM::Role")["RotateRole"]
+    stack.iam.put_role_policy(RoleName=role, PolicyName=NAME, PolicyDocument=DENIAL)
+    try:
+        yield
+    finally:
+        stack.iam.delete_role_policy(RoleName=role, PolicyName=NAME)
 
 
 class OutcomeQueue:
