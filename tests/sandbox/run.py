@@ -72,9 +72,8 @@ def _run(console: Console, path: Path, event: object, deliveries: int) -> list[s
         problems = _problems(here, before)
         _show(console, here, before, deliveries)
         for told in outcomes.events():
-            detail = told["detail"]
-            moment = f", last_rotated_at {detail['last_rotated_at']}" if "last_rotated_at" in detail else ""
-            console.print(f"Event    {told['detail-type']}: {escape(detail['message'])}{moment}", soft_wrap=True)
+            console.print(f"Event    {told['detail-type']}: {escape(told['detail']['message'])}", soft_wrap=True)
+        console.print()
     if not problems:
         times = "one delivery" if deliveries == 1 else f"{deliveries} deliveries"
         console.print(f"[bold green]✓[/] One trigger, {times}, one rotation; every previous key is still valid.")
@@ -154,7 +153,6 @@ def _show(console: Console, here: Sandbox, before: list[Before], deliveries: int
         here.stack.aws.client("sns"), here.stack.outputs["AlarmTopic"], failure_messages=True
     ):
         console.print(f"Alarms   {escape(problem.what)}. Next: {escape(problem.next_step)}", soft_wrap=True)
-    console.print()
 
 
 def _shown(path: Path) -> str:
