@@ -76,7 +76,7 @@ def _section(alarm: str) -> str:
 
 
 def goes_off_after(alarm: Alarm) -> int:
-    """The longest time, in minutes, from the end of what an alarm tells of until it is OK."""
+    """The longest time, in minutes, from the end of an incident until its alarm is OK."""
     longest = 0
     for beyond in BEYOND:
         metrics, ended = Metrics(), CLEAN_AT

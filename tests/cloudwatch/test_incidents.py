@@ -121,7 +121,7 @@ def test_an_update_that_makes_every_alarm_anew_is_silent() -> None:
 
 
 def twice(cause: Cause) -> Application:
-    """Half a day after a failure the same happens again, and nobody has taken the first message away."""
+    """The same failure happens again 12 hours later, while the first message still waits."""
     application = Application(created=17)
     for minute in (4 * HOUR, 16 * HOUR):
         application.at(minute, partial(cause, application))

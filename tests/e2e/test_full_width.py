@@ -64,7 +64,7 @@ def test_other_types_of_rotation_have_the_same_verbs(
     (end,) = outcomes_of(deployed, rotation)
     assert (end["outcome"], end["rotation_type"]) == ("rotated", rotation_type)
     assert rotation.slots[rotation.active_index] != before
-    # Without key guard the message stays until no replica lags any more; nobody waits for that here.
+    # Without key guard the message stays until no replica lags any more. These tests do not wait for that.
     deployed.stack.sqs.purge_queue(QueueUrl=deployed.stack.outputs["RotationRequestsUrl"])
 
 

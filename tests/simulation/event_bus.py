@@ -42,7 +42,7 @@ class EventBus:
         moments = [parse_timestamp(each["last_rotated_at"], "").timestamp() for each in told if _rotated(each)]
         for moment in moments:
             if not any(abs(moment - commit.at) <= ROUNDING_SECONDS for commit in history.commits):
-                oracle.add_violation(Invariant.UNTRUE, history, f"an event tells of a rotation at {moment:.3f}")
+                oracle.add_violation(Invariant.UNTRUE, history, f"an event reports a rotation at {moment:.3f}")
         is_excused = history.rotation.id in self.denied or any(each["outcome"] == "unconfirmed" for each in told)
         latest = max(moments, default=0.0)
         if not is_excused and any(commit.by and commit.at > latest + ROUNDING_SECONDS for commit in history.commits):

@@ -58,6 +58,6 @@ def _parse(event: str) -> Consumer | None:
 
 
 def _plain(value: object) -> str:
-    """Quote a text of AWS's own, without the quotation marks that it needs only if it is odd."""
+    """Quote a string of AWS's own; leave out the quotation marks where nothing had to be escaped."""
     quoted = quote(value, _TEXT_LENGTH)
     return quoted[1:-1] if quoted[1:-1] == value else quoted

@@ -35,7 +35,7 @@ class Server(uvicorn.Server):
     """Leaves no connection open: uvicorn forgets those that arrive in the moment when it stops to accept any."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop as uvicorn does, and cut off whoever is connected all the same."""
+        """Stop as uvicorn does, and still close every open connection."""
         await super().shutdown(sockets)
         loop: Any = asyncio.get_running_loop()
         for transport in list(loop._transports.values()):  # noqa: SLF001 - nothing else knows them all
