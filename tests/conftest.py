@@ -11,11 +11,23 @@ from tests.sandbox.standin.core import SERVERS
 SHORTEST_REAL_SECRET = 20  # what is shorter was made up by a test, and may be a word
 
 # Tests that share something running: each group is one process's, and the longest begin first.
-GROUPS = ("e2e", "e2e-load", "e2e-stack", "e2e-faults", "e2e-readme", "runtime", "contract")
+GROUPS = (
+    "e2e-privilege",
+    "e2e-faults",
+    "e2e-load",
+    "e2e-stack",
+    "e2e",
+    "e2e-more",
+    "runtime",
+    "contract",
+    "e2e-readme",
+)
 END_TO_END = {
+    "test_least_privilege": "e2e-privilege",
     **dict.fromkeys(("test_deployed_stack", "test_key_guard"), "e2e-stack"),
     **dict.fromkeys(("test_faults", "test_observability"), "e2e-faults"),  # mostly waits
     **dict.fromkeys(("test_full_width", "test_kill_and_load", "test_rotation_hook"), "e2e-load"),
+    **dict.fromkeys(("test_consumers", "test_examples", "test_lifecycle", "test_map"), "e2e-more"),
     "test_readme": "e2e-readme",  # deploys into an account of its own
 }
 
