@@ -36,7 +36,11 @@ map: $(DEV) ## Check a rotation map (MAP=map.json); show what it changes and put
 .PHONY: test
 test: $(DEV) $(AWS) $(LAMBDA) $(CHECKS) ## Run every test
 	@# More processes than cores: the end-to-end tests mostly wait. They are in order, the longest first.
-	@pytest -n 4 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@pytest -n 4 --dist loadgroup --no-loadscope-reorder -m "not release" $(ARGS)
+
+.PHONY: test-release
+test-release: $(DEV) $(AWS) $(LAMBDA) $(CHECKS) ## Run the tests of examples, README and reproducible builds
+	@pytest -n 2 --dist loadgroup --no-loadscope-reorder -m release $(ARGS)
 
 .PHONY: simulate faults
 simulate: $(DEV) ## Run the program through random schedules of crashes and faults (SCHEDULES=5000, SEED=0)

@@ -22,6 +22,8 @@ from tests.sandbox.proxy import Layer, Server, proxy
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
+pytestmark = pytest.mark.release
+
 RECIPES = ROOT / "examples" / "consumers"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms"
 ROTATIONS = [str(uuid4()) for _ in range(3)]

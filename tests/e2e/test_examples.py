@@ -6,12 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.assertions import outcomes_of, scheduled
 from tests.sandbox.accounts import OTHER_ACCOUNT
 from tests.sandbox.deployment import deploy_template
 from tests.sandbox.embedded_aws import ROOT
 from tests.sandbox.sandbox import Sandbox
 from tests.sandbox.standin.rotations import Rotation
+
+pytestmark = pytest.mark.release
 
 
 def copy_of(name: str, folder: Path) -> Path:

@@ -108,7 +108,8 @@ def test_the_rules_dead_letters_are_let_into_the_queue(deployed: Sandbox) -> Non
     url = stack.outputs["UndeliveredTriggersUrl"]
     attributes = stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn", "Policy"])["Attributes"]
     (statement,) = json.loads(attributes["Policy"])["Statement"]
-    names = [name.rsplit("|", 1)[-1] for name in stack.resources("AWS::Events::Rule").values()]
+    rules_by_id = stack.resources("AWS::Events::Rule").items()
+    names = [name.rsplit("|", 1)[-1] for logical, name in rules_by_id if logical.startswith("DispatchFunction")]
     rules = [stack.events.describe_rule(Name=name) for name in names]
 
     assert statement["Principal"] == {"Service": "events.amazonaws.com"}

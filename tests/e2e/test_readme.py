@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tests.sandbox.standin.identities import Identity
     from tests.sandbox.standin.rotations import Rotation
 
+pytestmark = pytest.mark.release
+
 README = (ROOT / "README.md").read_text("utf-8")
 DEPLOY = README.partition("\n## Deploy\n")[2].partition("\n## ")[0]
 PROJECT = "d17eeab6-9bb7-4255-9168-ccac2028bfd4"

@@ -9,9 +9,13 @@ import sys
 from pathlib import Path
 from zipfile import ZipFile
 
+import pytest
+
 from tests.sandbox.clone import clone
 from tests.sandbox.embedded_aws import ROOT
 from tools.package import pack
+
+pytestmark = pytest.mark.release
 
 SBOM = "build/release/$(python -c 'from tools.package import project; print(*project(), sep=\"-\")').cdx.json"
 BUILD = f"""
