@@ -26,6 +26,8 @@ def listener(deployed: Sandbox) -> AlarmListener:
 
 @pytest.fixture(scope="module")
 def outcomes(deployed: Sandbox) -> OutcomeQueue:
+    # Requests of other tests may still wait there, until they would return.
+    deployed.stack.sqs.purge_queue(QueueUrl=deployed.stack.outputs["RotationRequestsUrl"])
     return OutcomeQueue(deployed.stack)
 
 
