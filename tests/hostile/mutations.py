@@ -104,7 +104,7 @@ def mutated(draw: st.DrawFn, valid: Json) -> Json:
 
 @st.composite
 def garbled(draw: st.DrawFn, text: str) -> str:
-    """A text of which a piece is gone, doubled, or replaced by something that is not valid JSON, or by another."""
+    """A text with a piece cut out, doubled, or replaced by another piece, which may not be valid JSON."""
     start = draw(st.integers(0, len(text)))
     end = draw(st.integers(start, min(start + 60, len(text))) | st.just(len(text)))
     piece = draw(_PIECES | st.just(2 * text[start:end]))
