@@ -20,7 +20,7 @@ from rotator.rotation.consumer_lookup import ConsumerLookup
 from rotator.rotation.key_guard import IamClients, KeyGuard
 from rotator.rotation.queues import RequestQueue
 from rotator.rotation.request import RotationRequest
-from rotator.settings import MAP_SOURCE, DispatchSettings
+from rotator.settings import MAP_SOURCE, RequesterSettings
 from rotator.telemetry import Metric, Telemetry
 from rotator.timestamps import format_timestamp, from_epoch
 from rotator.triggers.events import OutcomeEventError, Trigger, read_trigger
@@ -125,7 +125,7 @@ class Dispatch:
 @cache
 def compose() -> Dispatch:
     """Put the function together from its environment, once for each of Lambda's processes."""
-    settings = DispatchSettings.read(os.environ)
+    settings = RequesterSettings.read(os.environ)
     minimum_interval, grace_period = settings.minimum_interval, settings.grace_period
     own_iam: Any = LazyClient("iam")  # for dry runs
     clients = IamClients(own_iam, time)

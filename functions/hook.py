@@ -30,7 +30,7 @@ from rotator.rotation.consumer_lookup import ConsumerLookup
 from rotator.rotation.key_guard import IamClients, KeyGuard
 from rotator.rotation.key_policy import SETTLED_AFTER
 from rotator.rotation.queues import RequestQueue
-from rotator.settings import MAP_SOURCE, HookSettings
+from rotator.settings import MAP_SOURCE, RequesterSettings
 from rotator.telemetry import Metric, Telemetry
 from rotator.timestamps import format_timestamp, from_epoch
 from rotator.triggers.rotation_map import parse_rotation_map
@@ -199,7 +199,7 @@ def _parse(event: object) -> tuple[str, str, str]:
 @cache
 def compose() -> Hook:
     """Put the function together from its environment, once for each of Lambda's processes."""
-    settings = HookSettings.read(os.environ)
+    settings = RequesterSettings.read(os.environ, identity_of="Hook")
     infisical = connect(settings.infisical, time)
     telemetry = Telemetry(settings.service, settings.log_level)
     requests = RequestQueue(client("sqs"), settings.requests_queue_url)

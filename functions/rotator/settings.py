@@ -136,8 +136,8 @@ class InfisicalSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class DispatchSettings:
-    """What `dispatch` needs. `grace_period` is the key guard's, for a dry run."""
+class RequesterSettings:
+    """What `dispatch` and the hook need: both send requests. `grace_period` is the key guard's."""
 
     infisical: InfisicalSettings
     minimum_interval: timedelta
@@ -151,11 +151,11 @@ class DispatchSettings:
     log_level: str
 
     @classmethod
-    def read(cls, variables: Mapping[str, str]) -> "DispatchSettings":
-        """Raise SettingsError where a variable is missing or wrong."""
+    def read(cls, variables: Mapping[str, str], identity_of: str = "") -> "RequesterSettings":
+        """Raise SettingsError where a variable is missing or wrong. `identity_of` is as in InfisicalSettings."""
         environment = Environment(variables)
         return cls(
-            infisical=InfisicalSettings.read(environment),
+            infisical=InfisicalSettings.read(environment, identity_of),
             minimum_interval=environment.duration("MINIMUM_INTERVAL_MINUTES"),
             grace_period=environment.duration("GRACE_PERIOD_HOURS"),
             name_consumers=environment.switch("NAME_CONSUMERS"),
@@ -194,39 +194,6 @@ class RotateSettings:
             name_consumers=environment.switch("NAME_CONSUMERS"),
             requests_queue_url=environment.resource("REQUESTS_QUEUE_URL"),
             failed_queue_url=environment.resource("FAILED_QUEUE_URL"),
-            outcome_event_bus_name=environment.optional("OUTCOME_EVENT_BUS_NAME"),
-            outcome_event_source=environment.text("OUTCOME_EVENT_SOURCE"),
-            service=environment.resource("POWERTOOLS_SERVICE_NAME"),
-            log_level=environment.log_level("POWERTOOLS_LOG_LEVEL"),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class HookSettings:
-    """What the hook needs. `grace_period` is the key guard's, which the hook asks before it requests a rotation."""
-
-    infisical: InfisicalSettings
-    minimum_interval: timedelta
-    grace_period: timedelta
-    name_consumers: bool
-    requests_queue_url: str
-    rotation_map_parameter: str
-    outcome_event_bus_name: str
-    outcome_event_source: str
-    service: str
-    log_level: str
-
-    @classmethod
-    def read(cls, variables: Mapping[str, str]) -> "HookSettings":
-        """Raise SettingsError where a variable is missing or wrong."""
-        environment = Environment(variables)
-        return cls(
-            infisical=InfisicalSettings.read(environment, identity_of="Hook"),
-            minimum_interval=environment.duration("MINIMUM_INTERVAL_MINUTES"),
-            grace_period=environment.duration("GRACE_PERIOD_HOURS"),
-            name_consumers=environment.switch("NAME_CONSUMERS"),
-            requests_queue_url=environment.resource("REQUESTS_QUEUE_URL"),
-            rotation_map_parameter=environment.text("ROTATION_MAP_PARAMETER"),
             outcome_event_bus_name=environment.optional("OUTCOME_EVENT_BUS_NAME"),
             outcome_event_source=environment.text("OUTCOME_EVENT_SOURCE"),
             service=environment.resource("POWERTOOLS_SERVICE_NAME"),

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +19,7 @@ from rotator.infisical.connect import ssl_context
 from rotator.model import MAXIMUM_INTERVAL
 from rotator.settings import (
     AuditSettings,
-    DispatchSettings,
-    HookSettings,
+    RequesterSettings,
     RotateSettings,
     SettingsError,
 )
@@ -65,9 +65,9 @@ URLS = (
 )
 TEXTS = ("", " ", "\x00", "\n", NO_UTF8, LONE_SURROGATE, HUGE[:4000], "${X}", "é", "null", "{}", "../..")
 FUNCTIONS: dict[str, tuple[Callable[[Mapping[str, str]], Any], dict[str, str]]] = {
-    "dispatch": (DispatchSettings.read, DISPATCH),
+    "dispatch": (RequesterSettings.read, DISPATCH),
     "rotate": (RotateSettings.read, ROTATE),
-    "hook": (HookSettings.read, DISPATCH),
+    "hook": (partial(RequesterSettings.read, identity_of="Hook"), DISPATCH),
     "audit": (AuditSettings.read, DISPATCH | {"MAXIMUM_AGE_DAYS": "35"}),
 }
 

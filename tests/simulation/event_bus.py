@@ -1,4 +1,4 @@
-"""The event bus, and what consumers have been told by it."""
+"""The event bus, and the events that consumers have received."""
 
 import json
 from collections import defaultdict
@@ -16,7 +16,7 @@ class EventBus:
 
     def __init__(self) -> None:
         self.refuse_last = False
-        self.told: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.announced: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         self.denied: set[str] = set()
 
     def put_events(self, *, Entries: Sequence[dict[str, str]]) -> dict[str, Any]:  # noqa: N803 - as boto3 has it
@@ -25,7 +25,7 @@ class EventBus:
         for entry in Entries:
             if entry["DetailType"] == "Rotation Ended" and entry not in refused:
                 detail = json.loads(entry["Detail"])
-                self.told[detail["rotation_id"]].append(detail)
+                self.announced[detail["rotation_id"]].append(detail)
         return {"Entries": [{"ErrorCode": "ThrottlingException"} if entry in refused else {} for entry in Entries]}
 
     def deny(self, entries: Iterable[dict[str, str]]) -> None:
@@ -33,20 +33,20 @@ class EventBus:
         self.denied |= {json.loads(entry["Detail"]).get("rotation_id", "") for entry in entries}
 
     def check(self, oracle: Oracle) -> None:
-        """No commit of ours is untold, and no event untrue."""
+        """No commit of ours is unannounced, and no event untrue."""
         for history in oracle.histories.values():
             self._check(oracle, history)
 
     def _check(self, oracle: Oracle, history: History) -> None:
-        told = self.told[history.rotation.id]
-        moments = [parse_timestamp(each["last_rotated_at"], "").timestamp() for each in told if _rotated(each)]
+        announced = self.announced[history.rotation.id]
+        moments = [parse_timestamp(each["last_rotated_at"], "").timestamp() for each in announced if _rotated(each)]
         for moment in moments:
             if not any(abs(moment - commit.at) <= ROUNDING_SECONDS for commit in history.commits):
                 oracle.add_violation(Invariant.UNTRUE, history, f"an event reports a rotation at {moment:.3f}")
-        is_excused = history.rotation.id in self.denied or any(each["outcome"] == "unconfirmed" for each in told)
+        is_excused = history.rotation.id in self.denied or any(each["outcome"] == "unconfirmed" for each in announced)
         latest = max(moments, default=0.0)
         if not is_excused and any(commit.by and commit.at > latest + ROUNDING_SECONDS for commit in history.commits):
-            oracle.add_violation(Invariant.UNTOLD, history, "a rotation was committed, and nobody told of it")
+            oracle.add_violation(Invariant.UNANNOUNCED, history, "a rotation was committed, and no event announced it")
 
 
 def _rotated(detail: dict[str, Any]) -> bool:

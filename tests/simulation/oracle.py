@@ -53,8 +53,8 @@ class Invariant(StrEnum):
     DONE = "what is said to be done is done"
     CAUSE = "every failure has a cause"
     DRAINED = "no group is blocked for good"
-    SECRET = "no secret is told"
-    UNTOLD = "every rotation is told by an event"
+    SECRET = "no secret leaves the program"
+    UNANNOUNCED = "every rotation is announced by an event"
     UNTRUE = "no event is untrue"
 
 

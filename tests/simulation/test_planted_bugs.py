@@ -16,7 +16,7 @@ from rotator.infisical.transport import RenewedTransport
 from rotator.model import RotationState
 from rotator.outcomes.rotations import Announcer
 from rotator.rotation import policy
-from rotator.rotation.batch import UNTOLD_SECONDS, Ended
+from rotator.rotation.batch import UNANNOUNCED_SECONDS, Ended
 from rotator.rotation.policy import REPLICA_LAG, Decider, Decision, Verdict
 from rotator.rotation.queues import CLAIM_SECONDS, VISIBILITY_TIMEOUT_SECONDS
 from rotator.rotation.request import RotationRequest
@@ -279,14 +279,14 @@ class Forgetful(Announcer):
         return ()
 
 
-def test_a_commit_whose_event_fails_and_that_does_not_return_is_untold() -> None:
-    assert breaks(Parts(announcer=Forgetful), Invariant.UNTOLD, {Kind.GUARDED})
+def test_a_commit_whose_event_fails_and_that_does_not_return_is_unannounced() -> None:
+    assert breaks(Parts(announcer=Forgetful), Invariant.UNANNOUNCED, {Kind.GUARDED})
 
 
 def test_an_unguarded_request_that_returns_at_once_is_taken_for_told() -> None:
-    hasty = partial(Hasty, seconds=int(UNTOLD_SECONDS), instead=600)
+    hasty = partial(Hasty, seconds=int(UNANNOUNCED_SECONDS), instead=600)
 
-    assert breaks(Parts(sqs=hasty), Invariant.UNTOLD, {Kind.UNGUARDED})
+    assert breaks(Parts(sqs=hasty), Invariant.UNANNOUNCED, {Kind.UNGUARDED})
 
 
 class Guessing(Announcer):

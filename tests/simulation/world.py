@@ -101,7 +101,7 @@ class World:
         self.checker.check_metrics()
         self.bus.check(self.oracle)
         bodies = [message.body for queue in (self.requests, self.failed) for message in queue.accepted]
-        bodies += [json.dumps(detail) for details in self.bus.told.values() for detail in details]
+        bodies += [json.dumps(detail) for details in self.bus.announced.values() for detail in details]
         self.checker.check_secrecy(self.server.secrets, bodies)
 
     def _build_infisical(self, setting: Setting) -> None:

@@ -1,4 +1,4 @@
-"""Outcome events of `rotate`: which end is told as what, what returns untold, and what the bus is asked."""
+"""Outcome events of `rotate`: how each end is announced, what returns unannounced, and the calls of the bus."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from rotator.clock import Deadline
 from rotator.model import MappedRotation, RotationOptions, RotationState
 from rotator.outcomes.message import MAXIMUM_MESSAGE_LENGTH, MESSAGES_AN_HOUR, failure_message, one_line
 from rotator.outcomes.publisher import CALL_SECONDS, DetailType, Event, Put
-from rotator.outcomes.rotations import Announcer, Told, how_to_tell
+from rotator.outcomes.rotations import Announcement, Announcer, announcement_of
 from rotator.rotation.attempt import Next, Outcome, Result
 from rotator.rotation.batch import Ended
 from tests.unit.builders import REQUEST, delivery
@@ -82,27 +82,30 @@ def validate_event(event: dict[str, Any]) -> dict[str, Any]:
     return validate({"DetailType": event["detail-type"], "Detail": json.dumps(event["detail"])})
 
 
-# ---- which end is told as what ---------------------------------------------------------------------------------------
+# ---- how each end is announced ---------------------------------------------------------------------------------------
 
-TOLD_ROTATED = Told(Result.ROTATED, "AlreadyRotated", committed=True)
-TOLD_SKIPPED = Told(Result.SKIPPED, "AlreadyRotated")
+ROTATED_BEFORE = Announcement(Result.ROTATED, "AlreadyRotated", committed=True)
+SKIPPED_AS_DONE = Announcement(Result.SKIPPED, "AlreadyRotated")
 
 
 @pytest.mark.parametrize(
-    ("end", "told"),
+    ("end", "announcement"),
     [
-        (ended(ROTATED), Told(Result.ROTATED, "Rotated", committed=True)),
-        (ended(replace(ROTATED, next=Next.RETURN), guarded=False), Told(Result.ROTATED, "Rotated", committed=True)),
-        (ended(REFUSED), Told(Result.REFUSED, "KeyInUse")),
-        (ended(UNCONFIRMED), Told(Result.UNCONFIRMED, "Uncertain")),
+        (ended(ROTATED), Announcement(Result.ROTATED, "Rotated", committed=True)),
+        (
+            ended(replace(ROTATED, next=Next.RETURN), guarded=False),
+            Announcement(Result.ROTATED, "Rotated", committed=True),
+        ),
+        (ended(REFUSED), Announcement(Result.REFUSED, "KeyInUse")),
+        (ended(UNCONFIRMED), Announcement(Result.UNCONFIRMED, "Uncertain")),
         (ended(DEFERRED), None),
         (ended(replace(UNCONFIRMED, next=Next.RETURN)), None),
-        (ended(skipped(MINUTE)), TOLD_SKIPPED),
-        (ended(skipped(18 * MINUTE), receive_count=2, age=20 * MINUTE), TOLD_ROTATED),
-        (ended(skipped(60 * MINUTE), receive_count=2, age=20 * MINUTE), TOLD_SKIPPED),
-        (ended(skipped(22 * MINUTE), receive_count=2, age=20 * MINUTE), TOLD_ROTATED),
+        (ended(skipped(MINUTE)), SKIPPED_AS_DONE),
+        (ended(skipped(18 * MINUTE), receive_count=2, age=20 * MINUTE), ROTATED_BEFORE),
+        (ended(skipped(60 * MINUTE), receive_count=2, age=20 * MINUTE), SKIPPED_AS_DONE),
+        (ended(skipped(22 * MINUTE), receive_count=2, age=20 * MINUTE), ROTATED_BEFORE),
         (ended(skipped(11 * MINUTE), receive_count=2, age=12 * MINUTE, guarded=False), None),
-        (ended(skipped(60 * MINUTE), receive_count=2, age=61 * MINUTE, guarded=False), TOLD_ROTATED),
+        (ended(skipped(60 * MINUTE), receive_count=2, age=61 * MINUTE, guarded=False), ROTATED_BEFORE),
     ],
     ids=[
         "rotated",
@@ -112,15 +115,15 @@ TOLD_SKIPPED = Told(Result.SKIPPED, "AlreadyRotated")
         "deferred",
         "unconfirmed, returns",
         "another one's rotation, first delivery",
-        "own rotation, untold",
+        "own rotation, unannounced",
         "a rotation before the first delivery",
         "own rotation, Infisical's clock behind",
-        "without key guard, told ten minutes ago",
-        "without key guard, untold an hour ago",
+        "without key guard, announced ten minutes ago",
+        "without key guard, unannounced an hour ago",
     ],
 )
-def test_each_end_is_told_once_and_as_what_it_is(end: Ended, told: Told | None) -> None:
-    assert how_to_tell(end, NOW) == told
+def test_each_end_is_announced_once_and_as_what_it_is(end: Ended, announcement: Announcement | None) -> None:
+    assert announcement_of(end, NOW) == announcement
 
 
 def test_every_event_of_rotate_fits_its_schema() -> None:

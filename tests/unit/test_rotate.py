@@ -150,7 +150,7 @@ def test_an_unguarded_commit_is_told_once_and_settles_after_ten_minutes() -> Non
     assert outcomes(stage) == [("rotated", "Rotated")]
 
 
-def test_an_unguarded_commit_that_is_untold_returns_after_an_hour() -> None:
+def test_an_unguarded_commit_that_is_unannounced_returns_after_an_hour() -> None:
     stage = Stage(1)
     stage.bus.errors = [THROTTLED]
 
@@ -162,7 +162,7 @@ def test_an_unguarded_commit_that_is_untold_returns_after_an_hour() -> None:
 
 
 def test_an_unguarded_commit_stays_claimed_until_its_event_is_put() -> None:
-    """A function that is cut off in between returns late enough to be told."""
+    """A function that is cut off in between returns late enough to be announced."""
     stage = Stage(1)
     seen: list[list[tuple[str, int]]] = []
     stage.bus.called = lambda: seen.append(list(stage.requests.visibility))

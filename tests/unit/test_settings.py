@@ -8,9 +8,8 @@ import pytest
 import yaml
 
 from rotator.settings import (
-    DispatchSettings,
-    HookSettings,
     InfisicalSettings,
+    RequesterSettings,
     RotateSettings,
     SettingsError,
 )
@@ -41,7 +40,7 @@ class Function:
 
 
 FUNCTIONS = [
-    Function("DispatchFunction", DispatchSettings.read, DISPATCH),
+    Function("DispatchFunction", RequesterSettings.read, DISPATCH),
     Function("RotateFunction", RotateSettings.read, ROTATE),
 ]
 EACH_FUNCTION = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.resource)
@@ -63,7 +62,7 @@ INFISICAL = InfisicalSettings("https://eu.infisical.com", IDENTITY_ID, "", "")
 
 
 def test_dispatch_reads_its_environment() -> None:
-    assert DispatchSettings.read(DISPATCH) == DispatchSettings(
+    assert RequesterSettings.read(DISPATCH) == RequesterSettings(
         infisical=INFISICAL,
         minimum_interval=timedelta(hours=1),
         grace_period=timedelta(hours=6),
@@ -370,7 +369,7 @@ def test_the_grace_periods_that_the_template_allows_are_accepted(function: Funct
 
     read = function.read(function.environment | {"GRACE_PERIOD_HOURS": str(hours)})
 
-    assert isinstance(read, DispatchSettings | RotateSettings)
+    assert isinstance(read, RequesterSettings | RotateSettings)
     assert read.grace_period == timedelta(hours=hours)
 
 
@@ -388,4 +387,4 @@ def test_the_hook_names_its_own_parameters_for_its_machine_identity() -> None:
     mapped = {"ROTATION_MAP_PARAMETER": "/map", **KEY_GUARD}
 
     with pytest.raises(SettingsError, match="HookMachineIdentityId or HookMachineIdentitySecretArn"):
-        HookSettings.read(environment | mapped)
+        RequesterSettings.read(environment | mapped, identity_of="Hook")

@@ -1,1 +1,1 @@
-"""Outcome events: what each function tells EventBridge about how its work ended. docs/events.md is the contract."""
+"""Outcome events: what each function puts on EventBridge when its work ends. docs/events.md is the contract."""

@@ -1,10 +1,10 @@
-"""One line for a person in each event, and how many of them become messages. Pure but for the limiter's memory."""
+"""The line for a person in each event, and the limit on how many are sent. Only the limiter has state."""
 
 from rotator.clock import Clock
 
 MAXIMUM_MESSAGE_LENGTH = 500
 
-# The first failures of one trigger in an hour become a message each. Each process of a function counts for itself.
+# The first failures of one trigger in an hour are sent as messages. Each process of a function counts for itself.
 MESSAGES_AN_HOUR = 5
 WINDOW_SECONDS = 3600.0
 
@@ -15,14 +15,14 @@ _REPLACED = str.maketrans({'"': "'", "\\": "/", "<": "(", ">": ")"})
 
 
 def one_line(text: str, length: int = MAXIMUM_MESSAGE_LENGTH) -> str:
-    """Write a text on one printable line that no template and no JSON string has to escape."""
+    """Write a text as one printable line that needs no escapes in a template or a JSON string."""
     line = " ".join(text.translate(_REPLACED).split())
     line = "".join(character if character.isprintable() else "?" for character in line)
     return line if len(line) <= length else f"{line[: length - 3].rstrip()}..."
 
 
 def failure_message(subject: str, outcome: str, reason: str, explanation: str, *, last_of_flood: bool = False) -> str:
-    """Say which rotation or trigger failed, why, and where to go on."""
+    """Say which rotation or trigger failed, why, and what to read next."""
     more = (
         f" This is failure {MESSAGES_AN_HOUR} of its trigger within an hour: further ones send no message."
         " FailedRotations.fifo has them all."

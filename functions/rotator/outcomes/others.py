@@ -1,4 +1,4 @@
-"""What dispatch, the hook and the audit tell. People hear of these by alarms, so that no event becomes a message."""
+"""The events of `dispatch`, the hook and the audit. Alarms report these to people, so no event is sent as a message."""
 
 from datetime import datetime
 
@@ -6,13 +6,12 @@ from rotator.outcomes.message import failure_message, one_line
 from rotator.outcomes.publisher import MAXIMUM_EXPLANATION_LENGTH, DetailType, Event
 from rotator.text import clip
 
-# The audit runs every six hours. The run in the first quarter of the day (UTC) tells what it finds, so that a rotation
-# is reported once a day, without a memory.
-TELLING_HOURS = range(6)
+# The audit runs every six hours. Only the run between 00:00 and 06:00 UTC puts events: one a day, without a memory.
+ANNOUNCING_HOURS = range(6)
 
 
 def trigger_refused(trigger: str | None, reason: str, explanation: str, correlation_id: str) -> Event:
-    """Tell that an event became no requests. Lambda retries it, and each attempt is told."""
+    """Report a refused event. Lambda retries the event, and each attempt is announced."""
     return Event(
         DetailType.TRIGGER_REFUSED,
         {
@@ -27,7 +26,7 @@ def trigger_refused(trigger: str | None, reason: str, explanation: str, correlat
 
 
 def mirror_rotated(secret_arn: str, token: str) -> Event:
-    """Tell that a secret holds the published key."""
+    """Report that a secret now holds the published key."""
     return Event(
         DetailType.MIRROR_ROTATED,
         {
@@ -40,7 +39,7 @@ def mirror_rotated(secret_arn: str, token: str) -> Event:
 
 
 def hook_step_failed(secret_arn: str, token: str, step: str, reason: str, explanation: str) -> Event:
-    """Tell that a step failed. Secrets Manager retries the whole rotation, and each failure is told."""
+    """Report a failed step. Secrets Manager retries the whole rotation, and each failure is announced."""
     return Event(
         DetailType.HOOK_STEP_FAILED,
         {
@@ -56,8 +55,8 @@ def hook_step_failed(secret_arn: str, token: str, step: str, reason: str, explan
 
 
 def needs_attention(report: dict[str, object], user: str | None, now: datetime, correlation_id: str) -> list[Event]:
-    """Tell what the audit logs about a rotation, in the run of the day that tells."""
-    if now.hour not in TELLING_HOURS:
+    """Report what the audit logs about a rotation, once a day."""
+    if now.hour not in ANNOUNCING_HOURS:
         return []
     name, issues = clip(str(report["rotation_name"]), 256), report["issues"]
     listed = ", ".join(issues) if isinstance(issues, list) else ""

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
     from rotator.clock import Deadline
 
-VERSION = "1"  # of the details: it changes where a consumer would have to
+VERSION = "1"  # of the details: it changes only if consumers have to change
 
 MAXIMUM_EXPLANATION_LENGTH = 1000
 
 ENTRIES_A_CALL = 10
 CALLS_FOR_ONE_ENTRY = 3
 
-# A call that hangs takes that long (REPORT_CONFIG), and no further one is begun with less time left.
+# The longest that a call takes: 10 s (REPORT_CONFIG) + pauses. No call begins with less time left.
 CALL_SECONDS = 11.0
 
 _INVALID = "ValidationError"
 
-# Errors that last until a person changes something. All others pass: throttling, an outage, expired credentials.
+# Errors that last until a person changes something. All others are temporary, such as throttling or an outage.
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/CommonErrors.html
 _FINAL = frozenset(
@@ -52,7 +52,7 @@ _FINAL = frozenset(
 
 
 class DetailType(StrEnum):
-    """The detail-types of outcome events. dispatch takes none of them for a trigger."""
+    """The detail-types of outcome events. `dispatch` refuses them as triggers."""
 
     ROTATION_ENDED = "Rotation Ended"
     TRIGGER_REFUSED = "Trigger Refused"
@@ -73,12 +73,12 @@ class Put(Enum):
     """What became of an event."""
 
     ACCEPTED = auto()
-    LATER = auto()  # a passing error: it may be accepted another time
-    NEVER = auto()  # a definite no: only a person can change that
+    LATER = auto()  # a temporary error: a later call may succeed
+    NEVER = auto()  # refused until a person changes something
 
 
 class OutcomeEvents:
-    """The event bus. Without its name nothing is put, and everything counts as accepted."""
+    """The event bus. Without a name nothing is put, and all events count as accepted."""
 
     def __init__(
         self, client: "EventBridgeClient", bus_name: str, source: str, stack: str, telemetry: Telemetry
@@ -95,10 +95,10 @@ class OutcomeEvents:
         return bool(self._bus_name)
 
     def put(self, events: Sequence[Event], deadline: "Deadline | None" = None) -> list[Put]:
-        """Put events, and return what became of each. Raises nothing: no event is worth a rotation.
+        """Put events, and return what became of each. Raises nothing: a failed event must not fail a rotation.
 
-        After an error of single entries only these are repeated, while the deadline allows it. What could not be put
-        is in the log whole, and counted.
+        If single entries fail, only these are repeated, while the deadline allows it. An event that could not be put is
+        counted, and the log has all of it.
         """
         if not self.enabled:
             return [Put.ACCEPTED] * len(events)
@@ -122,7 +122,7 @@ class OutcomeEvents:
         return puts
 
     def _call(self, events: Sequence[Event], waiting: Sequence[int], errors: dict[int, str]) -> bool:
-        """Put the waiting ones, and note the errors. Returns False where the whole call failed."""
+        """Put the waiting events, and note their errors. Returns False if the whole call failed."""
         try:
             answer = self._client.put_events(Entries=[self._entry(events[index]) for index in waiting])
             results: Sequence[PutEventsResultEntryTypeDef] = answer["Entries"]
@@ -152,10 +152,9 @@ class OutcomeEvents:
             detail=event.detail,
             bus=self._bus_name,
             reason=error,
-            explanation="OutcomeEventBusName names a bus that this function may not put events on, or that does not"
-            " exist"
+            explanation="the bus does not exist, or this function may not put events on it: correct OutcomeEventBusName"
             if put is Put.NEVER
-            else "a passing error of EventBridge",
+            else "a temporary error of EventBridge, or too little time was left",
         )
         self._telemetry.count(Metric.OUTCOME_EVENTS_FAILED, reason=error)
 

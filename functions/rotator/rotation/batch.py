@@ -32,9 +32,9 @@ SLOW_RETURN_SECONDS = 60.0
 # (41,200 s). So a request this old may have been attempted, and without key guard it is not attempted again.
 LATEST_CLAIM_SECONDS = 40_900
 
-# How soon a message returns whose commit could not be told: later than one that was told, which returns within half an
-# hour of its commit.
-UNTOLD_SECONDS = 3600.0
+# How soon a message returns if its commit could not be announced. An announced one returns within 30 minutes of its
+# commit, so the two are not confused.
+UNANNOUNCED_SECONDS = 3600.0
 
 Ensure = Callable[[RotationRequest, Claim], Outcome]
 
@@ -48,13 +48,13 @@ class Ended:
     outcome: Outcome
 
 
-# Tells the ends of a batch, and returns the ids of the messages whose commit has to be told another time.
+# Announces how the requests of a batch ended, and returns the ids of the messages whose commit is not announced yet.
 Announce = Callable[[Sequence[Ended]], Collection[str]]
 
 
 @dataclass(slots=True)
 class _Group:
-    """What became of the deliveries of one rotation. `settling` return once more after they have rotated."""
+    """How the deliveries of one rotation ended. `settling` are those that return once more after they rotated."""
 
     ended: list[Ended] = field(default_factory=list)
     returned: Sequence[Delivery] = ()
@@ -81,7 +81,7 @@ class BatchProcessor:
         """Call `ensure` for each delivery and return the ids of the messages that SQS has to redeliver.
 
         A message that returns takes all later ones of its rotation with it, in order. `announce` is called once, when
-        all have ended. A commit that it could not tell returns too, and is told when it is found.
+        all have ended. If it cannot announce a commit, that message returns too: a later delivery announces it.
         """
         groups: dict[str, list[Delivery]] = {}
         for delivery in deliveries:
@@ -90,26 +90,28 @@ class BatchProcessor:
             return []
         with ThreadPoolExecutor(max_workers=len(groups)) as pool:
             worked = list(pool.map(lambda group: self._in_order(group, ensure), groups.values()))
-        untold = announce([ended for group in worked for ended in group.ended])
-        return [message_id for group in worked for message_id in self._returned(group, untold)]
+        unannounced = announce([ended for group in worked for ended in group.ended])
+        return [message_id for group in worked for message_id in self._returned(group, unannounced)]
 
-    def _returned(self, group: _Group, untold: Collection[str]) -> list[str]:
-        """The messages of a rotation that return, in order: those that have to, and those whose commit is untold.
+    def _returned(self, group: _Group, unannounced: Collection[str]) -> list[str]:
+        """The messages of a rotation that return, in order: also those whose commit is not announced yet.
 
-        What rotated without key guard stays claimed until it is told: where the function is cut off before that, it
-        returns so late that nobody takes it for told.
+        Without key guard, a request stays claimed until its commit is announced. If the function is killed before, the
+        message returns hours later, so that the next delivery does not take the commit for announced.
         """
         if group.settling:
             ended = group.ended[-1]
-            is_untold = ended.delivery.message_id in untold
-            self._return_in(group.settling, UNTOLD_SECONDS if is_untold else ended.outcome.return_seconds or 0.0)
+            is_unannounced = ended.delivery.message_id in unannounced
+            self._return_in(
+                group.settling, UNANNOUNCED_SECONDS if is_unannounced else ended.outcome.return_seconds or 0.0
+            )
         now = self._clock.time()
         kept = {delivery.message_id for delivery in group.returned}
         return [
             *(
                 ended.delivery.message_id
                 for ended in group.ended
-                if ended.delivery.message_id in untold
+                if ended.delivery.message_id in unannounced
                 and ended.delivery.message_id not in kept
                 and not _is_too_late(ended.delivery, ended.delivery.age_seconds(now))
             ),
