@@ -26,12 +26,12 @@ hook: $(DEV) $(AWS) ## Let Secrets Manager rotate a secret that mirrors a key, o
 
 .PHONY: preflight
 preflight: $(DEV) $(if $(STACK),,$(AWS)) ## Ask a deployed stack about every rotation of its map (STACK=name, TEST_ALARM=1 publishes a test message; without, on an embedded AWS)
-	@python -m $(if $(STACK),tools.preflight --stack "$(STACK)" $(if $(filter-out 0,$(TEST_ALARM)),--test-alarm),tests.sandbox.show_preflight)
+	@python -m $(if $(STACK),infisical_rotation_triggers preflight --stack "$(STACK)" $(if $(filter-out 0,$(TEST_ALARM)),--test-alarm),tests.sandbox.show_preflight)
 
 .PHONY: map
 map: $(DEV) ## Check a rotation map (MAP=map.json); show what it changes and put it (STACK=name, YES=1 does not ask, JSON=1)
 	@test -n "$(MAP)" || { echo "Which map? make map MAP=map.json" >&2; exit 2; }
-	@python -m tools.map "$(MAP)" $(if $(STACK),--stack "$(STACK)") $(if $(filter-out 0,$(YES)),--yes) $(if $(filter-out 0,$(JSON)),--json)
+	@python -m infisical_rotation_triggers map "$(MAP)" $(if $(STACK),--stack "$(STACK)") $(if $(filter-out 0,$(YES)),--yes) $(if $(filter-out 0,$(JSON)),--json)
 
 .PHONY: test
 test: $(DEV) $(AWS) $(LAMBDA) $(CHECKS) ## Run every test
@@ -79,8 +79,9 @@ package: build ## Pack what was built into build/, to be deployed without buildi
 	@python -m tools.package
 
 .PHONY: release
-release: package $(CHECKS) ## Collect in build/release what a release publishes: archive, SBOM, schema, notes, hashes
+release: package $(CHECKS) ## Collect in build/release what a release publishes: archive, wheel, SBOM, schema, notes, hashes
 	@rm -rf build/release && mkdir -p build/release
+	@hatchling build --target wheel --directory build/release
 	@.venv-checks/bin/python -m tools.sbom > "build/release/$$(python -c 'from tools.package import project; print("-".join(project()))').cdx.json"
 	@python -m tools.release
 
@@ -91,12 +92,12 @@ deploy: build ## Deploy to your AWS account, asking for every parameter
 .PHONY: redrive
 redrive: $(DEV) ## Replay the triggers in UndeliveredTriggers (STACK=name, DRY=1 only shows them)
 	@test -n "$(STACK)" || { echo "Whose? make redrive STACK=name" >&2; exit 2; }
-	@python -m tools.redrive --stack "$(STACK)" $(if $(filter-out 0,$(DRY)),--dry)
+	@python -m infisical_rotation_triggers redrive --stack "$(STACK)" $(if $(filter-out 0,$(DRY)),--dry-run)
 
 .PHONY: reactivate
 reactivate: $(DEV) ## Let AWS accept a key again that retire deactivated (KEY=AKIA…, STACK=name)
 	@test -n "$(KEY)" -a -n "$(STACK)" || { echo "Which key of which stack? make reactivate KEY=AKIA… STACK=name" >&2; exit 2; }
-	@python -m tools.reactivate --key "$(KEY)" --stack "$(STACK)"
+	@python -m infisical_rotation_triggers reactivate --key "$(KEY)" --stack "$(STACK)"
 
 .PHONY: lock
 lock: $(DEV) ## Renew the locked requirements from the *.in files

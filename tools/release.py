@@ -41,16 +41,22 @@ def main() -> int:
 
 def parts(name: str, version: str) -> tuple[str, ...]:
     """Return the names of all files that SHA256SUMS lists."""
-    return (f"{name}-{version}.zip", f"{name}-{version}.cdx.json", f"rotation-map-{version}.schema.json", NOTES)
+    return (
+        f"{name}-{version}.zip",
+        f"{name.replace('-', '_')}-{version}-py3-none-any.whl",
+        f"{name}-{version}.cdx.json",
+        f"rotation-map-{version}.schema.json",
+        NOTES,
+    )
 
 
 def make(folder: Path, name: str, version: str) -> None:
-    """Collect the parts beside the SBOM, which is there already, and write their hashes."""
-    archive, sbom, schema, notes = parts(name, version)
+    """Collect the parts beside the wheel and the SBOM, which are there already, and write the hashes of all."""
+    archive, _, _, schema, notes = parts(name, version)
     shutil.copyfile(ROOT / "build" / archive, folder / archive)
     (folder / schema).write_text(_with_id(SCHEMA, schema), "utf-8")
     (folder / notes).write_text(notes_of((ROOT / "CHANGELOG.md").read_text("utf-8"), version), "utf-8")
-    sums = [f"{_hash(folder / part)}  {part}\n" for part in (archive, sbom, schema, notes)]
+    sums = [f"{_hash(folder / part)}  {part}\n" for part in parts(name, version) if (folder / part).is_file()]
     (folder / SUMS).write_text("".join(sums), "utf-8")
 
 

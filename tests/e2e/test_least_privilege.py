@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from infisical_rotation_triggers.reactivate import reactivate
 from tests.e2e.assertions import outcomes_of, scheduled
 from tests.e2e.permission_exercises import PermissionExercises
 from tests.sandbox.accounts import GUARD_ROLE, OTHER_ACCOUNT
@@ -29,7 +30,6 @@ from tests.sandbox.maximal_template import (
 )
 from tests.sandbox.role_calls import Call, RoleCalls
 from tests.sandbox.sandbox import LONG_AGO, Sandbox
-from tools.reactivate import reactivate
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -70,7 +70,9 @@ class Newcomer:
     def preflight(self, stack: str) -> subprocess.CompletedProcess[str]:
         """What `make preflight STACK=…` runs."""
         path = f"{ROOT}{os.pathsep}{ROOT / 'functions'}"
-        return self._run([sys.executable, "-m", "tools.preflight", "--stack", stack], {"PYTHONPATH": path})
+        return self._run(
+            [sys.executable, "-m", "infisical_rotation_triggers", "preflight", "--stack", stack], {"PYTHONPATH": path}
+        )
 
     def deploy(self, **answers: str) -> Deployment:
         """`make deploy`, with the answers to its questions.

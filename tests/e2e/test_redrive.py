@@ -176,7 +176,7 @@ def test_a_dry_run_only_shows(deployed: Sandbox, rotation: Rotation) -> None:
     map_to(deployed, rotation, "weekly")
     triggers = len(deployed.stack.ends_of_triggers())
 
-    runs = [redrive(deployed, "--dry") for _ in range(2)]
+    runs = [redrive(deployed, "--dry-run") for _ in range(2)]
 
     for run in runs:
         assert run.status == 0

@@ -1,4 +1,4 @@
-"""The programs in `tools/`, as a person runs them."""
+"""The subcommands of `infisical-rotation`, as a person runs them."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ class Run(NamedTuple):
 def run_tool(deployed: Sandbox, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
     """What `make` runs, with its output in a pipe; AWS_ENDPOINT_URL leads it to the embedded AWS."""
     run = subprocess.run(
-        [sys.executable, "-m", f"tools.{name}", *arguments],
+        [sys.executable, "-m", "infisical_rotation_triggers", name, *arguments],
         cwd=ROOT,
         env={
             **os.environ,

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
+from infisical_rotation_triggers.map.check import MAXIMUM_BYTES, MapRefusedError, check
 from rotator.triggers.rotation_map import RotationMapError, UnmappedTriggerError
 from tests.hostile.mutations import FUZZED
 from tests.hostile.test_maps import SPOILED
 from tests.unit.stages import DispatchStage
-from tools.map.check import MAXIMUM_BYTES, MapRefusedError, check
 
 
 def refusal_by_dispatch(text: str) -> str:

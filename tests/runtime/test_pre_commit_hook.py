@@ -1,5 +1,6 @@
 """The pre-commit hook, installed as pre-commit does it: from a clone, into an environment that has nothing else."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "environment" / "bin" / "python"
     subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, folder / "environment"], check=True)
     subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, folder / "clone"], check=True)
-    return python.parent / str(HOOK["entry"])
+    return python.parent
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,7 @@ def test_the_hook_checks_a_map_without_aws(installed: Path, tmp_path: Path, text
     path = tmp_path / "map.json"
     path.write_text(text)
 
-    run = subprocess.run([installed, path], env={}, capture_output=True, text=True, check=False)
+    command = shlex.split(f"{installed}/{HOOK['entry']}")
+    run = subprocess.run([*command, path], env={}, capture_output=True, text=True, check=False)
 
     assert (run.returncode, words in run.stdout + run.stderr) == (status, True)

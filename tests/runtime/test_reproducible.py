@@ -23,6 +23,7 @@ set -e
 sam build
 python -m tools.package
 mkdir -p build/release
+hatchling build --target wheel --directory build/release
 {ROOT / ".venv-checks" / "bin" / "python"} -m tools.sbom > {SBOM}
 python -m tools.release
 """
@@ -59,9 +60,12 @@ class Builder:
         _, errors = self._build.communicate()
         assert self._build.returncode == 0, errors.decode()
         released = {path.name: path.read_bytes() for path in (self._source / "build" / "release").iterdir()}
-        (archive,) = (name for name in released if name.endswith(".zip"))
-        with ZipFile(io.BytesIO(released[archive])) as package:
-            return released | {name: package.read(name) for name in package.namelist()}
+        files = dict(released)
+        for name in released:
+            if name.endswith((".zip", ".whl")):
+                with ZipFile(io.BytesIO(released[name])) as package:
+                    files |= {each: package.read(each) for each in package.namelist()}
+        return files
 
 
 def test_two_clones_in_different_environments_build_the_same_bytes(tmp_path: Path) -> None:

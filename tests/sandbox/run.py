@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from infisical_rotation_triggers.preflight.alarm_topic import check_alarm_topic
 from rotator.telemetry import Metric
 from tests.sandbox.deployment import build, wait_until
 from tests.sandbox.embedded_aws import ROOT, forget_own_accounts
@@ -19,7 +20,6 @@ from tests.sandbox.outcome_queue import OutcomeQueue
 from tests.sandbox.sandbox import Sandbox, sandbox
 from tests.sandbox.screen import screen, step, tell
 from tests.sandbox.standin.rotations import Rotation
-from tools.preflight.alarm_topic import check_alarm_topic
 
 DEFAULT_EVENT = ROOT / "events" / "scheduler-input.json"
 USERS = ("payments-deployer", "reports-uploader")

@@ -44,7 +44,7 @@ def _run(console: Console) -> int:
 
 def preflight(environment: Mapping[str, str]) -> int:
     """What `make preflight STACK=…` runs; AWS_ENDPOINT_URL leads it to the embedded AWS."""
-    command = [sys.executable, "-m", "tools.preflight", "--stack", STACK]
+    command = [sys.executable, "-m", "infisical_rotation_triggers", "preflight", "--stack", STACK]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=False).returncode
 
 

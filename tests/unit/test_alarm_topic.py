@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
-from tools.preflight.alarm_topic import (
+from infisical_rotation_triggers.preflight.alarm_topic import (
     CLOUDWATCH,
     EVENTBRIDGE,
     admits,

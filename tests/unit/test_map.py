@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
+from infisical_rotation_triggers.__main__ import cli
+from infisical_rotation_triggers.map.check import ADVANCED, MAXIMUM_BYTES, STANDARD, MapRefusedError, refuse_too_large
+from infisical_rotation_triggers.map.deploy import ChangedMeanwhileError, put, read_parameter, resolver
+from infisical_rotation_triggers.map.difference import changes
+from infisical_rotation_triggers.preflight.functions import DeployedFunctions, OutdatedError
 from rotator.triggers.rotation_map import parse_rotation_map
 from tests.unit.fakes import FakeInfisical, described, rotation_id
 from tests.unit.stages import DispatchStage
-from tools.map.__main__ import main
-from tools.map.check import ADVANCED, MAXIMUM_BYTES, STANDARD, MapRefusedError, refuse_too_large
-from tools.map.deploy import ChangedMeanwhileError, put, read_parameter, resolver
-from tools.map.difference import changes
-from tools.preflight.functions import DeployedFunctions, OutdatedError
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -26,6 +26,13 @@ A, B, C = (rotation_id(number) for number in (0xA, 0xB, 0xC))
 NAME = "/infisical-rotation/map"
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:mirror/deployer-AbCdEf"
 PAYMENTS = {"project": "payments"}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the subcommand; return its exit status."""
+    with pytest.raises(SystemExit) as end:
+        cli(["map", *arguments])
+    return int(end.value.code or 0)
 
 
 # ---- the check -------------------------------------------------------------------------------------------------------

@@ -13,16 +13,16 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 from rich.console import Console
 from samcli.yamlhelper import yaml_parse
 
+from infisical_rotation_triggers.preflight.checks import Problem
+from infisical_rotation_triggers.preflight.collect import Preflight, Row, with_shared_users
+from infisical_rotation_triggers.preflight.display import MAX_SUBJECTS, describe, open_console, show
+from infisical_rotation_triggers.preflight.functions import READ_TIMEOUT_SECONDS, DeployedFunctions, OutdatedError
+from infisical_rotation_triggers.preflight.run import THE_MAP
+from infisical_rotation_triggers.preflight.stack import Schedule, Stack, read_schedule
 from rotator.triggers.rotation_map import parse_rotation_map
 from tests.sandbox.embedded_aws import ROOT
 from tests.unit.dry_run_reports import HOOK, ROLE, SECRET, mirror, report, unreadable
 from tests.unit.fakes import NOW, rotation_id
-from tools.preflight.__main__ import THE_MAP
-from tools.preflight.checks import Problem
-from tools.preflight.collect import Preflight, Row, with_shared_users
-from tools.preflight.display import MAX_SUBJECTS, open_console, show
-from tools.preflight.functions import READ_TIMEOUT_SECONDS, DeployedFunctions, OutdatedError
-from tools.preflight.stack import Schedule, Stack, read_schedule
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -440,6 +440,40 @@ def test_a_row_in_a_pipe_is_one_line_however_long_its_names_are() -> None:
     (row,) = [line.split() for line in pipe.getvalue().splitlines() if name in line]
     assert row == ["✓", name, "2026-11-15", "05:00", "rotate", "in", "order", "off"]
     assert any(line.strip() == user for line in pipe.getvalue().splitlines())
+
+
+def test_a_narrow_terminal_gets_lines_without_a_broken_word() -> None:
+    name, refusal = "payments-deployer-of-the-whole-company", "PublishedKeyInactive"
+    rows = [FINE, replace(FINE, rotation=name, reason="AlreadyRotated", decision="skip", key_guard=refusal)]
+
+    _, narrow = shown(rows, width=80)
+    _, wide = shown(rows, width=130)
+
+    assert max(map(len, narrow)) <= 80 or "Schedule" in max(narrow, key=len)
+    words = {word for line in narrow for word in line.replace(";", "").split()}
+    assert words >= {name, refusal, "AlreadyRotated", "2026-11-15", "05:00", "weekly", "✓"}
+    assert any(line.split()[:2] == ["✓", name] and refusal in line for line in wide)
+
+
+def test_json_has_the_rows_and_problems_that_are_shown() -> None:
+    rows = [FINE, Row("weekly", "unreadable", "NotFound", A, problems=[UNREAD], iam_user=("connection", "deployer"))]
+
+    report = json.loads(json.dumps(describe("weekly", ON, rows, {THE_MAP: [UNREAD], "rotate": []})))
+
+    assert report["schedule"] == {
+        "trigger": "weekly",
+        "expression": ON.expression,
+        "timezone": "UTC",
+        "enabled": True,
+        "shortest_period_seconds": WEEK.total_seconds(),
+    }
+    assert [(each["rotation"], each["decision"]) for each in report["rotations"]] == [
+        ("payments", "rotate"),
+        (A, "unreadable"),
+    ]
+    problem = {"what": UNREAD.what, "next_step": UNREAD.next_step}
+    assert report["problems"] == [{"subjects": [THE_MAP, f"weekly: {A}"], **problem}]
+    assert report["access_not_checked"] == ["audit"]
 
 
 def test_a_mirror_has_its_state_beside_its_name() -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from infisical_rotation_triggers.preflight import checks
+from infisical_rotation_triggers.preflight.checks import Problem, format_duration
+from infisical_rotation_triggers.preflight.functions import Failure
 from tests.unit.dry_run_reports import HOOK, ROLE, SECRET, mirror, report, unreadable
-from tools.preflight import checks
-from tools.preflight.checks import Problem, format_duration
-from tools.preflight.functions import Failure
 
 if TYPE_CHECKING:
     from rotator.dry_run.reports import MirrorReport, RotationReport, UnreadableRotation

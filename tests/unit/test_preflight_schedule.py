@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.preflight.schedule import UnknownPeriodError, shortest_period
+from infisical_rotation_triggers.preflight.schedule import UnknownPeriodError, shortest_period
 
 NOW = datetime(2026, 11, 22, 5, tzinfo=UTC)  # a Sunday
 DAY = timedelta(days=1)

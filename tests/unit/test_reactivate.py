@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from infisical_rotation_triggers.reactivate import reactivate
 from rotator.rotation.key_policy import UserKey
 from tests.component.iam import FakeIam, refused
 from tests.unit.fakes import NOW
-from tools.reactivate import reactivate
 
 
 class NamingIam(FakeIam):

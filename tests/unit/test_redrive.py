@@ -12,10 +12,10 @@ from botocore.exceptions import ClientError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from infisical_rotation_triggers.redrive import HOLD_SECONDS, SCHEDULED_TIME_PLACEHOLDER, Redrive, Replay, unwrap
 from rotator.timestamps import format_timestamp
 from rotator.triggers.events import Trigger, read_trigger
 from tests.unit.fakes import NOW, rotation_id
-from tools.redrive import HOLD_SECONDS, SCHEDULED_TIME_PLACEHOLDER, Redrive, Replay, unwrap
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient

@@ -50,7 +50,7 @@ def test_a_tag_of_another_version_is_refused(release: Path, tag: str) -> None:
         check(release, NAME, VERSION, tag)
 
 
-PINNED = re.compile(r"(?:rev: v|releases/download/v|infisical-rotation-triggers-)([0-9]+\.[0-9]+\.[0-9]+)")
+PINNED = re.compile(r"(?:rev: v|releases/download/v|infisical[-_]rotation[-_]triggers-)([0-9]+\.[0-9]+\.[0-9]+)")
 
 
 def test_documents_and_examples_pin_this_version() -> None:

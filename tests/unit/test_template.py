@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from infisical_rotation_triggers.preflight.alarm_topic import CLOUDWATCH, admits
 from rotate import FINISH_SECONDS, GUARDED_SECONDS
 from rotator.rotation.attempt import ATTEMPT_SECONDS
 from rotator.rotation.delivery import FRESH_SECONDS
 from rotator.rotation.policy import REPLICA_LAG
 from rotator.rotation.queues import VISIBILITY_TIMEOUT_SECONDS
 from tests.sandbox.translation import translated
-from tools.preflight.alarm_topic import CLOUDWATCH, admits
 
 DECIDING_ROLES = {"DispatchRole", "HookRole", "RetireRole", "RotateRole"}
 

@@ -1,33 +1,35 @@
-"""`make preflight STACK=…`: what would be decided for every rotation of the map, and which problems there are.
+"""What would be decided for every rotation of the map, and which problems there are.
 
 It asks the deployed functions for dry runs, with the caller's own AWS credentials. Nothing is rotated or changed.
 """
 
-import argparse
+import json
 import sys
 from datetime import UTC, datetime
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.one_line import one_line
-from tools.preflight.alarm_topic import THE_ALARMS, check_alarm_topic, publish_test
-from tools.preflight.checks import Problem, check_map
-from tools.preflight.collect import Preflight, Row, with_shared_users
-from tools.preflight.display import Problems, open_console, show
-from tools.preflight.functions import CLIENT_CONFIG, DeployedFunctions, OutdatedError
-from tools.preflight.stack import PreflightError, Schedule, Stack, find_stack, read_map, read_schedule
+from infisical_rotation_triggers.one_line import one_line
+from infisical_rotation_triggers.preflight.alarm_topic import THE_ALARMS, check_alarm_topic, publish_test
+from infisical_rotation_triggers.preflight.checks import Problem, check_map
+from infisical_rotation_triggers.preflight.collect import Preflight, Row, with_shared_users
+from infisical_rotation_triggers.preflight.display import Problems, describe, open_console, show
+from infisical_rotation_triggers.preflight.functions import CLIENT_CONFIG, DeployedFunctions, OutdatedError
+from infisical_rotation_triggers.preflight.stack import (
+    PreflightError,
+    Schedule,
+    Stack,
+    find_stack,
+    read_map,
+    read_schedule,
+)
 
 THE_MAP = "the rotation map"
 
 
-def main() -> int:
+def run(name: str, *, test_alarm: bool, as_json: bool) -> int:
     """Return the exit status: 0 without problems, 1 with problems, 2 if preflight cannot run."""
-    parser = argparse.ArgumentParser(prog="make preflight", description=__doc__)
-    parser.add_argument("--stack", required=True)
-    parser.add_argument("--test-alarm", action="store_true", help="also publish one message to the alarms' topic")
-    arguments = parser.parse_args()
-    name: str = arguments.stack
     console, now = open_console(sys.stdout), datetime.now(UTC)
     try:
         with console.status("Asking the deployed functions"):
@@ -37,13 +39,17 @@ def main() -> int:
             sns = boto3.client("sns")
             heard = check_alarm_topic(sns, stack.alarm_topic, failure_messages=stack.failure_messages)
             other_problems = {THE_ALARMS: heard, **other_problems}
-            if arguments.test_alarm:
+            if test_alarm:
                 publish_test(sns, stack.alarm_topic, name)
     except (PreflightError, OutdatedError, BotoCoreError, ClientError) as error:
         print(one_line(str(error)), file=sys.stderr)
         return 2
+    if as_json:
+        report = describe(stack.schedule_trigger, schedule, rows, other_problems)
+        print(json.dumps(report, indent=2))
+        return 1 if report["problems"] else 0
     problems = show(console, stack.schedule_trigger, schedule, rows, other_problems)
-    if arguments.test_alarm:
+    if test_alarm:
         console.print(f"Published a test message to {stack.alarm_topic}. Check that it arrives.", soft_wrap=True)
     return 1 if problems else 0
 
@@ -62,7 +68,3 @@ def collect(stack: Stack, schedule: Schedule, now: datetime) -> tuple[list[Row],
         ),
         **preflight.check_access(rows),
     }
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from tools.preflight.checks import Problem
+from infisical_rotation_triggers.preflight.checks import Problem
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -22,7 +22,7 @@ THE_ALARMS = "the alarms"
 CLOUDWATCH, EVENTBRIDGE = "cloudwatch.amazonaws.com", "events.amazonaws.com"
 AWS_MANAGED_KEY = "alias/aws/sns"
 TEST_SUBJECT = "Test of the alarms"
-TEST_MESSAGE = "This is a test, sent by make preflight. If you read it, you also receive the alarms of the stack {}."
+TEST_MESSAGE = "This is a test, sent by preflight. If you read it, you also receive the alarms of the stack {}."
 
 _SUBSCRIBE = (
     "deploy with AlarmEmail, and let its owner confirm within 48 hours; or add a subscriber, which has to confirm:"

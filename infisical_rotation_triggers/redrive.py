@@ -1,15 +1,14 @@
-"""`make redrive STACK=…`: replay the triggers in UndeliveredTriggers, once what kept them from delivery is cured.
+"""Replays the triggers in UndeliveredTriggers, once what kept them from delivery is cured.
 
 A replay means the original occurrence: where a rotation happened since, it rotates nothing. So a run that was killed
 half way, a second one beside it, or a message that is delivered twice do no harm.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Generator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infisical_rotation_triggers.one_line import one_line
 from rotator.timestamps import format_timestamp, from_epoch, parse_timestamp
 from rotator.triggers.events import Trigger, read_trigger
-from tools.one_line import one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -206,34 +205,39 @@ def connect(stack: str) -> Redrive:
     return Redrive(sqs, lambda_, *(outputs[name] for name in OUTPUTS))
 
 
-def main() -> int:
-    """Return the exit status: 0 where every message was replayed, 1 where some are left, 2 where it could not begin."""
-    arguments = _arguments()
+def run(stack: str, *, dry_run: bool, as_json: bool) -> int:
+    """Return the exit status: 0 if every message was replayed, 1 if some are left, 2 if it could not begin."""
     try:
-        redrive = connect(arguments.stack)
+        redrive = connect(stack)
         held = redrive.held_elsewhere()
     except (RedriveError, BotoCoreError, ClientError) as error:
         print(one_line(str(error)), file=sys.stderr)
         return 2
-    if held:
+    if held and not as_json:
         print(f"held by another run, or by one that was killed: {held}; run it again in {HOLD_SECONDS // 60} minutes")
-    return 1 if _tell(redrive, dry=arguments.dry) or held else 0
+    replays, complete = _replay_all(redrive, dry_run=dry_run, quiet=as_json)
+    left = sum(not replay.done for replay in replays)
+    if as_json:
+        messages = [asdict(replay) for replay in replays]
+        print(json.dumps({"messages": messages, "left": left, "held": held, "complete": complete}, indent=2))
+    elif complete:
+        print(f"{len(replays) - left} {'to replay' if dry_run else 'replayed'}, {left} left in UndeliveredTriggers")
+    return 1 if left or held or not complete else 0
 
 
-def _tell(redrive: Redrive, *, dry: bool) -> int:
-    """Run, with one line a message; return how many messages are left that should not be."""
+def _replay_all(redrive: Redrive, *, dry_run: bool, quiet: bool) -> tuple[list[Replay], bool]:
+    """Replay every message, with one line for each; return them, and whether the run reached the end."""
     replays = []
-    with closing(redrive.run(dry=dry)) as running:
+    with closing(redrive.run(dry=dry_run)) as running:
         try:
             for replay in running:
-                print(replay, flush=True)
+                if not quiet:
+                    print(replay, flush=True)
                 replays.append(replay)
         except (BotoCoreError, ClientError) as error:
             print(one_line(f"the run ended early, run it again: {error}"), file=sys.stderr)
-            return 1
-    left = sum(not replay.done for replay in replays)
-    print(f"{len(replays) - left} {'to replay' if dry else 'replayed'}, {left} left in UndeliveredTriggers")
-    return left
+            return replays, False
+    return replays, True
 
 
 def _attribute(message: "MessageTypeDef", name: str) -> str | None:
@@ -245,14 +249,3 @@ def _attribute(message: "MessageTypeDef", name: str) -> str | None:
 def _message(payload: object) -> str:
     """What a function said when it failed, as Lambda passes it on."""
     return str(payload.get("errorMessage") or "") if isinstance(payload, dict) else ""
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make redrive", description=__doc__)
-    parser.add_argument("--stack", required=True)
-    parser.add_argument("--dry", action="store_true", help="only show the messages")
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from infisical_rotation_triggers.preflight import checks
+from infisical_rotation_triggers.preflight.checks import Problem
+from infisical_rotation_triggers.preflight.functions import DeployedFunctions, Failure
+from infisical_rotation_triggers.preflight.schedule import UnknownPeriodError, shortest_period
+from infisical_rotation_triggers.preflight.stack import Stack
 from rotator.dry_run.mirror import MirrorState
 from rotator.model import DEFAULT_TYPE
 from rotator.triggers.rotation_map import RotationMap
 from rotator.triggers.secret_events import secret_name
-from tools.preflight import checks
-from tools.preflight.checks import Problem
-from tools.preflight.functions import DeployedFunctions, Failure
-from tools.preflight.schedule import UnknownPeriodError, shortest_period
-from tools.preflight.stack import Stack
 
 if TYPE_CHECKING:
     from rotator.dry_run.reports import MirrorReport, RotationReport, UnreadableRotation

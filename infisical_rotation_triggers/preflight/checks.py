@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from infisical_rotation_triggers.preflight.functions import TIMED_OUT, Failure
 from rotator.dry_run.mirror import MirrorState
 from rotator.dry_run.mirror_watch import as_an_object
-from tools.preflight.functions import TIMED_OUT, Failure
 
 if TYPE_CHECKING:
     from rotator.dry_run.reports import (

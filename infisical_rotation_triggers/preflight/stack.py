@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from infisical_rotation_triggers.preflight.checks import Problem, format_duration
+from infisical_rotation_triggers.preflight.schedule import UnknownPeriodError, shortest_period
 from rotator.aws import PARAMETER_CACHE_SECONDS
 from rotator.triggers.rotation_map import RotationMap, RotationMapError, parse_rotation_map
-from tools.preflight.checks import Problem, format_duration
-from tools.preflight.schedule import UnknownPeriodError, shortest_period
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient

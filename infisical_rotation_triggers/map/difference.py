@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from infisical_rotation_triggers.map.check import Change
 from rotator.model import GuardOptions, RotationOptions, Selector
 from rotator.triggers.rotation_map import Entry, RotationMap
 from rotator.triggers.secret_events import secret_name
-from tools.map.check import Change
 
 if TYPE_CHECKING:
     from rotator.dry_run.reports import RotationReport, UnreadableRotation

@@ -1,16 +1,15 @@
-"""`make reactivate KEY=… STACK=…`: let AWS accept an access key again that `retire`, or a person, has deactivated.
+"""Lets AWS accept an access key again that `retire`, or a person, has deactivated.
 
 It can be run again at any time: an active key stays active.
 """
 
-import argparse
 import sys
 from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.one_line import one_line
+from infisical_rotation_triggers.one_line import one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
@@ -28,28 +27,16 @@ def reactivate(iam: "IAMClient", key_id: str) -> str:
     return f"{key_id} of the IAM user {user_name} is active again; give its consumer the new key"
 
 
-def main() -> int:
-    """Run from the command line, with the caller's own AWS credentials."""
-    options = _arguments()
+def run(key_id: str, stack: str) -> int:
+    """Return the exit status, 1 if IAM refuses, and run with the caller's own AWS credentials."""
     try:
-        print(one_line(reactivate(boto3.client("iam"), options.key)))
+        print(one_line(reactivate(boto3.client("iam"), key_id)))
     except (BotoCoreError, ClientError) as error:
-        print(one_line(f"{options.key} was not reactivated: {error}"), file=sys.stderr)
+        print(one_line(f"{key_id} was not reactivated: {error}"), file=sys.stderr)
         print(
-            f"If its IAM user is another account's, the log of {options.stack}'s retire function (output"
+            f"If its IAM user is another account's, the log of {stack}'s retire function (output"
             " RetireLogGroupName) has the command to run there: the line 'previous key deactivated'",
             file=sys.stderr,
         )
         return 1
     return 0
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make reactivate", description=__doc__)
-    parser.add_argument("--key", required=True)
-    parser.add_argument("--stack", required=True)
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,18 +1,21 @@
-"""Prints what preflight found: a table of rotations, then one line for each problem."""
+"""Prints what preflight found: a table of rotations, then one line for each problem. Or describes it for JSON."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import groupby
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tools.one_line import one_line
-from tools.preflight.checks import Problem
-from tools.preflight.collect import ACCESS_CHECKED, Row
-from tools.preflight.stack import Schedule
+from infisical_rotation_triggers.one_line import one_line
+from infisical_rotation_triggers.preflight.checks import Problem
+from infisical_rotation_triggers.preflight.collect import ACCESS_CHECKED, Row
+from infisical_rotation_triggers.preflight.stack import Schedule
 
 # A problem that many rotations share is printed once, with at most this many subjects.
 MAX_SUBJECTS = 8
@@ -39,7 +42,7 @@ def show(console: Console, trigger: str, schedule: Schedule, rows: Sequence[Row]
         f" {'on' if schedule.enabled else 'off'}.",
     )
     if rows:
-        console.print(_table(rows))
+        _print_rows(console, rows)
     problems = _subjects_by_problem(rows, other_problems)
     for problem, subjects in problems.items():
         _print(console, _problem_line(problem, subjects), "red")
@@ -49,9 +52,32 @@ def show(console: Console, trigger: str, schedule: Schedule, rows: Sequence[Row]
         _print(console, "✓ No problems found.", "green")
         if not schedule.enabled:
             _print(console, "Next: deploy with ScheduleState=ENABLED to switch the schedule on.")
-    unchecked = " and ".join(name for name in ACCESS_CHECKED if name not in other_problems)
+    unchecked = " and ".join(_unchecked(other_problems))
     _print(console, NOT_CHECKED.format(ACCESS_NOT_CHECKED.format(unchecked) if unchecked else ""), "dim")
     return len(problems)
+
+
+def describe(trigger: str, schedule: Schedule, rows: Sequence[Row], other_problems: Problems) -> dict[str, Any]:
+    """Return all that `show` prints, for JSON."""
+    return {
+        "schedule": {
+            "trigger": trigger,
+            "expression": schedule.expression,
+            "timezone": schedule.timezone,
+            "enabled": schedule.enabled,
+            "shortest_period_seconds": schedule.period.total_seconds() if schedule.period else None,
+        },
+        "rotations": [asdict(row) for row in rows],
+        "problems": [
+            {"subjects": subjects, **asdict(problem)}
+            for problem, subjects in _subjects_by_problem(rows, other_problems).items()
+        ],
+        "access_not_checked": _unchecked(other_problems),
+    }
+
+
+def _unchecked(other_problems: Problems) -> list[str]:
+    return [name for name in ACCESS_CHECKED if name not in other_problems]
 
 
 def _subjects_by_problem(rows: Sequence[Row], other_problems: Problems) -> dict[Problem, list[str]]:
@@ -75,6 +101,37 @@ def _count(problems: int) -> str:
     return f"{problems} problems found. Fix them, then run preflight again."
 
 
+def _print_rows(console: Console, rows: Sequence[Row]) -> None:
+    """Print a table or, where it would break a word, lines."""
+    table = _table(rows)
+    unlimited = console.options.update(width=PIPE_WIDTH)
+    if Measurement.get(console, unlimited, table).minimum <= console.width:
+        console.print(table)
+        return
+    for (name, mirror), group in groupby(rows, lambda row: (row.group, row.mirror)):
+        _print(console, f"\n{one_line(name)}{f'  mirror: {mirror}' if mirror else ''}", "bold")
+        for row in group:
+            _print(console, f"{'✗' if row.problems else '✓'} {one_line(row.rotation)}")
+            facts = {
+                "": one_line(row.detail),
+                "last rotated ": _minute(row),
+                "now ": _decision(row),
+                "key guard ": row.key_guard,
+                "auto-rotation ": row.auto_rotation,
+            }
+            line = Text("; ".join(f"{label}{fact}" for label, fact in facts.items() if fact))
+            console.print(Padding(line, (0, 0, 0, 2)))
+    console.print()
+
+
+def _minute(row: Row) -> str:
+    return row.last_rotated_at[:16].replace("T", " ")
+
+
+def _decision(row: Row) -> str:
+    return one_line(row.decision if row.decision == "rotate" else f"{row.decision}: {row.reason}")
+
+
 def _table(rows: Sequence[Row]) -> Table:
     """Make a table with a heading for each trigger and each mirror."""
     table = Table(box=SIMPLE, pad_edge=False)
@@ -86,8 +143,8 @@ def _table(rows: Sequence[Row]) -> Table:
             table.add_row(
                 Text("✗", "red") if row.problems else Text("✓", "green"),
                 Text("\n".join(one_line(text) for text in (row.rotation, row.detail) if text)),
-                row.last_rotated_at[:16].replace("T", " "),
-                Text(one_line(row.decision if row.decision == "rotate" else f"{row.decision}: {row.reason}")),
+                _minute(row),
+                Text(_decision(row)),
                 row.key_guard,
                 row.auto_rotation,
             )

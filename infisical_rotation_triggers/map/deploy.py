@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infisical_rotation_triggers.map.check import STANDARD, MapRefusedError, Report, read, refuse_too_large
+from infisical_rotation_triggers.map.difference import UNKNOWN, Resolve, Resolved, Unresolved, changes, limits_of
+from infisical_rotation_triggers.one_line import one_line
+from infisical_rotation_triggers.preflight.functions import CLIENT_CONFIG, DeployedFunctions, Failure, OutdatedError
+from infisical_rotation_triggers.preflight.stack import PreflightError, find_stack
 from rotator.triggers.rotation_map import RotationMap, RotationMapError, parse_rotation_map
-from tools.map.check import STANDARD, MapRefusedError, Report, read, refuse_too_large
-from tools.map.difference import UNKNOWN, Resolve, Resolved, Unresolved, changes, limits_of
-from tools.one_line import one_line
-from tools.preflight.functions import CLIENT_CONFIG, DeployedFunctions, Failure, OutdatedError
-from tools.preflight.stack import PreflightError, find_stack
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient

@@ -1,0 +1,1 @@
+"""Checks, before the first rotation, that every rotation of the map will work."""

@@ -1,1 +1,0 @@
-"""`make map`: checks a rotation map without AWS, shows what a changed one changes, and puts it."""
