@@ -61,9 +61,9 @@ class Builder:
         assert self._build.returncode == 0, errors.decode()
         released = {path.name: path.read_bytes() for path in (self._source / "build" / "release").iterdir()}
         files = dict(released)
-        for name in released:
+        for name, content in released.items():
             if name.endswith((".zip", ".whl")):
-                with ZipFile(io.BytesIO(released[name])) as package:
+                with ZipFile(io.BytesIO(content)) as package:
                     files |= {each: package.read(each) for each in package.namelist()}
         return files
 
