@@ -69,7 +69,7 @@ lint: $(DEV) $(CHECKS) ## Check style, types, the template, the workflow and the
 
 .PHONY: build
 build: $(DEV) samconfig.toml ## Build the Lambda artifacts into .aws-sam/build
-	sam build
+	@LAMBDA_PYTHON=$$(python -m tools.lambda_python) sam build
 
 samconfig.toml: # yours: sam deploy --guided saves your parameters there, and git ignores it
 	@cp samconfig.default.toml $@
