@@ -58,26 +58,52 @@ class ShortVisibility(Layer):
         return answer
 
 
+class KilledAtFirstCall(Layer):
+    """Kills the worker at its first call, which the server never receives."""
+
+    def __init__(self, stack: Deployment) -> None:
+        super().__init__(Server())
+        self._stack = stack
+        self.kills = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.kills == 0:
+            self.kills += 1
+            kill_function(self._stack.aws, self._stack.resources("AWS::Lambda::Function")[WORKER])
+            raise httpx.ConnectError("the caller was killed", request=request)
+        return await super().handle_async_request(request)
+
+
+@contextmanager
+def calling_through(stack: Deployment, service: str, layer: Layer) -> Iterator[None]:
+    """Lead the worker's calls of one service, named as botocore's variables name it, through a layer."""
+    name = stack.resources("AWS::Lambda::Function")[WORKER]
+    variables = stack.lambda_.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    with proxy(stack.aws.endpoint, layer) as url:
+        led = {**variables, f"AWS_ENDPOINT_URL_{service}": url}
+        stack.lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": led})
+        try:
+            yield
+        finally:
+            stack.lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+
+
 @contextmanager
 def short_visibility(stack: Deployment, seconds: int) -> Iterator[list[str]]:
     """Let requests return after `seconds`, for as long as the block lasts. No attempt may take that long.
 
     Yield the receipt handles of the messages that were claimed, and that do not return.
     """
-    url, name = stack.outputs["RotationRequestsUrl"], stack.resources("AWS::Lambda::Function")[WORKER]
+    url = stack.outputs["RotationRequestsUrl"]
     attribute: Any = "VisibilityTimeout"
     before = stack.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[attribute])["Attributes"]
-    variables = stack.lambda_.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     layer = ShortVisibility(Server(), stack.sqs, seconds)
-    with proxy(stack.aws.endpoint, layer) as sqs_url:
-        led = {**variables, "AWS_ENDPOINT_URL_SQS": sqs_url}
+    with calling_through(stack, "SQS", layer):
         try:
             stack.sqs.set_queue_attributes(QueueUrl=url, Attributes={attribute: str(seconds)})
-            stack.lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": led})
             yield layer.claims
         finally:
             stack.sqs.set_queue_attributes(QueueUrl=url, Attributes=before)
-            stack.lambda_.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 
 
 def wait_until_quiet(deployed: Sandbox, quiet_seconds: float, seconds: float) -> None:
@@ -96,16 +122,26 @@ def wait_until_quiet(deployed: Sandbox, quiet_seconds: float, seconds: float) ->
 def take_claimed(stack: Deployment, claims: Iterable[str]) -> set[str]:
     """Take what is left in the queue away from the worker; return the rotations. Only claimed requests may be left."""
     url = stack.outputs["RotationRequestsUrl"]
-    (mapping,) = stack.lambda_.list_event_source_mappings(EventSourceArn=_arn(stack, url))["EventSourceMappings"]
-    stack.lambda_.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
-    depth = stack.depth("RotationRequestsUrl")
-    for receipt_handle in claims:
-        with suppress(stack.sqs.exceptions.ReceiptHandleIsInvalid):  # it was acknowledged
-            stack.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt_handle, VisibilityTimeout=0)
-    taken = stack.take("RotationRequestsUrl")
-    stack.lambda_.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+    with paused(stack):
+        depth = stack.depth("RotationRequestsUrl")
+        for receipt_handle in claims:
+            with suppress(stack.sqs.exceptions.ReceiptHandleIsInvalid):  # it was acknowledged
+                stack.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt_handle, VisibilityTimeout=0)
+        taken = stack.take("RotationRequestsUrl")
     assert len(taken) == depth
     return {str(request["rotationId"]) for request in taken}
+
+
+@contextmanager
+def paused(stack: Deployment) -> Iterator[None]:
+    """Let the worker receive no requests, for as long as the block lasts."""
+    arn = _arn(stack, stack.outputs["RotationRequestsUrl"])
+    (mapping,) = stack.lambda_.list_event_source_mappings(EventSourceArn=arn)["EventSourceMappings"]
+    stack.lambda_.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    try:
+        yield
+    finally:
+        stack.lambda_.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
 
 
 def _arn(stack: Deployment, url: str) -> str:

@@ -542,6 +542,16 @@ def test_a_request_that_sqs_would_soon_move_without_a_reason_ends_with_its_own(o
     assert [report["reason"] for report in stage.failed.reports] == [outcome.reason]
 
 
+def test_a_request_that_cut_every_function_off_ends_without_another_attempt() -> None:
+    stage, ensured = Stage(), Ensured({})
+
+    assert stage.work([delivery(A, receive_count=951), delivery(B)], ensured) == []
+
+    assert ensured.messages == ["b1"]
+    (report,) = stage.failed.reports
+    assert (report["outcome"], report["reason"], report["comes_back"]) == ("unconfirmed", "AttemptLost", False)
+
+
 # ---- requests without key guard: attempted at most once --------------------------------------------------------------
 
 CLAIMED = ("receipt-a1", CLAIM_SECONDS)

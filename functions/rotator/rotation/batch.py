@@ -150,7 +150,8 @@ class BatchProcessor:
         except ValueError as error:
             outcome = Outcome(Result.REFUSED, "InvalidRequest", str(error))
         else:
-            outcome = self._ended(ensure, request, delivery)
+            has_to_end = delivery.receive_count > MAXIMUM_DELIVERIES
+            outcome = _lost(delivery) if has_to_end else self._ended(ensure, request, delivery)
         if outcome.next is Next.RETURN and _is_too_late(delivery, delivery.age_seconds(self._clock.time())):
             outcome = _given_up(outcome, delivery)
         is_reported = self._reporter.report(delivery, request, outcome, self._clock.monotonic() - started)
@@ -222,6 +223,20 @@ class BatchProcessor:
                 self._requests.return_in(delivery.receipt_handle, math.ceil(seconds))
         except Exception:  # the messages are safe: they only return later. The function's time is nearly over
             self._telemetry.logger.exception("the visibility time-out could not be changed")
+
+
+def _lost(delivery: Delivery) -> Outcome:
+    """A request that has cut the function off again and again, also at the delivery that had to be its last.
+
+    SQS would soon move it to FailedRotations.fifo without a reason, and no event would report it.
+    """
+    return Outcome(
+        Result.UNCONFIRMED,
+        "AttemptLost",
+        f"the request was delivered {delivery.receive_count} times, and each time the function was cut off, or could"
+        " not keep its report. It is not attempted again. Look at the errors in the rotate function's log and at the"
+        " credentials, then send a new trigger",
+    )
 
 
 def _is_too_late(delivery: Delivery, age_seconds: float) -> bool:
