@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from rotator.aws import GUARD_CONFIG, REPORT_CONFIG, LazyClient, parameter_reader
+from rotator.clock import Deadline
 from rotator.dry_run.access import check_access
 from rotator.dry_run.findings import RotationHealth, check, summarize
 from rotator.dry_run.key_watch import KeyWatch
@@ -18,8 +19,9 @@ from rotator.infisical.connect import connect
 from rotator.infisical.errors import InfisicalError, reason_of
 from rotator.lambda_init import finish
 from rotator.model import RotationState
+from rotator.outcomes.keys import KeyEvents
 from rotator.outcomes.others import needs_attention
-from rotator.outcomes.publisher import OutcomeEvents
+from rotator.outcomes.publisher import Event, OutcomeEvents
 from rotator.rotation.key_guard import IamClients
 from rotator.rotation.key_policy import UserKeys, reactivate
 from rotator.settings import MAP_SOURCE, AuditSettings
@@ -29,11 +31,15 @@ from rotator.triggers.rotation_map import RotationMap, parse_rotation_map
 from rotator.triggers.selection import SelectedRotation, read_rotation_states, select_all
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from rotator.clock import Clock
+
+
+# Everything else is done by then. Where EventBridge is out of reach, the audit ends all the same.
+EVENTS_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +86,14 @@ class Audit:
         remarkable = [rotation for rotation in checked if rotation.issues]
         for rotation in remarkable:
             self._warn(rotation)
-        self.events.put(
-            [
-                event
-                for rotation in remarkable
-                for event in needs_attention(_facts(rotation), rotation.state.user_name, now, correlation_id)
-            ]
-        )
         looks = self.mirrors.look(rotation_map.mirrors)
         for look in looks:
             self._report_mirror(look)
         unreadable += sum(look.state is MirrorState.UNKNOWN for look in looks)
         metrics = summarize(checked, unreadable, lagging_mirrors=sum(look.lags for look in looks))
         self.telemetry.emit(metrics, correlation_id=correlation_id)
+        deadline = Deadline(self.clock.monotonic() + EVENTS_SECONDS, self.clock)
+        self.events.put(self._events(remarkable, now, correlation_id), deadline)
         return {str(metric): value for metric, value in metrics.items()}
 
     def _watched(self, rotation_map: RotationMap) -> tuple[list[SelectedRotation], int]:
@@ -123,6 +124,19 @@ class Audit:
             remarks=rotation.issues,
             **{name: fact for name, fact in _facts(rotation).items() if name != "issues"},
         )
+
+    def _events(self, remarkable: list[RotationHealth], now: "datetime", correlation_id: str) -> list[Event]:
+        """An outage is told by every audit, everything by one a day."""
+        key_events = KeyEvents(self.events.stack, correlation_id)
+        outages = [
+            key_events.published_key_inactive(rotation.state, inactive.id)
+            for rotation in remarkable
+            if (inactive := rotation.inactive_published)
+        ]
+        others = (
+            needs_attention(_facts(rotation), rotation.state.user_name, now, correlation_id) for rotation in remarkable
+        )
+        return outages + [event for events in others for event in events]
 
     def _report_mirror(self, look: MirrorLook) -> None:
         """Log a mirror that does not hold the published key, or whose state is unknown."""

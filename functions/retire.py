@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import GUARD_CONFIG, LazyClient, parameter_reader
+from rotator.aws import GUARD_CONFIG, REPORT_CONFIG, LazyClient, parameter_reader
+from rotator.clock import Deadline
 from rotator.dry_run.access import check_access
 from rotator.dry_run.mirror import MirrorState
 from rotator.dry_run.mirror_watch import MirrorWatch
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.lambda_init import finish
+from rotator.model import RotationState
 from rotator.old_keys.policy import Action
 from rotator.old_keys.retirement import Report, Retirement
+from rotator.outcomes.keys import KeyEvents
+from rotator.outcomes.publisher import Event, OutcomeEvents
 from rotator.rotation.consumer_lookup import ConsumerLookup
 from rotator.rotation.key_guard import IamClients
 from rotator.settings import MAP_SOURCE, RetireSettings
@@ -27,6 +31,8 @@ from rotator.triggers.selection import read_rotation_states, select_all
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from rotator.clock import Clock
 
 CONCURRENT_ROTATIONS = 10
 
@@ -43,7 +49,9 @@ class Retire:
     infisical: Infisical
     retirement: Retirement
     mirrors: MirrorWatch
+    events: OutcomeEvents
     telemetry: Telemetry
+    clock: "Clock"
 
     def handle(self, event: object, correlation_id: str, seconds: float) -> dict[str, Any]:
         """Report and deactivate, within some seconds, and return how many keys ended how.
@@ -52,6 +60,7 @@ class Retire:
         """
         if report := check_access(event, self.infisical):
             return dict(report)
+        deadline = Deadline(self.clock.monotonic() + seconds, self.clock)
         self.telemetry.logger.append_keys(correlation_id=correlation_id)
         rotation_map = parse_rotation_map(self.read_map())
         watched, unreadable = select_all(rotation_map, cache(self.infisical.rotations))
@@ -65,6 +74,7 @@ class Retire:
             retired = [one for one in pool.map(process, rotations, states) if one]
         for one in retired:
             self._log(one)
+        self.events.put(self._events(retired, correlation_id), deadline)
         return self._count(retired, correlation_id)
 
     def _lagging(self, rotation_map: RotationMap) -> set[str]:
@@ -88,6 +98,18 @@ class Retire:
         else:
             log.info("previous key left", **fields)
 
+    def _events(self, reports: list[Report], correlation_id: str) -> list[Event]:
+        key_events, events = KeyEvents(self.events.stack, correlation_id), []
+        for report in reports:
+            match report.action, report.state:
+                case Action.WARN, RotationState() as state:
+                    events.append(
+                        key_events.previous_key_in_use(state, report.key_id, report.explanation, report.next_step)
+                    )
+                case Action.DEACTIVATE, RotationState() as state:
+                    events.append(key_events.previous_key_deactivated(state, report.key_id, report.explanation))
+        return events
+
     def _count(self, reports: list[Report], correlation_id: str) -> dict[str, Any]:
         ends = Counter(report.action for report in reports if not report.failed)
         failed = sum(report.failed for report in reports)
@@ -109,12 +131,18 @@ def compose() -> Retire:
     lambda_: Any = LazyClient("lambda")  # for maps with mirrors
     clients = IamClients(own_iam, time)
     name_consumers = ConsumerLookup(clients.cloudtrail, time) if settings.name_consumers else None
+    telemetry = Telemetry(settings.service, settings.log_level)
+    bus: Any = LazyClient("events", REPORT_CONFIG)
     return Retire(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(settings.infisical, time),
         retirement=Retirement(clients, settings.retire_after, settings.retire_quiet, time, name_consumers),
         mirrors=MirrorWatch(lambda_, settings.hook_function, time),
-        telemetry=Telemetry(settings.service, settings.log_level),
+        events=OutcomeEvents(
+            bus, settings.outcome_event_bus_name, settings.outcome_event_source, settings.service, telemetry
+        ),
+        telemetry=telemetry,
+        clock=time,
     )
 
 

@@ -240,6 +240,8 @@ class RetireSettings:
     name_consumers: bool
     rotation_map_parameter: str
     hook_function: str
+    outcome_event_bus_name: str
+    outcome_event_source: str
     service: str
     log_level: str
 
@@ -254,6 +256,8 @@ class RetireSettings:
             name_consumers=environment.switch("NAME_CONSUMERS"),
             rotation_map_parameter=environment.text("ROTATION_MAP_PARAMETER"),
             hook_function=environment.optional("HOOK_FUNCTION"),
+            outcome_event_bus_name=environment.optional("OUTCOME_EVENT_BUS_NAME"),
+            outcome_event_source=environment.text("OUTCOME_EVENT_SOURCE"),
             service=environment.resource("POWERTOOLS_SERVICE_NAME"),
             log_level=environment.log_level("POWERTOOLS_LOG_LEVEL"),
         )

@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ConnectTimeoutError
 
+from audit import EVENTS_SECONDS
 from rotator.mirror.value import HookError
+from rotator.outcomes.keys import KeyEvents
+from rotator.telemetry import Metric
 from rotator.triggers.events import OutcomeEventError
 from rotator.triggers.rotation_map import UnmappedTriggerError
 from tests.component.hook_stage import stage
 from tests.component.secrets_manager import ARN
-from tests.component.test_audit import Observer
+from tests.component.test_audit import Observer, another
+from tests.component.test_retire import Retiring
 from tests.component.world import World
 from tests.unit.stages import DispatchStage
-from tests.unit.test_outcomes import OUTCOMES, validate
+from tests.unit.test_outcomes import HOSTILE, OUTCOMES, denied, state, validate
 
 
 def entries(events: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
@@ -76,6 +81,98 @@ def test_a_hook_step_that_failed_is_told() -> None:
 
     ((kind, detail),) = entries(here.bus.entries)
     assert (kind, detail["step"], detail["secret_arn"]) == ("Hook Step Failed", "createSecret", ARN)
+
+
+def test_an_inactive_published_key_is_told_by_each_audit_with_the_commands() -> None:
+    world = World()
+    world.iam.inactive.add(world.published_key)
+    observer = Observer(world, {"triggers": {"weekly": world.rotation.id}})
+    world.clock.sleep(timedelta(hours=12).total_seconds())
+
+    for _ in range(2):
+        observer.look()
+
+    told = entries(observer.bus.entries)
+    assert [(kind, detail["notify"]) for kind, detail in told] == [("Published Key Inactive", True)] * 2
+    for _, detail in told:
+        assert_tells_how_to_reactivate(detail, world.published_key)
+
+
+def test_an_audit_ends_in_time_where_the_bus_hangs() -> None:
+    world = World()
+    rotations = [another(world, 40).id for _ in range(100)]
+    observer = Observer(world, {"triggers": {"weekly": rotations}})
+    observer.bus.errors = [ConnectTimeoutError(endpoint_url="https://events")] * 10
+    observer.bus.called = lambda: world.clock.sleep(10.0)
+    started = world.clock.monotonic()
+
+    assert observer.look()[Metric.OVERDUE_ROTATIONS] == len(rotations)
+
+    assert world.clock.monotonic() - started <= EVENTS_SECONDS
+    metrics = [line for line in map(json.loads, observer.logs.getvalue().splitlines()) if "_aws" in line]
+    assert sum(line.get(Metric.OUTCOME_EVENTS_FAILED, [0])[0] for line in metrics) == len(rotations)
+
+
+def test_a_deactivated_previous_key_is_told_with_the_commands_that_undo_it() -> None:
+    here = Retiring()
+
+    here.run()
+    here.run()
+
+    ((kind, detail),) = entries(here.bus.entries)
+    assert (kind, detail["notify"], detail["explanation"]) == (
+        "Previous Key Deactivated",
+        True,
+        "IAM has recorded no use of it",
+    )
+    assert_tells_how_to_reactivate(detail, here.previous)
+
+
+def test_a_previous_key_in_use_is_told_with_its_consumer() -> None:
+    here = Retiring()
+    here.use_previous(timedelta(days=1))
+
+    here.run()
+
+    ((kind, detail),) = entries(here.bus.entries)
+    assert (kind, detail["notify"], detail["access_key_id"]) == ("Previous Key In Use", False, here.previous)
+    assert detail["explanation"].endswith("for s3 in eu-central-1. CloudTrail names nightly-job")
+
+
+def test_a_previous_key_that_is_left_is_not_told() -> None:
+    here = Retiring(10)
+
+    here.run()
+
+    assert here.bus.entries == []
+
+
+def test_a_bus_that_denies_stops_no_deactivation_and_is_counted() -> None:
+    here = Retiring()
+    here.bus.errors = [denied("AccessDeniedException")]
+
+    assert here.run()[Metric.PREVIOUS_KEY_DEACTIVATED] == 1
+
+    assert here.world.iam.inactive == {here.previous}
+    (line,) = here.lines("the outcome event could not be put")
+    assert line["detail"]["access_key_id"] == here.previous
+
+
+def test_a_run_about_many_keys_sends_five_messages() -> None:
+    events = KeyEvents("stack", "correlation")
+
+    told = [events.previous_key_deactivated(state(), f"AKIA{number}", HOSTILE).detail for number in range(7)]
+
+    assert [detail["notify"] for detail in told] == [True] * 5 + [False] * 2
+    assert "no more than 5 messages" in told[4]["message"]
+
+
+def assert_tells_how_to_reactivate(detail: dict[str, Any], key: str) -> None:
+    command = f"aws iam update-access-key --user-name deployer --access-key-id {key} --status Active"
+    assert (detail["access_key_id"], detail["iam_user"]) == (key, "deployer")
+    assert detail["reactivate_with_aws"] == command
+    assert detail["reactivate_with_make"] == f"make reactivate KEY={key} STACK=stack"
+    assert command in detail["message"]
 
 
 def test_an_overdue_rotation_is_told_once_a_day() -> None:

@@ -17,6 +17,7 @@ from rotator.timestamps import from_epoch
 from tests.component.iam import refused
 from tests.component.test_audit import ARN, FakeHook
 from tests.component.world import START, World
+from tests.unit.fakes import FakeEventBus
 
 DAY = timedelta(days=1)
 RETIRE_AFTER = 14 * DAY
@@ -36,7 +37,8 @@ class Retiring:
         rotated_at = START - 7 * DAY
         self.previous, _ = self.world.keys.create_access_key(self.user, (rotated_at - 30 * DAY).timestamp())
         self.world.clock.sleep((days - 7) * 86_400)
-        self.logs = io.StringIO()
+        self.logs, self.bus = io.StringIO(), FakeEventBus()
+        telemetry = Telemetry(str(uuid4()), "INFO", self.logs)  # loggers of one name share their stream
         lambda_: Any = FakeHook(self.world, hook_answer or {})
         self.retire = Retire(
             read_map=lambda: json.dumps({"triggers": {"weekly": self.entry}, "mirrors": self.mirrors}),
@@ -45,7 +47,9 @@ class Retiring:
                 self.world.iam.open, RETIRE_AFTER, QUIET, self.world.clock, lambda *_: "CloudTrail names nightly-job"
             ),
             mirrors=MirrorWatch(lambda_, "hook", self.world.clock),
-            telemetry=Telemetry(str(uuid4()), "INFO", self.logs),  # loggers of one name share their stream
+            events=self.bus.events(telemetry),
+            telemetry=telemetry,
+            clock=self.world.clock,
         )
 
     def use_previous(self, ago: timedelta) -> None:
@@ -114,13 +118,7 @@ def test_rotations_that_share_an_iam_user_are_left_alone() -> None:
     here = Retiring()
     other = here.world.server.add_rotation(user_name="deployer-2", last_rotated_at=START)
     other.provider = here.world.rotation.provider
-    here.retire = here.retire.__class__(
-        lambda: json.dumps({"triggers": {"weekly": [here.entry, other.id]}}),
-        here.retire.infisical,
-        here.retire.retirement,
-        here.retire.mirrors,
-        here.retire.telemetry,
-    )
+    here.entry = [here.entry, other.id]
 
     here.run()
 

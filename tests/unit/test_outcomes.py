@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 
 from rotator.clock import Deadline
 from rotator.model import MappedRotation, RotationOptions, RotationState
+from rotator.outcomes.keys import KeyEvents
 from rotator.outcomes.message import MAXIMUM_MESSAGE_LENGTH, MESSAGES_AN_HOUR, failure_message, one_line
 from rotator.outcomes.publisher import CALL_SECONDS, DetailType, Event, Put
 from rotator.outcomes.rotations import Announcement, Announcer, announcement_of
@@ -135,6 +136,22 @@ def test_every_event_of_rotate_fits_its_schema() -> None:
 
     details = [validate(entry) for entry in stage.bus.entries]
     assert [detail["outcome"] for detail in details] == ["rotated", "refused", "unconfirmed", "skipped", "refused"]
+
+
+def test_every_event_about_a_key_fits_its_schema() -> None:
+    stage, events = Stage(), KeyEvents("stack", HOSTILE)
+    hostile = replace(state(), name=HOSTILE, user_name=HOSTILE)
+    key_events = [
+        events.previous_key_in_use(hostile, "AKIAOLDER", HOSTILE, "let the consumer read its secret again"),
+        events.previous_key_deactivated(hostile, "AKIAOLDER", HOSTILE),
+        events.published_key_inactive(hostile, "AKIAPUBLISHED"),
+    ]
+
+    stage.events.put(key_events)
+
+    for detail in map(validate, stage.bus.entries):
+        assert len(detail["message"]) <= MAXIMUM_MESSAGE_LENGTH
+        assert detail["message"].isprintable()
 
 
 @pytest.mark.parametrize("path", sorted(OUTCOMES.glob("*.json")), ids=lambda path: path.stem)

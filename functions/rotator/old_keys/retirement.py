@@ -24,16 +24,19 @@ if TYPE_CHECKING:
     from rotator.clock import Clock
 
 # One rotation takes 3 calls of IAM, each of 16 s at most, AssumeRole with 16 s and 3 s of CloudTrail: 67 s.
-_LAST_ROTATION_SECONDS = 70.0
+# Then its event is put, in 11 s at most: 78 s.
+_LAST_ROTATION_SECONDS = 80.0
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of the previous key of one rotation. `failed` is why it could not be dealt with."""
+    """What became of the previous key of one rotation. `failed` is whether it could not be dealt with.
+
+    `state` is None where it could not be read.
+    """
 
     rotation_id: str
-    rotation_name: str = ""
-    user_name: str = ""
+    state: RotationState | None = None
     action: Action = Action.LEAVE
     reason: str = ""
     key_id: str = ""
@@ -45,8 +48,8 @@ class Report:
         """The fields of its line in the log."""
         return {
             "rotation_id": self.rotation_id,
-            "rotation_name": self.rotation_name,
-            "user_name": self.user_name,
+            "rotation_name": self.state.name if self.state else "",
+            "user_name": self.state.user_name or "" if self.state else "",
             "access_key_id": self.key_id,
             "reason": self.reason,
             "explanation": self.explanation,
@@ -107,31 +110,33 @@ class Retirement:
                 return Report(selected.rotation.id, reason=state.reason, explanation=str(state))
             if guard is None or not selected.rotation.guarded or state.user_name is None:
                 return None
-            report = Report(state.id, state.name, state.user_name)
+            report = Report(state.id, state)
             if users[state.user_name] > 1:
                 return replace(report, reason="SharedUser")
             if state.id in lagging:
                 return replace(report, reason="MirrorNotInStep")
             if deadline.remaining_seconds() <= 0:
                 return replace(report, reason="OutOfTime", failed=True)
-            return self._retire(report, state, guard, self._wait(selected) if users_known else NEVER)
+            return self._retire(report, state, state.user_name, guard, self._wait(selected) if users_known else NEVER)
 
         return process
 
     def _wait(self, selected: SelectedRotation) -> timedelta:
         return selected.rotation.options.retire_after or self._retire_after
 
-    def _retire(self, report: Report, state: RotationState, guard: GuardOptions, retire_after: timedelta) -> Report:
+    def _retire(
+        self, report: Report, state: RotationState, user_name: str, guard: GuardOptions, retire_after: timedelta
+    ) -> Report:
         try:
             iam = self._open_iam(guard.role, guard.external_id)
-            user = read_keys(iam, report.user_name)
+            user = read_keys(iam, user_name)
             assessment = assess(state, user, retire_after, self._quiet, from_epoch(self._clock.time()))
             if retire_after == NEVER and assessment.reason == "TooEarly":
                 assessment = replace(assessment, reason="Withheld")
             key_id = assessment.key.id if assessment.key else ""
             report = replace(report, action=assessment.action, reason=assessment.reason, key_id=key_id)
             if assessment.action is Action.DEACTIVATE:
-                iam.update_access_key(UserName=report.user_name, AccessKeyId=key_id, Status="Inactive")
+                iam.update_access_key(UserName=user_name, AccessKeyId=key_id, Status="Inactive")
         except (BotoCoreError, ClientError) as error:
             reason = reason_of(error)
             # A rotation may have deleted the key since it was listed.
@@ -141,12 +146,14 @@ class Retirement:
         return replace(
             report,
             explanation=self._explain(state, user, guard, assessment),
-            next_step=_next_step(assessment, report.user_name),
+            next_step=_next_step(assessment, user_name),
         )
 
     def _explain(self, state: RotationState, user: UserKeys, guard: GuardOptions, assessment: Assessment) -> str:
-        if assessment.key is None or user.last_use is None or assessment.action is Action.LEAVE:
+        if assessment.key is None or assessment.action is Action.LEAVE:
             return ""
+        if user.last_use is None:
+            return "IAM has recorded no use of it"
         used = user.last_use
         text = f"it was last used at {format_timestamp(used.at)} for {used.service} in {used.region}"
         if assessment.action is not Action.WARN or self._name_consumers is None:

@@ -59,6 +59,9 @@ class DetailType(StrEnum):
     MIRROR_ROTATED = "Mirror Rotated"
     HOOK_STEP_FAILED = "Hook Step Failed"
     ROTATION_NEEDS_ATTENTION = "Rotation Needs Attention"
+    PUBLISHED_KEY_INACTIVE = "Published Key Inactive"
+    PREVIOUS_KEY_IN_USE = "Previous Key In Use"
+    PREVIOUS_KEY_DEACTIVATED = "Previous Key Deactivated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class OutcomeEvents:
         self._client = client
         self._bus_name = bus_name
         self._source = source
-        self._stack = stack
+        self.stack = stack
         self._telemetry = telemetry
 
     @property
@@ -137,7 +140,7 @@ class OutcomeEvents:
         return True
 
     def _entry(self, event: Event) -> "PutEventsRequestEntryTypeDef":
-        detail = {"version": VERSION, "stack": self._stack, **event.detail}
+        detail = {"version": VERSION, "stack": self.stack, **event.detail}
         return {
             "Source": self._source,
             "DetailType": event.detail_type,
