@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from rotator.clock import Clock
     from rotator.dry_run.reports import MirrorReport
 
-FINISH_SECONDS = 5.0
+# Left when all waiting has ended: 5 s for the answer, and one call of EventBridge that hangs (REPORT_CONFIG: 10 s and
+# pauses).
+FINISH_SECONDS = 16.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,17 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError
 
 from audit import EVENTS_SECONDS
+from rotator.aws import REPORT_CONFIG
 from rotator.mirror.value import HookError
 from rotator.outcomes.keys import KeyEvents
 from rotator.telemetry import Metric
 from rotator.triggers.events import OutcomeEventError
 from rotator.triggers.rotation_map import UnmappedTriggerError
-from tests.component.hook_stage import stage
+from tests.component.hook_stage import HOOK_SECONDS, stage
 from tests.component.secrets_manager import ARN
 from tests.component.test_audit import Observer, another
 from tests.component.test_retire import Retiring
+from tests.component.test_time import longest_seconds
 from tests.component.world import World
 from tests.unit.stages import DispatchStage
 from tests.unit.test_outcomes import HOSTILE, OUTCOMES, denied, state, validate
@@ -81,6 +83,21 @@ def test_a_hook_step_that_failed_is_told() -> None:
 
     ((kind, detail),) = entries(here.bus.entries)
     assert (kind, detail["step"], detail["secret_arn"]) == ("Hook Step Failed", "createSecret", ARN)
+
+
+@pytest.mark.parametrize("seconds", [HOOK_SECONDS - fewer for fewer in range(0, 15, 3)])  # it looks every 15 s
+def test_a_hook_step_that_waited_ends_in_time_where_the_bus_hangs(seconds: float) -> None:
+    here = stage()
+    here.queue.asleep = True
+    here.world.clock.sleep(timedelta(days=1).total_seconds())
+    here.bus.called = lambda: here.world.clock.sleep(longest_seconds(REPORT_CONFIG))
+    token, started = here.secrets.begin(None), here.world.clock.monotonic()
+
+    with pytest.raises(HookError):
+        here.hook.handle({"Step": "createSecret", "SecretId": ARN, "ClientRequestToken": token}, seconds)
+
+    assert len(here.bus.entries) == 1
+    assert here.world.clock.monotonic() - started <= seconds
 
 
 def test_an_inactive_published_key_is_told_by_each_audit_with_the_commands() -> None:
