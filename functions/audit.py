@@ -126,7 +126,7 @@ class Audit:
         )
 
     def _events(self, remarkable: list[RotationHealth], now: "datetime", correlation_id: str) -> list[Event]:
-        """An outage is told by every audit, everything by one a day."""
+        """Every audit announces an outage; one a day announces all issues."""
         key_events = KeyEvents(self.events.stack, correlation_id)
         outages = [
             key_events.published_key_inactive(rotation.state, inactive.id)

@@ -29,7 +29,7 @@ def entries(events: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     return [(entry["DetailType"], validate(entry)) for entry in events]
 
 
-def test_a_refused_trigger_is_told_with_its_reason() -> None:
+def test_a_refused_trigger_is_announced_with_its_reason() -> None:
     dispatch = DispatchStage()
 
     with pytest.raises(UnmappedTriggerError):
@@ -44,7 +44,7 @@ def test_a_refused_trigger_is_told_with_its_reason() -> None:
     )
 
 
-def test_a_refused_dry_run_is_not_told() -> None:
+def test_a_refused_dry_run_is_not_announced() -> None:
     dispatch = DispatchStage()
 
     with pytest.raises(UnmappedTriggerError):
@@ -64,7 +64,7 @@ def test_dispatch_refuses_an_outcome_event_and_tells_no_further_one(path: Path) 
     assert dispatch.requested == []
 
 
-def test_a_mirror_that_was_rotated_is_told() -> None:
+def test_a_mirror_that_was_rotated_is_announced() -> None:
     here = stage()
     here.world.clock.sleep(timedelta(days=1).total_seconds())
 
@@ -74,7 +74,7 @@ def test_a_mirror_that_was_rotated_is_told() -> None:
     assert (kind, detail["secret_arn"], detail["correlation_id"]) == ("Mirror Rotated", ARN, token)
 
 
-def test_a_hook_step_that_failed_is_told() -> None:
+def test_a_hook_step_that_failed_is_announced() -> None:
     here = stage(value=lambda _: "not JSON")
     token = here.secrets.begin(None)
 
@@ -100,7 +100,7 @@ def test_a_hook_step_that_waited_ends_in_time_where_the_bus_hangs(seconds: float
     assert here.world.clock.monotonic() - started <= seconds
 
 
-def test_an_inactive_published_key_is_told_by_each_audit_with_the_commands() -> None:
+def test_an_inactive_published_key_is_announced_by_each_audit_with_the_commands() -> None:
     world = World()
     world.iam.inactive.add(world.published_key)
     observer = Observer(world, {"triggers": {"weekly": world.rotation.id}})
@@ -109,10 +109,10 @@ def test_an_inactive_published_key_is_told_by_each_audit_with_the_commands() -> 
     for _ in range(2):
         observer.look()
 
-    told = entries(observer.bus.entries)
-    assert [(kind, detail["notify"]) for kind, detail in told] == [("Published Key Inactive", True)] * 2
-    for _, detail in told:
-        assert_tells_how_to_reactivate(detail, world.published_key)
+    put = entries(observer.bus.entries)
+    assert [(kind, detail["notify"]) for kind, detail in put] == [("Published Key Inactive", True)] * 2
+    for _, detail in put:
+        assert_says_how_to_reactivate(detail, world.published_key)
 
 
 def test_an_audit_ends_in_time_where_the_bus_hangs() -> None:
@@ -130,7 +130,7 @@ def test_an_audit_ends_in_time_where_the_bus_hangs() -> None:
     assert sum(line.get(Metric.OUTCOME_EVENTS_FAILED, [0])[0] for line in metrics) == len(rotations)
 
 
-def test_a_deactivated_previous_key_is_told_with_the_commands_that_undo_it() -> None:
+def test_a_deactivated_previous_key_is_announced_with_the_commands_that_undo_it() -> None:
     here = Retiring()
 
     here.run()
@@ -142,10 +142,10 @@ def test_a_deactivated_previous_key_is_told_with_the_commands_that_undo_it() -> 
         True,
         "IAM has recorded no use of it",
     )
-    assert_tells_how_to_reactivate(detail, here.previous)
+    assert_says_how_to_reactivate(detail, here.previous)
 
 
-def test_a_previous_key_in_use_is_told_with_its_consumer() -> None:
+def test_a_previous_key_in_use_is_announced_with_its_consumer() -> None:
     here = Retiring()
     here.use_previous(timedelta(days=1))
 
@@ -156,7 +156,7 @@ def test_a_previous_key_in_use_is_told_with_its_consumer() -> None:
     assert detail["explanation"].endswith("for s3 in eu-central-1. CloudTrail names nightly-job")
 
 
-def test_a_previous_key_that_is_left_is_not_told() -> None:
+def test_a_previous_key_that_is_left_is_not_announced() -> None:
     here = Retiring(10)
 
     here.run()
@@ -178,13 +178,13 @@ def test_a_bus_that_denies_stops_no_deactivation_and_is_counted() -> None:
 def test_a_run_about_many_keys_sends_five_messages() -> None:
     events = KeyEvents("stack", "correlation")
 
-    told = [events.previous_key_deactivated(state(), f"AKIA{number}", HOSTILE).detail for number in range(7)]
+    put = [events.previous_key_deactivated(state(), f"AKIA{number}", HOSTILE).detail for number in range(7)]
 
-    assert [detail["notify"] for detail in told] == [True] * 5 + [False] * 2
-    assert "no more than 5 messages" in told[4]["message"]
+    assert [detail["notify"] for detail in put] == [True] * 5 + [False] * 2
+    assert "no more than 5 messages" in put[4]["message"]
 
 
-def assert_tells_how_to_reactivate(detail: dict[str, Any], key: str) -> None:
+def assert_says_how_to_reactivate(detail: dict[str, Any], key: str) -> None:
     command = f"aws iam update-access-key --user-name deployer --access-key-id {key} --status Active"
     assert (detail["access_key_id"], detail["iam_user"]) == (key, "deployer")
     assert detail["reactivate_with_aws"] == command
@@ -192,7 +192,7 @@ def assert_tells_how_to_reactivate(detail: dict[str, Any], key: str) -> None:
     assert command in detail["message"]
 
 
-def test_an_overdue_rotation_is_told_once_a_day() -> None:
+def test_an_overdue_rotation_is_announced_once_a_day() -> None:
     world = World()
     observer = Observer(world, {"triggers": {"weekly": world.rotation.id}}, maximum_age=timedelta(seconds=1))
 
@@ -200,6 +200,6 @@ def test_an_overdue_rotation_is_told_once_a_day() -> None:
         observer.look()
         world.clock.sleep(timedelta(hours=6).total_seconds())
 
-    told = entries(observer.bus.entries)
-    assert [kind for kind, _ in told] == ["Rotation Needs Attention"] * 2
-    assert told[0][1]["issues"] == ["overdue", "rotates itself"]
+    put = entries(observer.bus.entries)
+    assert [kind for kind, _ in put] == ["Rotation Needs Attention"] * 2
+    assert put[0][1]["issues"] == ["overdue", "rotates itself"]

@@ -37,7 +37,7 @@ def outcomes(deployed: Sandbox) -> OutcomeQueue:
     return OutcomeQueue(deployed.stack)
 
 
-def test_a_rotation_that_is_triggered_twice_is_told_once_by_ids_alone(
+def test_a_rotation_that_is_triggered_twice_is_announced_once(
     deployed: Sandbox, rotation: Rotation, outcomes: OutcomeQueue
 ) -> None:
     event, old = scheduled(), deployed.published_key(rotation)
@@ -49,11 +49,11 @@ def test_a_rotation_that_is_triggered_twice_is_told_once_by_ids_alone(
     (detail,) = outcomes.ends_of(rotation.id)
     assert (detail["outcome"], detail["reason"], detail["iam_user"]) == ("rotated", "Rotated", rotation.name)
     assert detail["published_key_before"] == old
-    for told in outcomes.events():
-        validate_event(told)
+    for put in outcomes.events():
+        validate_event(put)
 
 
-def test_a_commit_whose_answer_was_dropped_is_told(
+def test_a_commit_whose_answer_was_dropped_is_announced(
     deployed: Sandbox, rotation: Rotation, outcomes: OutcomeQueue
 ) -> None:
     deployed.infisical.faults.add(rotation.id, CommittedThenDropped())
@@ -64,7 +64,7 @@ def test_a_commit_whose_answer_was_dropped_is_told(
     assert [(end["outcome"], end["reason"]) for end in outcomes.ends_of(rotation.id)] == [("rotated", "Confirmed")]
 
 
-def test_a_failed_request_is_told_and_one_that_returns_is_not(
+def test_a_failed_request_is_announced_and_one_that_returns_is_not(
     deployed: Sandbox, rotation: Rotation, outcomes: OutcomeQueue
 ) -> None:
     deployed.stack.put_map({"triggers": {"weekly": [rotation.id, UNKNOWN]}})
@@ -82,7 +82,7 @@ def test_a_failed_request_is_told_and_one_that_returns_is_not(
     deployed.stack.sqs.purge_queue(QueueUrl=deployed.stack.outputs["RotationRequestsUrl"])
 
 
-def test_a_refused_request_is_told_with_the_key_that_is_in_use(
+def test_a_refused_request_is_announced_with_the_key_that_is_in_use(
     deployed: Sandbox, rotation: Rotation, outcomes: OutcomeQueue
 ) -> None:
     previous = deployed.iam.create_access_key(UserName=rotation.name)["AccessKey"]["AccessKeyId"]
@@ -98,7 +98,7 @@ def test_a_refused_request_is_told_with_the_key_that_is_in_use(
     deployed.stack.take("FailedRotationsUrl")
 
 
-def test_a_request_that_is_given_up_is_told_and_kept_as_a_dead_letter(
+def test_a_request_that_is_given_up_is_announced_and_kept_as_a_dead_letter(
     deployed: Sandbox, rotation: Rotation, outcomes: OutcomeQueue
 ) -> None:
     stack, queue = deployed.stack, deployed.stack.outputs["RotationRequestsUrl"]
@@ -127,7 +127,7 @@ def test_a_request_that_is_given_up_is_told_and_kept_as_a_dead_letter(
     assert end["notify"]
 
 
-def test_a_commit_whose_function_was_killed_before_its_event_is_told_after_redelivery(
+def test_a_commit_whose_function_was_killed_is_announced_after_redelivery(
     deployed: Sandbox, rotation: Rotation, outcomes: OutcomeQueue
 ) -> None:
     killer = KilledAtFirstCall(deployed.stack)

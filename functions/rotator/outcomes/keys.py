@@ -1,4 +1,4 @@
-"""What the audit and `retire` tell about single access keys, with the commands that make AWS accept them again."""
+"""The events of the audit and of `retire` about access keys, with the commands that reactivate them."""
 
 from rotator.model import RotationState
 from rotator.outcomes.message import MAXIMUM_MESSAGE_LENGTH, one_line
@@ -22,7 +22,7 @@ class KeyEvents:
         self._messages = 0
 
     def previous_key_in_use(self, state: RotationState, key_id: str, explanation: str, next_step: str) -> Event:
-        """Tell that a consumer has not picked up the new key. An alarm writes about it, so that it is no message."""
+        """Report a consumer that has not picked up the new key. Its alarm reports it once, so no message is sent."""
         said = f"{_user(state)} - the previous access key {key_id} is still in use: {explanation}"
         detail = self._detail(state, key_id, explanation) | {
             "next_step": clip(next_step, MAXIMUM_EXPLANATION_LENGTH),
@@ -32,13 +32,13 @@ class KeyEvents:
         return Event(DetailType.PREVIOUS_KEY_IN_USE, detail)
 
     def previous_key_deactivated(self, state: RotationState, key_id: str, explanation: str) -> Event:
-        """Tell that `retire` took a key away, and how to undo that."""
+        """Report a key that `retire` has deactivated, and how to undo that."""
         said = f"{_user(state)} - the previous access key {key_id} was deactivated: {explanation}"
         detail = self._detail(state, key_id, explanation) | self._to_a_person(state, key_id, said, "Undo")
         return Event(DetailType.PREVIOUS_KEY_DEACTIVATED, detail)
 
     def published_key_inactive(self, state: RotationState, key_id: str) -> Event:
-        """Tell that AWS refuses every consumer that has picked up the key, and how to end that."""
+        """Report that AWS refuses every consumer of the published key, and how to end that."""
         explanation = "AWS refuses every consumer that has picked it up. If it leaked, force a rotation"
         said = f"{_user(state)} - the published access key {key_id} is inactive. {explanation}"
         detail = self._detail(state, key_id, explanation) | self._to_a_person(state, key_id, said, "Reactivate it")
