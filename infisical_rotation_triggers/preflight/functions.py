@@ -70,6 +70,21 @@ class DeployedFunctions:
         report: TriggerReport = answer
         return report["rotations"]
 
+    def dry_run_forced(
+        self, trigger: str, rotation_id: str, moment: str
+    ) -> "RotationReport | UnreadableRotation | Failure":
+        """Report what would be decided if one rotation of a trigger were forced for a moment."""
+        answer = self._invoke(self._dispatch, {**_forced(trigger, rotation_id, moment), "dryRun": True})
+        if isinstance(answer, Failure):
+            return answer
+        report: TriggerReport = answer
+        return report["rotations"][0]
+
+    def force(self, trigger: str, rotation_id: str, moment: str) -> Failure | None:
+        """Request that one rotation of a trigger is rotated at or after a moment; return why it was not requested."""
+        answer = self._invoke(self._dispatch, _forced(trigger, rotation_id, moment))
+        return answer if isinstance(answer, Failure) else None
+
     def dry_run_mirror(self, secret_arn: str) -> "MirrorReport | Failure | None":
         """Report whether the hook could keep a mirror; None without a hook."""
         return self._invoke(self._hook, {"dryRun": True, "SecretId": secret_arn}) if self._hook else None
@@ -105,6 +120,10 @@ class DeployedFunctions:
         except BotoCoreError as error:
             return Failure(type(error).__name__, str(error))
         return _failure(payload) if answer.get("FunctionError") else payload
+
+
+def _forced(trigger: str, rotation_id: str, moment: str) -> dict[str, object]:
+    return {"trigger": trigger, "only": [rotation_id], "force": True, "occurredAt": moment}
 
 
 def _failure(payload: dict[str, Any]) -> Failure:

@@ -84,10 +84,13 @@ def read_keys(iam: "IAMClient", user_name: str) -> UserKeys:
     user = list_keys(iam, user_name)
     if len(user.keys) < MAX_KEYS_PER_USER:
         return user
-    use = iam.get_access_key_last_used(AccessKeyId=user.oldest.id)["AccessKeyLastUsed"]
-    if "LastUsedDate" not in use:
-        return user
-    return replace(user, last_use=LastUse(use["LastUsedDate"], use["ServiceName"], use["Region"]))
+    return replace(user, last_use=read_last_use(iam, user.oldest.id))
+
+
+def read_last_use(iam: "IAMClient", key_id: str) -> LastUse | None:
+    """What IAM says about a key's last use; None where it was never used. Raises what IAM's client raises."""
+    use = iam.get_access_key_last_used(AccessKeyId=key_id)["AccessKeyLastUsed"]
+    return LastUse(use["LastUsedDate"], use["ServiceName"], use["Region"]) if "LastUsedDate" in use else None
 
 
 def list_keys(iam: "IAMClient", user_name: str) -> UserKeys:
