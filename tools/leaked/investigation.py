@@ -95,7 +95,7 @@ def find_user(iam: "IAMClient", sts: "STSClient", key_id: str) -> str:
     if key_id.startswith("ASIA"):
         raise NotOwnedError(
             f"{key_id} belongs to temporary credentials, which cannot be deactivated. Revoke the sessions of the role"
-            " or user that they are of: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_revoke-sessions.html"
+            " or user that they are of: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_disable-perms.html"
         )
     try:
         # It names the key's user, also of a key that was never used:
