@@ -102,7 +102,7 @@ reactivate: $(DEV) ## Let AWS accept a key again that retire deactivated (KEY=AK
 .PHONY: leaked
 leaked: $(DEV) ## Take a leaked key away: say what it is, rotate if it is published, deactivate (KEY=AKIA…, STACK=name, YES=1, NOW=user)
 	@test -n "$(KEY)" -a -n "$(STACK)" || { echo "Which key of which stack? make leaked KEY=AKIA… STACK=name" >&2; exit 2; }
-	@python -m tools.leaked --key "$(KEY)" --stack "$(STACK)" $(if $(filter-out 0,$(YES)),--yes) $(if $(NOW),--now "$(NOW)")
+	@python -m infisical_rotation_triggers leaked --key "$(KEY)" --stack "$(STACK)" $(if $(filter-out 0,$(YES)),--yes) $(if $(NOW),--now "$(NOW)")
 
 .PHONY: lock
 lock: $(DEV) ## Renew the locked requirements from the *.in files

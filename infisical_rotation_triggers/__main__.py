@@ -95,5 +95,26 @@ def reactivate(key: str, stack: str) -> None:
     sys.exit(run(key, stack))
 
 
+@cli.command()
+@stack_option
+@click.option("--key", required=True, metavar="AKIA…", help="The id of the access key that leaked.")
+@click.option("--yes", is_flag=True, help="Rotate, even if that deletes a previous key that is in use.")
+@click.option("--now", metavar="USER", help="Deactivate the key of this IAM user now, even if consumers stop.")
+def leaked(key: str, stack: str, *, yes: bool, now: str | None) -> None:
+    """Take a leaked access key away, as gently as it allows.
+
+    A previous key, and one that Infisical does not know, are deactivated. A published key is rotated first, and
+    deactivated once consumers have the new one. In a terminal it asks before consumers stop; elsewhere it never asks.
+
+    Run it again after any interruption: it goes on from where it was, and never rotates twice.
+
+    Exit status: 0 if the key is inactive and nothing is left to do; 1 if it is not a key of this stack, and nothing
+    was done; 2 if it cannot run; 3 if something is left to do, which its last lines say.
+    """
+    from infisical_rotation_triggers.leaked.run import run  # noqa: PLC0415 - see above
+
+    sys.exit(run(key, stack, yes=yes, now=now))
+
+
 if __name__ == "__main__":
     cli(prog_name="infisical-rotation")

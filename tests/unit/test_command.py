@@ -28,7 +28,15 @@ def test_each_subcommand_has_help_with_its_exit_statuses(name: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["preflight"], ["redrive"], ["map"], ["reactivate", "--stack", "s"], ["map", "a", "b", "--stack", "s"]],
+    [
+        [],
+        ["preflight"],
+        ["redrive"],
+        ["map"],
+        ["reactivate", "--stack", "s"],
+        ["leaked", "--key", "k"],
+        ["map", "a", "b", "--stack", "s"],
+    ],
 )
 def test_an_incomplete_call_is_refused_with_usage(arguments: list[str]) -> None:
     result = call(*arguments)

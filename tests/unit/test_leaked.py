@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infisical_rotation_triggers.leaked.plan import Act, Consent, Facts, Kind, Rotation, Status, describe_kind, plan
+from infisical_rotation_triggers.leaked.steps import NOT_CONFIRMED, ROTATION_SECONDS, Response
 from rotator.model import MappedRotation, RotationState
 from rotator.rotation.key_policy import SETTLED_AFTER, LastUse, UserKey, UserKeys, check_keys
 from rotator.rotation.policy import Verdict, check_due
 from rotator.rotation.request import RotationRequest
 from rotator.timestamps import from_epoch
 from tests.unit.fakes import NOW, VirtualClock, rotation_id
-from tools.leaked.plan import Act, Consent, Facts, Kind, Rotation, Status, describe_kind, plan
-from tools.leaked.steps import NOT_CONFIRMED, ROTATION_SECONDS, Response
 
 LEAKED, OTHER, USER = "AKIALEAKED", "AKIAOTHER", "deployer"
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)

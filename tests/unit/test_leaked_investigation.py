@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
+from infisical_rotation_triggers.leaked.investigation import Investigation, NotOwnedError, Owner, find_owner, find_user
+from infisical_rotation_triggers.leaked.plan import Rotation
+from infisical_rotation_triggers.preflight.checks import Problem
+from infisical_rotation_triggers.preflight.functions import DeployedFunctions
 from rotator.rotation.key_policy import UserKey, UserKeys
 from rotator.triggers.rotation_map import parse_rotation_map
 from tests.component.iam import FakeIam, refused
 from tests.unit.dry_run_reports import SECRET, report, unreadable
 from tests.unit.fakes import NOW, VirtualClock, rotation_id
-from tools.leaked.investigation import Investigation, NotOwnedError, Owner, find_owner, find_user
-from tools.leaked.plan import Rotation
-from tools.preflight.checks import Problem
-from tools.preflight.functions import DeployedFunctions
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient

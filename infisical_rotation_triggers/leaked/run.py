@@ -1,31 +1,23 @@
-"""Say what a leaked access key is, and take it away.
+"""What a person sees of the command: what the key is, each step, and the questions."""
 
-A previous key, and one that Infisical does not know, are deactivated at once. A published key is rotated first, and
-deactivated once its consumers have the new one. Run the command again after any interruption: it goes on where it was,
-and never rotates twice. Exit status: 0 if the key is inactive and nothing is left to do; 1 if it is not a key of this
-stack, and nothing was done; 2 if the tool cannot run; 3 if something is left to do: the last line says what.
-"""
-
-import argparse
 import sys
 import time
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infisical_rotation_triggers.leaked.investigation import Investigation, NotOwnedError, find_owner, find_user
+from infisical_rotation_triggers.leaked.plan import Consent, Facts, Status, describe_kind, describe_use
+from infisical_rotation_triggers.leaked.steps import Response
+from infisical_rotation_triggers.one_line import one_line
+from infisical_rotation_triggers.preflight.functions import CLIENT_CONFIG, DeployedFunctions, OutdatedError
+from infisical_rotation_triggers.preflight.stack import PreflightError, find_stack, read_map
 from rotator.model import GuardOptions
 from rotator.rotation.consumer_lookup import LOOKUP_CONFIG, ConsumerLookup
 from rotator.rotation.key_guard import list_keys
 from rotator.timestamps import format_timestamp, from_epoch
-from tools.leaked.investigation import Investigation, NotOwnedError, find_owner, find_user
-from tools.leaked.plan import Consent, Facts, Status, describe_kind, describe_use
-from tools.leaked.steps import Response
-from tools.one_line import one_line
-from tools.preflight.functions import CLIENT_CONFIG, DeployedFunctions, OutdatedError
-from tools.preflight.stack import PreflightError, find_stack, read_map
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
@@ -35,16 +27,10 @@ if TYPE_CHECKING:
 HISTORY = timedelta(days=90)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run from the command line, with the caller's own AWS credentials; return the exit status."""
-    parser = argparse.ArgumentParser(prog="make leaked", description=__doc__)
-    parser.add_argument("--key", required=True)
-    parser.add_argument("--stack", required=True)
-    parser.add_argument("--yes", action="store_true", help="rotate, even if that deletes a key which is in use")
-    parser.add_argument("--now", metavar="USER", help="deactivate the key of this IAM user, even if consumers stop")
-    given = parser.parse_args(arguments)
+def run(key_id: str, stack: str, *, yes: bool, now: str | None) -> int:
+    """Run with the caller's own AWS credentials; return the exit status."""
     try:
-        return respond(given.key, given.stack, yes=given.yes, now=given.now)
+        return respond(key_id, stack, yes=yes, now=now)
     except NotOwnedError as error:
         print(one_line(f"Nothing was done: {error}"), file=sys.stderr)
         return Status.NOTHING_DONE
@@ -116,9 +102,8 @@ def ask(consent: Consent, facts: Facts) -> bool:
     """Ask for a consent; in a pipe, name the option that gives it."""
     is_name = consent is Consent.DEACTIVATE
     if not sys.stdin.isatty():
-        option = f"NOW={facts.user_name}" if is_name else consent.value
-        what = "deactivate it now all the same" if is_name else "rotate all the same"
-        say(f"To {what}, add {option}")
+        option = f"{consent} {facts.user_name} (make: NOW={facts.user_name})" if is_name else f"{consent} (make: YES=1)"
+        say(f"To {'deactivate it now' if is_name else 'rotate'} all the same, add {option}")
         return False
     if is_name:
         answer = input("To deactivate it now all the same, type the user's name. To leave it, press Enter: ")
@@ -129,7 +114,3 @@ def ask(consent: Consent, facts: Facts) -> bool:
 def say(text: str) -> None:
     """Print one line."""
     print(one_line(text), flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infisical_rotation_triggers.leaked.plan import Facts, Rotation
+from infisical_rotation_triggers.preflight.checks import Problem
+from infisical_rotation_triggers.preflight.functions import DeployedFunctions, Failure
 from rotator.rotation.key_guard import list_keys, read_last_use
 from rotator.rotation.key_policy import UserKey, UserKeys, find_published
 from rotator.timestamps import format_timestamp, from_epoch, parse_timestamp
 from rotator.triggers.rotation_map import RotationMap
-from tools.leaked.plan import Facts, Rotation
-from tools.preflight.checks import Problem
-from tools.preflight.functions import DeployedFunctions, Failure
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient

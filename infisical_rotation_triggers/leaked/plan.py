@@ -57,10 +57,10 @@ class Status(IntEnum):
 
 
 class Consent(StrEnum):
-    """What only a person may allow. The value is the option that says it where nobody can be asked."""
+    """What only a person may allow. The value is the option of the command that allows it where nobody can be asked."""
 
-    ROTATE = "YES=1"  # a rotation that deletes a key which is in use
-    DEACTIVATE = "NOW"  # a key that consumers may need, or the only one that works
+    ROTATE = "--yes"  # a rotation that deletes a key which is in use
+    DEACTIVATE = "--now"  # a key that consumers may need, or the only one that works
 
 
 @dataclass(frozen=True, slots=True)

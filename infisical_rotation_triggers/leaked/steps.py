@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from infisical_rotation_triggers.leaked.plan import Act, Consent, Facts, Kind, Rotation, Status, Step, plan
 from rotator.clock import Clock, Deadline
 from rotator.rotation.key_policy import UserKeys
-from tools.leaked.plan import Act, Consent, Facts, Kind, Rotation, Status, Step, plan
 
 # An attempt ends within 180 s (GUARDED_SECONDS of rotate), and its request may wait a minute before.
 ROTATION_SECONDS = 240.0
