@@ -58,8 +58,8 @@ class Audit:
     def handle(self, event: object, correlation_id: str) -> dict[str, Any]:
         """Emit the metrics of all rotations, log one line for each that needs attention, and return the metrics.
 
-        Or answer a dry run. Any other event starts the same audit. Raises where the map cannot be read. What cannot be
-        read from Infisical is counted.
+        Answers a dry run instead. Any other event starts the same audit. Raises if the map cannot be read. Rotations
+        that cannot be read are counted.
         """
         if report := check_access(event, self.infisical):
             return dict(report)
@@ -67,7 +67,7 @@ class Audit:
         try:
             rotation_map = parse_rotation_map(self.read_map())
         except Exception as error:
-            # The traceback is Lambda's to log, once.
+            # Lambda logs the traceback.
             self.telemetry.logger.error("audit failed", reason=reason_of(error), explanation=str(error))  # noqa: TRY400
             raise
         watched, unreadable = self._watched(rotation_map)
@@ -104,7 +104,7 @@ class Audit:
         return [min(entries, key=self._limit) for entries in selected.values()], len(unreadable)
 
     def _keys(self, readable: list[tuple[SelectedRotation, RotationState]]) -> tuple[dict[str, UserKeys], int]:
-        """The access keys by their rotation's id; and of how many rotations IAM did not show them."""
+        """The access keys of each rotation by its id, and for how many rotations IAM did not return them."""
         looks = self.keys.look([(selected.rotation, state) for selected, state in readable])
         hidden = {rotation_id: look for rotation_id, look in looks.items() if isinstance(look, str)}
         for rotation_id, why in hidden.items():

@@ -1,4 +1,4 @@
-"""Lambda function `dispatch`: an event → one request for each rotation that its trigger means."""
+"""Lambda function `dispatch`: an event → one request for each rotation of its trigger."""
 
 import os
 import time
@@ -60,7 +60,7 @@ class Dispatch:
     def handle(self, event: object, correlation_id: str) -> dict[str, Any]:
         """Send one request for each rotation, or preview them for a dry run, and return what was done.
 
-        An event that leaves a secret's value as it was is not an occurrence: nothing is done, and that is not an error.
+        An event that leaves a secret's value unchanged is ignored, which is not an error.
         """
         if why := why_ignored(event):
             self.telemetry.logger.info("event ignored", explanation=why, correlation_id=correlation_id)
@@ -82,7 +82,7 @@ class Dispatch:
             "occurred_at": format_timestamp(trigger.occurred_at),
             "correlation_id": correlation_id,
         }
-        if selection.mirrored:  # left out, and never silently
+        if selection.mirrored:  # the report names the ones that are left out
             summary["mirrored"] = list(selection.mirrored)
         for unreadable in selection.unreadable:
             self.telemetry.logger.warning("rotation unreadable", explanation=str(unreadable), **summary)
@@ -116,7 +116,7 @@ class Dispatch:
         )
         if isinstance(error, UnmappedTriggerError):
             self.telemetry.count(Metric.UNMAPPED_TRIGGER, explanation=str(error))
-        # One about an outcome event would be an outcome event that arrives here again.
+        # An event about a refused outcome event would arrive here too, and be refused for ever.
         if not isinstance(error, OutcomeEventError) and not (trigger and trigger.dry_run):
             name = trigger.name if trigger else None
             self.events.put([trigger_refused(name, reason, str(error), correlation_id)])

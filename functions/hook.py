@@ -1,8 +1,8 @@
 """Lambda function `hook`: Secrets Manager rotates a secret that mirrors a rotation's key.
 
 It is AWS's "rotation function", and never rotates in Infisical itself. It adopts the key that Infisical publishes, or
-requests a rotation from `rotate` and waits for the new key. After a crash at any point, a retry with the same token
-finds either the same key still published, and requests again, or another key, and adopts it.
+requests a rotation from `rotate` and waits for the new key. A crash at any point is safe. A retry with the same token
+requests again if the same key is still published, and otherwise adopts the new key.
 """
 
 import os
@@ -63,7 +63,7 @@ class Hook:
     def handle(self, event: object, remaining_seconds: float) -> dict[str, Any] | None:
         """Do one step, or answer a dry run.
 
-        Raises what Secrets Manager shows to the operator; nothing of it holds key material.
+        Raises the error that Secrets Manager shows to the operator. It contains no key material.
         """
         if secret_arn := _dry_run_of(event):
             return dict(self._preview(secret_arn))
@@ -74,7 +74,7 @@ class Hook:
             self._step(step, StagedSecret.describe(self.secrets, secret_id, token), deadline)
         except Exception as error:
             reason = reason_of(error)
-            # The traceback is Lambda's to log, once.
+            # Lambda logs the traceback.
             self.telemetry.logger.error("hook step failed", reason=reason, explanation=str(error), **log)  # noqa: TRY400
             self.telemetry.count(Metric.HOOK_STEP_FAILED, reason=reason, **log)
             self.events.put([hook_step_failed(secret_id, token, step, reason, str(error))])
@@ -103,7 +103,7 @@ class Hook:
             case "testSecret":
                 self._test(secret, mirror, deadline)
             case "finishSecret":
-                self._pending(secret, mirror)  # or the secret would be made empty
+                self._pending(secret, mirror)  # raises if the version is still empty
                 secret.promote()
 
     def _create(self, secret: StagedSecret, mirror: Mirror, deadline: Deadline) -> None:
@@ -123,25 +123,25 @@ class Hook:
             and is_accepted(current, self.ask)
         ):  # never back to an older key
             raise self._stale("current", current, "AWS accepts it")
-        # Any other published key is adopted, however old: rotating now would revoke the one that readers still hold.
+        # Any other published key is adopted, however old: a rotation would revoke the key that readers still hold.
         secret.put_pending(with_key(version.value, mirror, published))
 
     def _stale(self, which: str, key: AccessKey, but: str) -> HookError:
         """Infisical may read from a database replica that lags. A key that it does not list may be too new for it."""
         settled_at = format_timestamp(from_epoch(self.clock.time()) + SETTLED_AFTER)
         return HookError(
-            f"Infisical does not list the {which} key {key.id}, but {but}: Infisical's answer may be older than the"
-            " key, from a database replica that lags. The secret was left as it is. Secrets Manager tries again; expect"
-            f" it to succeed from {settled_at} on"
+            f"Infisical does not list the {which} key {key.id}, but {but}: the answer may come from a"
+            " database replica that lags. The secret is unchanged. Secrets Manager tries again; expect it to succeed"
+            f" from {settled_at} on"
         )
 
     def _is_young(self, version: Version) -> bool:
-        """Whether an answer of Infisical's may be from before the version."""
+        """Whether Infisical's answer may be older than the version."""
         made_at = version.created_at
         return made_at is not None and from_epoch(self.clock.time()) - made_at < SETTLED_AFTER
 
     def _set(self, secret: StagedSecret, mirror: Mirror) -> None:
-        """Infisical has set it already; make sure that the pending key is not revoked by now."""
+        """Check that the pending key is still valid. There is nothing to set: Infisical created the key in IAM."""
         pending = self._pending(secret, mirror)
         valid = self.infisical.credentials(mirror.rotation).valid_ids
         if pending.id not in valid:
@@ -151,7 +151,7 @@ class Hook:
                 raise self._stale("pending", pending, "AWS accepts it")
             raise HookError(
                 f"the pending key {pending.id} no longer belongs to the rotation. Clear the stuck version, and the"
-                f" next rotation starts afresh: aws secretsmanager update-secret-version-stage --secret-id {secret.arn}"
+                f" next rotation starts anew: aws secretsmanager update-secret-version-stage --secret-id {secret.arn}"
                 f" --version-stage AWSPENDING --remove-from-version-id {secret.token}"
             )
 
@@ -159,7 +159,9 @@ class Hook:
         """Read only: Secrets Manager may call this step alone."""
         state = self.infisical.state(mirror.rotation)
         if state.user_name is None:
-            raise HookError(f"the rotation {state.id} names no IAM user")
+            raise HookError(
+                f"Infisical names no IAM user for the rotation {state.id}; a mirror needs a rotation of an IAM user"
+            )
         wait_until_accepted(self._pending(secret, mirror), state.user_name, self.ask, deadline)
 
     def _pending(self, secret: StagedSecret, mirror: Mirror) -> AccessKey:
@@ -178,12 +180,14 @@ class Hook:
 
 
 def _dry_run_of(event: object) -> str | None:
-    """The secret of a dry run; None for any other event. A mixture of dry run and step is refused."""
+    """The secret of a dry run; None for any other event. An event with a dry run and a step is refused."""
     match event:
         case {"dryRun": True, "SecretId": str(secret_arn), **rest} if secret_arn and not rest:
             return secret_arn
         case {"dryRun": _}:
-            raise HookError('a dry run is {"dryRun": true, "SecretId": "<the secret\'s full ARN>"}, and no more')
+            raise HookError(
+                'a dry run must be {"dryRun": true, "SecretId": "<the secret\'s full ARN>"} without other fields'
+            )
     return None
 
 
@@ -195,7 +199,10 @@ def _parse(event: object) -> tuple[str, str, str]:
             "ClientRequestToken": str(token),
         }:
             return step, secret_id, token
-    raise HookError("only Secrets Manager invokes this function, with Step, SecretId and ClientRequestToken")
+    raise HookError(
+        "the event has no Step, SecretId and ClientRequestToken: only Secrets Manager invokes this function. To rotate"
+        " the secret: aws secretsmanager rotate-secret --secret-id …"
+    )
 
 
 @cache

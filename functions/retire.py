@@ -1,4 +1,4 @@
-"""Lambda function `retire`: previous keys → those still in use are reported, those that fell silent are deactivated."""
+"""Lambda function `retire`: previous keys → those in use are reported, those that nobody uses are deactivated."""
 
 import os
 import time
@@ -38,7 +38,7 @@ CONCURRENT_ROTATIONS = 10
 
 
 class RetireError(Exception):
-    """Some previous keys could not be looked at or deactivated; the next run tries again."""
+    """Some previous keys could not be read or deactivated; the next run tries again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,10 @@ class Retire:
     clock: "Clock"
 
     def handle(self, event: object, correlation_id: str, seconds: float) -> dict[str, Any]:
-        """Report and deactivate, within some seconds, and return how many keys ended how.
+        """Report the keys in use, deactivate the unused ones, and return how many there were of each.
 
-        Or answer a dry run. Raises where the map cannot be read, and at the end where a key could not be dealt with.
+        Answers a dry run instead. Raises if the map cannot be read, and at the end if a key could not be read or
+        deactivated. `seconds` is the time that is left.
         """
         if report := check_access(event, self.infisical):
             return dict(report)
@@ -119,7 +120,10 @@ class Retire:
         }
         self.telemetry.emit(metrics, correlation_id=correlation_id)
         if failed:
-            raise RetireError(f"{failed} rotations could not be dealt with; the function's log says which and why")
+            raise RetireError(
+                f"{failed} previous keys could not be read or deactivated. The log has 'previous key not retired' for"
+                " each, with the reason; the next run tries again"
+            )
         return {str(metric): value for metric, value in metrics.items()}
 
 

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
     from rotator.clock import Clock
 
-# How long a request with key guard may take: if its attempt stays ambiguous, another one is safe. Without key guard it
-# may take as long as Lambda gives (900 s): by then every replica shows what an attempt has committed, and the next
-# request of its rotation is not decided on an older state. 110 s for the attempt + 600 s of replica lag fit.
+# How long a request with key guard may take. After an ambiguous attempt another one is safe, so longer is not needed.
+# Without key guard a request may take all of Lambda's 900 s: 110 s for the attempt + 600 s of replica lag fit. By then
+# every replica shows the commit, and the next request of the rotation is decided on a current state.
 GUARDED_SECONDS = 180.0
 
-# Left for reporting when all waiting has ended: one call of SQS that hangs, and one of EventBridge
-# (REPORT_CONFIG: 10 s and pauses each).
+# Left for reporting after all waiting: one call of SQS and one of EventBridge that both hang.
+# 2 x 11 s (REPORT_CONFIG's 10 s + 1 s of pause) + 6 s of slack = 28 s.
 FINISH_SECONDS = 28.0
 
 
@@ -55,7 +55,7 @@ class Rotate:
     def handle(self, event: dict[str, Any], request_id: str, remaining_seconds: float) -> dict[str, Any]:
         """Process the batch, and return the messages that SQS has to redeliver, as `ReportBatchItemFailures` defines.
 
-        Or answer a dry run.
+        Answers a dry run instead.
         """
         if report := check_access(event, self.infisical):
             return dict(report)
@@ -78,7 +78,7 @@ class Rotate:
 def compose() -> Rotate:
     """Put the function together from its environment, once for each of Lambda's processes."""
     settings = RotateSettings.read(os.environ)
-    # For messages that return or fail. Making it later shortens a cold start by a twentieth.
+    # Only messages that return or fail need it. Making it later shortens a cold start by 5 %.
     sqs: Any = LazyClient("sqs", REPORT_CONFIG)
     telemetry = Telemetry(settings.service, settings.log_level)
     bus: Any = LazyClient("events", REPORT_CONFIG)

@@ -1,4 +1,4 @@
-"""What the handlers stand on."""
+"""The packages that the handlers use."""
 
 from rotator.lambda_init import begin
 

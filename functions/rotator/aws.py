@@ -1,4 +1,4 @@
-"""How this application talks to AWS itself: one session of botocore, which starts sooner than boto3 on top of it."""
+"""Clients of AWS, from one session of botocore. boto3 on top of it would lengthen a cold start."""
 
 import threading
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from botocore.session import Session
 
 from rotator.settings import SettingsError
 
-# The calls are small and near; a connection that hangs must not use up the function's time. In all:
-#   CLIENT_CONFIG 4 x (5 + 10) = 60 s; GUARD_CONFIG 2 x (3 + 5) = 16 s; REPORT_CONFIG 2 x (2 + 3) = 10 s; and pauses.
+# The calls are small and stay in the region. A connection that hangs must not use up the function's time. At most, and
+# without pauses: CLIENT_CONFIG 4 x (5 + 10) = 60 s, GUARD_CONFIG 2 x (3 + 5) = 16 s, REPORT_CONFIG 2 x (2 + 3) = 10 s.
 CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 4})
-# The key guard makes up to three calls, one after the other, while an attempt's time runs. Where they fail, it waits.
+# The key guard makes up to three calls, one after the other, in an attempt's time. If they fail, the request waits.
 GUARD_CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
 # For `rotate`'s reports, when its time is nearly over.
 REPORT_CONFIG = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
@@ -32,7 +32,7 @@ def session() -> Session:
 
 
 def client(service: str, config: Config = CLIENT_CONFIG, **credentials: Any) -> Any:  # noqa: ANN401 - any of botocore's
-    """Make a client, by default with the function's own credentials. Several threads may use it, and this."""
+    """Make a client, by default with the function's own credentials. Both are thread-safe."""
     with _making:
         return session().create_client(service, config=config, **credentials)
 
@@ -48,11 +48,11 @@ class LazyClient:
 
 
 def parameter_reader(name: str, source: str) -> Callable[[], str]:
-    """Return what reads an SSM parameter, from a short cache. `source` is the template's parameter that names it.
+    """Return a function that reads an SSM parameter, with a short cache. The template's parameter `source` names it.
 
     Reading raises SettingsError, with both names.
     """
-    # Not before it is needed: `rotate` mostly starts without it, and saves a tenth of its start.
+    # Imported here because `rotate` mostly starts without it, which saves 10 % of a cold start.
     from aws_lambda_powertools.utilities.parameters import SSMProvider  # noqa: PLC0415
     from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The clock that everything is given, the `time` module in Lambda and a virtual one in tests; and what it bounds."""
+"""The clock that all code receives, and deadlines on it. It is `time` in Lambda, and a virtual one in tests."""
 
 from dataclasses import dataclass
 from typing import Protocol

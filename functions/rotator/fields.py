@@ -28,7 +28,7 @@ def read_object(fields: Fields, name: str) -> Fields:
 
 
 def read_string(fields: Fields, name: str) -> str:
-    """Read a string of any length, in characters that can be written as UTF-8.
+    """Read a string of any length. What UTF-8 cannot encode is replaced.
 
     Raises ValueError.
     """
@@ -69,7 +69,9 @@ def read_seconds(fields: Fields, name: str) -> timedelta | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAXIMUM_INTERVAL.total_seconds():
-        raise ValueError(f"{name} must be a number of seconds, not {quote(value)}")
+        raise ValueError(
+            f"{name} must be a whole number of seconds from 1 to {MAXIMUM_INTERVAL.total_seconds():.0f}, not {quote(value)}"
+        )
     return timedelta(seconds=value)
 
 

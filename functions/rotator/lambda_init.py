@@ -1,6 +1,6 @@
-"""Lambda's init phase: prepare before the first event what can be prepared, with the garbage collector off.
+"""Lambda's init phase: build the function before the first event, with the garbage collector off.
 
-What is imported and made there lives as long as the process. Searching it for garbage takes an eighth of a cold start.
+Objects of this phase live as long as the process. Searching them for garbage would take an eighth of a cold start.
 """
 
 import gc
@@ -15,7 +15,7 @@ def begin() -> None:
 
 
 def finish(compose: Callable[[], object]) -> None:
-    """Put the function together, in Lambda only, and exempt all that exists from garbage collection."""
+    """Build the function, in Lambda only, and exempt all existing objects from garbage collection."""
     if _in_lambda():
         compose()
         gc.freeze()

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 DEFAULT_TYPE = "aws-iam-user-secret"
 
-MAXIMUM_INTERVAL = timedelta(days=10_000)  # beyond any schedule, and within what dates can add
+MAXIMUM_INTERVAL = timedelta(days=10_000)  # longer than any schedule, and small enough to add to a date
 
 NEVER = timedelta.max
 
@@ -17,9 +17,9 @@ _SECRET = re.compile(r"[!-~]{1,512}")
 
 @dataclass(frozen=True, slots=True)
 class GuardOptions:
-    """How the key guard looks at an IAM user's keys: as `role`, in the user's own account, and how far back.
+    """How the key guard reads an IAM user's keys, and how recent a use may be.
 
-    `external_id` is what the role's trust policy may ask for.
+    `role` is a role in the user's account, if that is not the stack's own. Its trust policy may require `external_id`.
     """
 
     role: str | None = None
@@ -31,8 +31,8 @@ class GuardOptions:
 class RotationOptions:
     """What an entry of the rotation map sets for its rotations. None means the stack's default.
 
-    `guard` is the exception: without it the key guard is switched off. `retire_after` is NEVER where the previous key
-    stays active until the next rotation deletes it.
+    `guard` is the exception: None switches the key guard off. `retire_after` NEVER keeps the previous key active until
+    the next rotation deletes it.
     """
 
     minimum_interval: timedelta | None = None
@@ -59,7 +59,7 @@ class MappedRotation:
 class Selector:
     """Rotations of one type in a project, or in an environment or folder of it, as the rotation map describes them.
 
-    It must match `at_least` that many.
+    It must match at least `at_least` rotations.
     """
 
     project: str
@@ -70,18 +70,18 @@ class Selector:
     at_least: int = 1
 
     def __str__(self) -> str:
-        """What it selects by, as the rotation map says it."""
+        """The selector as the rotation map writes it, without options."""
         named = {"project": self.project, "environment": self.environment, "path": self.path, "type": self.type}
         return json.dumps({name: value for name, value in named.items() if value not in (None, DEFAULT_TYPE)})
 
 
 @dataclass(frozen=True, slots=True)
 class RotationState:
-    """What Infisical says about a rotation. Only `last_rotated_at` is written on commit alone: it is the truth.
+    """A rotation's state in Infisical. Decisions rest on `last_rotated_at`, which is written only by a commit.
 
-    `auto_rotation` says that Infisical rotates beside us. `user_name` is the IAM user's; other types have none.
-    `stale` says that a later read did not show this commit yet: Infisical reads from a replica that lags.
-    `connection_id` is that of the connection by which Infisical reaches the user's account.
+    `auto_rotation`: Infisical's own schedule rotates it too. `user_name` is the IAM user's; other types have none.
+    `stale`: a later read did not show this commit, because it came from a database replica that lags.
+    `connection_id` is the app connection by which Infisical reaches the user's account.
     """
 
     id: str
@@ -97,7 +97,7 @@ class RotationState:
 
     @property
     def failed(self) -> bool:
-        """Whether the last attempt was recorded as failed, which may have happened after a commit."""
+        """Whether the last attempt is recorded as failed. It may have failed after its commit."""
         return self.status == "failed"
 
     def committed_after(self, before: "RotationState") -> bool:
@@ -118,7 +118,7 @@ class AccessKey:
 
     @classmethod
     def parse(cls, key_id: object, secret: object) -> "AccessKey | None":
-        """Read a key; None where no request could be signed with these."""
+        """Read a key; None if the values cannot be those of an access key."""
         if not isinstance(key_id, str) or not isinstance(secret, str):
             return None
         return cls(key_id, secret) if _KEY_ID.fullmatch(key_id) and _SECRET.fullmatch(secret) else None
@@ -145,7 +145,7 @@ class Mirror:
 class ListedRotation:
     """A rotation as Infisical lists it, with what selectors select by. `environment` is a slug, `path` a folder.
 
-    `state` is None where the list shows one that makes no sense.
+    `state` is None if the list shows an invalid one.
     """
 
     id: str

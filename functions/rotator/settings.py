@@ -1,6 +1,6 @@
 """The environment of each function, read once, typed. template.yaml sets it from its parameters.
 
-Where `outcome_event_bus_name` is empty, no outcome event is put.
+An empty `outcome_event_bus_name` switches outcome events off.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class Environment:
     """Reads environment variables. Every method raises SettingsError where a variable is missing or wrong.
 
     The template's parameter has the variable's name, in its own style: MaximumAgeDays sets MAXIMUM_AGE_DAYS. The log
-    level has Powertools' prefix besides, because AWS's runtime emulator reads LOG_LEVEL itself.
+    level is the exception: AWS's runtime emulator reads LOG_LEVEL itself, so the variable has Powertools' prefix.
     """
 
     def __init__(self, variables: Mapping[str, str]) -> None:
@@ -38,7 +38,7 @@ class Environment:
         """Read a variable that may be empty."""
         value = self._variables.get(name, "").strip()
         if not value.isprintable():
-            raise SettingsError(f"{name} holds characters that cannot be printed; deploy the stack again")
+            raise SettingsError(f"{name} has characters that cannot be printed; correct it and deploy the stack again")
         return value
 
     def text(self, name: str) -> str:

@@ -42,7 +42,7 @@ class Metric(StrEnum):
     INACTIVE_PUBLISHED_KEYS = "InactivePublishedKeys"
 
 
-# Everything else is a count, OldestActiveKeyAge of days.
+# All others are counts; OldestActiveKeyAge counts days.
 _UNITS = {
     Metric.ROTATION_DURATION: MetricUnit.Milliseconds,
     Metric.REQUEST_AGE: MetricUnit.Seconds,
@@ -50,7 +50,7 @@ _UNITS = {
 }
 
 
-# Counted by a property too, as a second dimension: each of its few values is a metric of its own.
+# Metrics with a property as a second dimension. Each value is one more metric to pay for, so it has few values.
 _ALSO_BY = {Metric.ROTATION_REFUSED: "reason"}
 
 
@@ -63,7 +63,7 @@ class Telemetry:
     def __init__(self, service: str, log_level: str, stream: TextIO | None = None) -> None:
         self._service = service
         self._stream = stream or sys.stdout
-        # ASCII, because one lone surrogate in foreign text would lose the whole line.
+        # ASCII, because UTF-8 cannot encode a lone surrogate: one in foreign text would lose the whole line.
         serialize = partial(json.dumps, default=str, separators=(",", ":"))
         self.logger = Logger(service=service, level=log_level, stream=self._stream, json_serializer=serialize)
 
@@ -75,7 +75,7 @@ class Telemetry:
         age_seconds: float | None = None,
         **properties: str,
     ) -> None:
-        """Emit one occurrence of `metric`, with a RotationDuration where it took time, and a RequestAge where it waits.
+        """Count `metric` once, together with RotationDuration and RequestAge if their values are given.
 
         `properties` are as in `emit`.
         """
@@ -89,7 +89,7 @@ class Telemetry:
     def emit(self, values: Mapping[Metric, float], **properties: str) -> None:
         """Emit metrics in one line.
 
-        `properties` can be searched for in the logs; as dimensions each of their values would be a metric of its own.
+        Logs can be searched by `properties`. As dimensions, each of their values would be one more metric to pay for.
         """
         metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._service)
         for metric, value in values.items():
@@ -101,6 +101,6 @@ class Telemetry:
         directive["Dimensions"] += [
             [*directive["Dimensions"][0], _ALSO_BY[metric]] for metric in values if _ALSO_BY.get(metric) in properties
         ]
-        # One write a line: threads that print would mix text and line ends.
+        # One write for each line: print writes the line end separately, and threads would mix them.
         self._stream.write(json.dumps(embedded) + "\n")
         self._stream.flush()

@@ -1,8 +1,8 @@
-"""Text from outside in errors and logs: short, whatever it is, and always in characters that UTF-8 can encode."""
+"""Foreign text in errors and logs: cut to a length, and in characters that UTF-8 can encode."""
 
 import reprlib
 
-MAXIMUM_TEXT_LENGTH = 400  # of a service's own words: ARNs, which operators need, fit; pages of HTML do not
+MAXIMUM_TEXT_LENGTH = 400  # of a service's message: an ARN fits, which operators need; a page of HTML does not
 _MAXIMUM_QUOTED_LENGTH = 100
 
 BYTE_ORDER_MARK = "\ufeff"  # some editors of Windows begin a file with it
@@ -19,7 +19,7 @@ def clip(text: str, length: int = MAXIMUM_TEXT_LENGTH) -> str:
 
 
 def quote(value: object, length: int = _MAXIMUM_QUOTED_LENGTH) -> str:
-    """Write a value as Python does, and cut it, however deeply it is nested."""
+    """Write a value as `repr` does, and cut it. Deeply nested values are safe."""
     if value is None:
         return "nothing"
     if isinstance(value, str):

@@ -263,7 +263,7 @@ def test_a_selector_that_matches_fewer_than_it_should_is_counted_as_unreadable(w
     observer = Observer(world, {"triggers": {"weekly": {"project": project, "atLeast": 2}}})
 
     assert observer.look()[Metric.UNREADABLE_ROTATIONS] == 1
-    assert "matches 1 rotations, and atLeast says 2" in next(observer.lines("rotation unreadable"))["explanation"]
+    assert "matches 1 rotations, but atLeast is 2" in next(observer.lines("rotation unreadable"))["explanation"]
 
 
 def test_maximum_age_of_an_id_entry_overrides_that_of_a_selector(world: World) -> None:
@@ -342,7 +342,7 @@ def test_a_mirror_in_step_is_no_finding_and_the_hook_is_asked_for_a_dry_run_only
         ("lags", ROTATE_SECRET),
         ("no value yet", ROTATE_SECRET),
         (
-            "no JSON object",
+            "not a JSON object",
             f"{as_an_object(ARN)}; then {ROTATE_SECRET}",
         ),
     ],

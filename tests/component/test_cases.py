@@ -121,4 +121,4 @@ def test_a_quota_of_access_keys_that_is_used_up_is_called_a_probable_orphan() ->
     outcome = world.ensure()
 
     assert outcome.reason == "AttemptFailed"
-    assert "probably left a key that Infisical does not know: look at the user's keys" in outcome.explanation
+    assert "probably left a key that Infisical does not know: find it among the user's keys" in outcome.explanation

@@ -151,7 +151,7 @@ def test_an_attempt_that_died_silently_is_unconfirmed_by_the_deadline(
 
     assert outcome.result is Result.UNCONFIRMED
     assert (outcome.next, outcome.return_seconds) == (Next.RETURN if guarded else Next.RETURN_LATER_ONES, None)
-    assert "did not show the end in time" in outcome.explanation
+    assert "did not show in time how it ended" in outcome.explanation
     assert world.posts == 1
     assert world.clock.time() - START.timestamp() <= INVOCATION_SECONDS
 

@@ -260,7 +260,7 @@ def test_rotations_go_on_week_after_week_though_every_clock_is_two_minutes_off(
         after(world, WEEK)
 
 
-# ---- what IAM does not tell ------------------------------------------------------------------------------------------
+# ---- what IAM does not show ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

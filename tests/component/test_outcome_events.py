@@ -57,7 +57,7 @@ def test_a_refused_dry_run_is_not_announced() -> None:
 def test_dispatch_refuses_an_outcome_event_and_tells_no_further_one(path: Path) -> None:
     dispatch = DispatchStage()
 
-    with pytest.raises(OutcomeEventError, match="would rotate for ever"):
+    with pytest.raises(OutcomeEventError, match="would trigger the next one"):
         dispatch.dispatch.handle(json.loads(path.read_text("utf-8")), "invocation")
 
     assert dispatch.bus.entries == []

@@ -151,7 +151,7 @@ def test_a_refused_deactivation_is_an_error_after_all_other_keys() -> None:
         raise refused("AccessDenied", "not authorized to perform: iam:UpdateAccessKey", "UpdateAccessKey")
 
     here.world.iam.update_access_key = denied  # type: ignore[method-assign] # the edge
-    with pytest.raises(RetireError, match="1 rotations could not be dealt with"):
+    with pytest.raises(RetireError, match="1 previous keys could not be read or deactivated"):
         here.run()
 
     (line,) = here.lines("previous key not retired")

@@ -300,7 +300,7 @@ def test_a_message_that_cannot_be_held_is_logged_and_not_reported_as_failed() ->
     stage.work([delivery(A, receive_count=2)], broken)
 
     assert [(line["level"], line["message"]) for line in stage.observed.logs] == [
-        ("ERROR", "the messages could not be held, and are left alone")
+        ("ERROR", "the visibility time-out could not be extended; another invocation processes the messages")
     ]
     assert stage.failed.sent == []
 

@@ -148,7 +148,7 @@ def test_a_failed_lookup_is_reported_and_not_repeated_for_a_minute(failure: Exce
 
     first, second = cloudtrail.ask(), cloudtrail.ask()
 
-    assert first == second == f"CloudTrail did not tell: {failure}"
+    assert first == second == f"CloudTrail does not show who: {failure}"
     assert len(cloudtrail.asked) == 1
 
     cloudtrail.clock.sleep(60)
@@ -157,7 +157,7 @@ def test_a_failed_lookup_is_reported_and_not_repeated_for_a_minute(failure: Exce
 
 
 def test_an_empty_answer_says_what_cloudtrail_does_not_have() -> None:
-    assert "no data events, such as reads of S3 and DynamoDB" in FakeCloudTrail([]).ask()
+    assert "data events, such as reads of S3 and DynamoDB, are missing" in FakeCloudTrail([]).ask()
 
 
 @pytest.mark.parametrize("region", ["N/A", "", "eu-central-1.evil.example/", "aws-global"])
@@ -166,5 +166,5 @@ def test_no_region_means_no_lookup(region: str) -> None:
 
     answer = cloudtrail.ask(last_use=LastUse(NOW, "iam", region))
 
-    assert answer == "CloudTrail did not tell: IAM names no region for the last use"
+    assert answer == "CloudTrail does not show who: IAM names no region for the last use"
     assert cloudtrail.opened == []

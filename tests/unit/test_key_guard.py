@@ -256,7 +256,7 @@ def test_iam_is_asked_as_the_role_of_the_map(role: str | None) -> None:
     assert stage.iam.roles == [role]
 
 
-# ---- what IAM does not tell ------------------------------------------------------------------------------------------
+# ---- what IAM does not show ------------------------------------------------------------------------------------------
 
 DENIED = refused("AccessDenied", "User: arn:aws:sts::123456789012:assumed-role/x is not authorized", "ListAccessKeys")
 NO_SUCH_USER = refused("NoSuchEntity", "The user with name deployer cannot be found.", "ListAccessKeys")

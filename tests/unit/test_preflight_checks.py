@@ -194,10 +194,10 @@ def test_a_mirror_that_lags_is_fixed_by_rotating_the_secret(state: str, told: st
 
 
 def test_a_mirror_without_json_says_how_to_make_it_so() -> None:
-    (problem,) = of_mirror(state="no JSON object")
+    (problem,) = of_mirror(state="not a JSON object")
 
     assert problem.next_step.startswith(f"aws secretsmanager put-secret-value --secret-id {SECRET} ")
-    assert "all else that the secret's readers need" in problem.next_step
+    assert "all other fields that the secret's readers need" in problem.next_step
 
 
 @pytest.mark.parametrize("function", [None, f"{HOOK}Two", HOOK.removesuffix("Function")])

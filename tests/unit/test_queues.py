@@ -145,7 +145,7 @@ def test_a_refused_message_is_named() -> None:
         RequestQueue(sqs.client, REQUESTS_URL).send([request(index) for index in range(25)])
 
     assert str(undelivered.value) == (
-        "2 of 25 requests were not accepted by the queue:"
+        "the queue did not accept 2 of 25 requests:"
         f" {rotation_id(2)} (InternalError), {rotation_id(13)} (InternalError)"
     )
 
@@ -201,7 +201,7 @@ def test_exactly_the_refused_messages_are_named(
         told = str(error)
 
     # The text is cut where it gets long: the first few are named in any case.
-    assert told.startswith(f"{len(lost)} of {number} requests were not accepted" if lost else "")
+    assert told.startswith(f"the queue did not accept {len(lost)} of {number} requests" if lost else "")
     assert bool(told) == bool(lost)
     for index in range(number):
         assert (rotation_id(index) in told) == (index in lost) or index in lost[5:]
@@ -216,7 +216,7 @@ def test_the_requests_of_a_call_that_fails_are_named_with_its_reason(failure: Ex
         RequestQueue(sqs.client, REQUESTS_URL).send([request(index) for index in range(12)])
 
     assert str(undelivered.value) == (
-        f"2 of 12 requests were not accepted by the queue: {rotation_id(10)} ({failure}), {rotation_id(11)} ({failure})"
+        f"the queue did not accept 2 of 12 requests: {rotation_id(10)} ({failure}), {rotation_id(11)} ({failure})"
     )
 
 

@@ -132,7 +132,7 @@ def test_a_role_that_is_not_a_string_is_named(role: object) -> None:
 
 @pytest.mark.parametrize("seconds", [0, -1, 10**15, 1.5, True, "3600", []], ids=repr)
 def test_a_grace_period_that_is_out_of_range_is_named(seconds: object) -> None:
-    with pytest.raises(ValueError, match=r"^gracePeriodSeconds must be a number of seconds"):
+    with pytest.raises(ValueError, match=r"^gracePeriodSeconds must be a whole number of seconds"):
         RotationRequest.from_message(message("keyGuard", {"gracePeriodSeconds": seconds}))
 
 
@@ -173,7 +173,7 @@ def test_a_missing_or_wrong_field_is_named(field: str, value: object) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, -(10**30), 10**15, 10**400, True, False, 1.5, 1e300, "3600", "", [], {}])
 def test_an_interval_that_is_out_of_range_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match=r"^minimumIntervalSeconds must be a number of seconds"):
+    with pytest.raises(ValueError, match=r"^minimumIntervalSeconds must be a whole number of seconds"):
         RotationRequest.from_message(message("minimumIntervalSeconds", value))
 
 
@@ -181,7 +181,7 @@ def test_an_interval_that_is_out_of_range_is_refused(value: object) -> None:
 def test_an_interval_that_only_python_calls_json_is_refused(value: str) -> None:
     body = message("minimumIntervalSeconds", 5).replace(": 5}", f": {value}}}")
 
-    with pytest.raises(ValueError, match=r"^minimumIntervalSeconds must be a number of seconds"):
+    with pytest.raises(ValueError, match=r"^minimumIntervalSeconds must be a whole number of seconds"):
         RotationRequest.from_message(body)
 
 

@@ -663,7 +663,7 @@ def test_a_type_that_replaces_the_only_credential_needs_consent(named: dict[str,
     text = refusal(map_of(weekly=[B, {**named, "type": kind}]))
 
     assert text.startswith(f"the rotation map is wrong: triggers.weekly[1] rotates {kind}")
-    assert 'with "singlePhase": true' in text
+    assert 'set "singlePhase": true there' in text
     (entry,) = weekly({**named, "type": kind, "singlePhase": True})
     assert entry.type == kind
 

@@ -172,7 +172,7 @@ def test_a_selector_with_enough_matches_is_selected(at_least: int, mirrored: lis
 
 
 def test_a_selector_below_at_least_is_an_error_with_both_numbers() -> None:
-    with pytest.raises(ShortSelectionError, match="matches 2 rotations, and atLeast says 3"):
+    with pytest.raises(ShortSelectionError, match="matches 2 rotations, but atLeast is 3"):
         select([Selector("p", at_least=3)], Project(listed(1), listed(2)).list)
 
 
@@ -352,7 +352,7 @@ def test_choosing_a_rotation_outside_the_trigger_is_refused() -> None:
         restrict_to(wanted, SELECTED)
 
     assert str(unmapped.value).startswith(
-        f"the trigger does not have {rotation_id(4)}, {rotation_id(5)}; only can choose among its rotations"
+        f"the trigger does not have {rotation_id(4)}, {rotation_id(5)}: name rotations of the trigger in only"
     )
 
 

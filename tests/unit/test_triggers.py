@@ -264,7 +264,9 @@ def test_an_object_of_another_shape_is_refused(event: dict[str, Any]) -> None:
 def test_an_event_from_elsewhere_is_refused(source: str, detail_type: str) -> None:
     event = notification(source, RULE, **{"detail-type": detail_type})
 
-    kind = "this event of Secrets Manager is not one" if source == "aws.secretsmanager" else "this event has no"
+    kind = (
+        "this event of Secrets Manager cannot be a trigger" if source == "aws.secretsmanager" else "this event has no"
+    )
     assert refusal(event).startswith(kind)
 
 
@@ -432,7 +434,7 @@ def test_a_custom_event_whose_time_is_not_a_timestamp_is_refused(time: object) -
         ('{"trigger": "weekly"}', 'detail must be a JSON object {"trigger": "…"}, not a string'),
         (["weekly"], 'detail must be a JSON object {"trigger": "…"}, not [\'weekly\']'),
         (None, 'detail must be a JSON object {"trigger": "…"}, not nothing'),
-        ({"trigger": "weekly", "metadata": {}}, "detail must hold trigger alone, and it also holds ['metadata']"),
+        ({"trigger": "weekly", "metadata": {}}, "detail must have only the field trigger: remove ['metadata']"),
         ({"Trigger": "weekly"}, "detail.trigger must be the name of a trigger, not nothing"),
     ],
     ids=repr,
@@ -454,7 +456,7 @@ def test_a_refusal_of_a_custom_event_says_what_is_wrong_in_its_detail(detail: ob
 def test_an_unfilled_scheduler_placeholder_is_refused_and_not_recommended(event: object) -> None:
     text = refusal(event)
 
-    assert "Scheduler did not fill it in" in text
+    assert "holds a placeholder of EventBridge Scheduler, not a time" in text
     assert "jsonencode" in text
     assert "<aws.scheduler.scheduled-time>" not in text
 

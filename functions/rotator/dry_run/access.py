@@ -1,4 +1,4 @@
-"""A dry run of a function that nobody invokes by hand: whether Infisical lets it in and tells it of a rotation."""
+"""A dry run of `rotate`, `audit` or `retire`: whether it can log in to Infisical and read a rotation."""
 
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 def check_access(event: object, infisical: Infisical) -> "AccessReport | None":
     """Read the rotation that {"dryRun": true, "rotationId": "…", "type": "…"} names, and report why it cannot be read.
 
-    Returns None where the event is not a dry run. Raises ValueError where it is one of another shape.
+    Returns None if the event is not a dry run. Raises ValueError if a dry run has other fields.
     """
     if not isinstance(event, dict) or "dryRun" not in event:
         return None
     if event.keys() != {"dryRun", "rotationId", "type"} or event["dryRun"] is not True:
-        raise ValueError('a dry run is {"dryRun": true, "rotationId": "…", "type": "…"}, and no more')
+        raise ValueError('a dry run must be {"dryRun": true, "rotationId": "…", "type": "…"} without other fields')
     rotation = MappedRotation(parse_rotation_id(event["rotationId"], "rotationId"), parse_type(event))
     try:
         infisical.state(rotation)

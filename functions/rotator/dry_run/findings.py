@@ -1,4 +1,4 @@
-"""The health of rotations, as the audit reports it: pure, by their states and the moment."""
+"""The health of rotations, as the audit reports it. Pure: from their states, their keys and the time."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ class RotationHealth:
     """One rotation as the audit sees it; `age` is the time since its last commit.
 
     `shares_user_with` are the ids of other rotations of the same IAM user: each deletes the others' published keys.
-    `keys` are the IAM user's, where the key guard watches them and IAM has shown them.
+    `keys` are the IAM user's, if the rotation has key guard and IAM returned them.
     """
 
     state: RotationState
@@ -32,7 +32,7 @@ class RotationHealth:
 
     @property
     def failed(self) -> bool:
-        """Whether its last attempt failed; without key guard, further triggers wait for a person."""
+        """Whether its last attempt failed. Without key guard, triggers are then refused until a person forces one."""
         return failed_since_commit(self.state)
 
     @property
@@ -65,7 +65,7 @@ def check(
     now: datetime,
     keys: Mapping[str, UserKeys],
 ) -> list[RotationHealth]:
-    """Check rotations, each with its maximum age. `keys` are those that IAM has shown, by the rotation's id."""
+    """Check rotations, each with its maximum age. `keys` are those that IAM returned, by the rotation's id."""
     of_user: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for state, _ in limits:
         if user := iam_user(state):
@@ -77,7 +77,7 @@ def check(
 
 
 def iam_user(state: RotationState) -> tuple[str, str] | None:
-    """What tells IAM users of all accounts apart, as far as Infisical says it: the connection and the user's name."""
+    """Identify an IAM user across accounts, as far as Infisical shows: by the connection and the user's name."""
     return (state.connection_id, state.user_name) if state.connection_id and state.user_name else None
 
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 CONCURRENT_READS = 10
 
-# The audit has 300 s. Two looks of the hook's at mirrors and the minute between them need the rest.
+# The audit has 300 s. The rest is for the two looks at mirrors, with a minute between them.
 READ_SECONDS = 120.0
 
 
 class KeyWatch:
-    """Lists the keys of guarded rotations. `open_iam` is the key guard's."""
+    """Lists the keys of guarded rotations. `open_iam` is as in KeyGuard."""
 
     def __init__(self, open_iam: "Callable[[str | None, str | None], IAMClient]", clock: "Clock") -> None:
         self._open_iam = open_iam

@@ -25,14 +25,14 @@ class MirrorState(StrEnum):
     IN_STEP = "in step"
     LAGS = "lags"
     NO_VALUE = "no value yet"
-    NO_JSON = "no JSON object"
+    NO_JSON = "not a JSON object"
     UNKNOWN = "unknown"
 
 
 def preview_mirror(
     secrets: "SecretsManagerClient", infisical: Infisical, secret_arn: str, mirror: Mirror
 ) -> "MirrorReport":
-    """Report of both sides what can be read, and of what cannot, why. Nothing of it is key material."""
+    """Report what can be read of the secret and of Infisical, and why the rest cannot. It has no key material."""
     unreadable: list[UnreadableSide] = []
     attachment: SecretRotation = {}
     published: AccessKey | None = None
@@ -58,7 +58,7 @@ def preview_mirror(
 
 
 def _attachment(secret: "DescribeSecretResponseTypeDef") -> "SecretRotation":
-    """Which function rotates the secret, if rotation is switched on, and when."""
+    """Whether rotation of the secret is switched on, which function does it, and when."""
     rules = secret.get("RotationRules", {})
     days = rules.get("AutomaticallyAfterDays")
     return {

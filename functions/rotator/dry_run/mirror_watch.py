@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 CONCURRENT_DRY_RUNS = 10
 
-# A rotation of the secret that is under way looks like a mirror that lags, and so does a lagging replica of Infisical's
-# database. Both are over after a minute, so a mirror lags only if it still does then.
+# A mirror also seems to lag while its secret is being rotated, or while a replica of Infisical's database lags. Both
+# are over after a minute, so only a mirror that still lags then is reported.
 SECOND_LOOK_SECONDS = 60.0
 
 _LAGGING = frozenset({MirrorState.LAGS, MirrorState.NO_VALUE, MirrorState.NO_JSON})
@@ -49,10 +49,10 @@ class MirrorLook:
 
 
 def as_an_object(secret: str) -> str:
-    """The command that makes a secret's value a JSON object, with what its owner has to put into it."""
+    """The command that replaces a secret's value by a JSON object, and what its owner puts into it."""
     return (
         f"aws secretsmanager put-secret-value --secret-id {secret} --secret-string file://value.json, where value.json"
-        " is a JSON object with all else that the secret's readers need"
+        " is a JSON object with all other fields that the secret's readers need"
     )
 
 
@@ -78,7 +78,9 @@ class MirrorWatch:
 
     def _ask(self, secret: str) -> MirrorLook:
         if not self._hook:
-            why = "the stack has no hook that keeps it; deploy with MirroredSecretArns, or remove it from the map"
+            why = (
+                "the stack has no hook to update it; deploy with MirroredSecretArns, or remove the mirror from the map"
+            )
             return MirrorLook(secret, MirrorState.UNKNOWN, why)
         event = json.dumps({"dryRun": True, "SecretId": secret}).encode()
         try:

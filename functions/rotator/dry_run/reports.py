@@ -1,4 +1,4 @@
-"""What dry runs answer, in JSON: functions write it; `tools/` and the audit read it. Only type checkers import this."""
+"""The JSON of dry runs: functions write it, `tools/` and the audit read it. Only type checkers import this."""
 
 from typing import Literal, NotRequired, TypedDict, final
 
@@ -90,7 +90,7 @@ AccessReport = ReadableAccess | UnreadableAccess
 
 
 class TriggerSummary(TypedDict):
-    """What `dispatch` made of an event. Rotations that mirrors own are left out, and named in `mirrored`."""
+    """How `dispatch` read an event. It leaves mirrored rotations out, and names them in `mirrored`."""
 
     trigger: str
     occurred_at: str

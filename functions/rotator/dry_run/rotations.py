@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Reports what `decide` says. Interval and grace period (the key guard's) are those of entries that name none."""
+    """Reports what `decide` says. `minimum_interval` and `grace_period` are the defaults of entries that set none."""
 
     decide: Decider
     minimum_interval: timedelta
@@ -25,7 +25,7 @@ class Preview:
     def __call__(
         self, request: RotationRequest, state: RotationState | InfisicalError
     ) -> "RotationReport | UnreadableRotation":
-        """Report what would be decided; of a rotation that cannot be read, that it cannot be."""
+        """Report what would be decided, or why the rotation cannot be read."""
         rotation = request.rotation
         if isinstance(state, InfisicalError):
             return {
@@ -56,9 +56,9 @@ class Preview:
         return {**report, **self._keys(state, request, decision)} if rotation.guarded else report
 
     def _keys(self, state: RotationState, request: RotationRequest, decision: Decision) -> "KeyReport":
-        """What the key guard has against the user's keys.
+        """Why the key guard would refuse, if it would.
 
-        Where nothing is due it is asked as if it were, so that what is wrong is known before something is.
+        If the rotation is not due, ask as if it were: then a problem shows before the next trigger.
         """
         if decision.verdict is Verdict.SKIP:
             soonest = too_soon_until(state, request, self.minimum_interval)

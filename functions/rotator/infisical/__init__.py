@@ -1,1 +1,1 @@
-"""Everything about talking to Infisical: the client, its answers and errors, logging in, and the connection."""
+"""Infisical's API: the client, its answers and errors, the login, and the connection."""

@@ -1,4 +1,4 @@
-"""Infisical's answers about rotations, checked: no decision rests on an invalid field."""
+"""Infisical's answers about rotations, validated: no decision rests on an invalid field."""
 
 import re
 
@@ -31,7 +31,7 @@ def parse_state(answer: Fields, rotation_id: str) -> RotationState:
 
 
 def parse_list(answer: Fields) -> list[ListedRotation | InvalidAnswerError]:
-    """Read the answer about all rotations of a project; the error in place of one that cannot be read.
+    """Read the answer about all rotations of a project; an error in place of each one that cannot be read.
 
     Raises ForeignAnswerError where it is about something else.
     """
@@ -42,13 +42,15 @@ def parse_list(answer: Fields) -> list[ListedRotation | InvalidAnswerError]:
 
 
 def parse_credentials(answer: Fields, rotation_id: str) -> GeneratedCredentials:
-    """Read the answer that holds key material, of which no error's text shows anything.
+    """Read the answer that holds key material. No error's text contains any of it.
 
     Raises InvalidAnswerError.
     """
     credentials, active = answer.get("generatedCredentials"), answer.get("activeIndex")
     if answer.get("rotationId") != rotation_id or not isinstance(credentials, list) or type(active) is not int:
-        raise InvalidAnswerError("Infisical's answer is wrong: rotationId, generatedCredentials or activeIndex")
+        raise InvalidAnswerError(
+            "Infisical's answer is wrong: rotationId, generatedCredentials or activeIndex is missing or invalid"
+        )
     keys = [_key(credential) for credential in credentials]
     if not 0 <= active < len(keys):
         raise InvalidAnswerError("Infisical's answer is wrong: activeIndex is not an index of generatedCredentials")
@@ -59,11 +61,11 @@ def _key(fields: object) -> AccessKey:
     match fields:
         case {"accessKeyId": key_id, "secretAccessKey": secret} if key := AccessKey.parse(key_id, secret):
             return key
-    raise InvalidAnswerError("Infisical's answer is wrong: generatedCredentials are no IAM access keys")
+    raise InvalidAnswerError("Infisical's answer is wrong: generatedCredentials are not IAM access keys")
 
 
 def _listed(entry: object, position: int) -> ListedRotation | InvalidAnswerError:
-    """Read one rotation of a list. It needs what selectors select by; a state that makes no sense is left out."""
+    """Read one rotation of a list. The fields of selectors are required; an invalid state is left out."""
     fields = entry if isinstance(entry, dict) else {}
     try:
         state = _state(fields)

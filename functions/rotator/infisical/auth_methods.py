@@ -1,7 +1,7 @@
 """How a machine identity logs in: with AWS Auth or with Universal Auth.
 
-AWS Auth stores no secret. The function signs a call that asks AWS who it is, with its own role. Infisical makes that
-call, and AWS's answer says who logs in. Universal Auth takes a client id and a client secret from Secrets Manager.
+AWS Auth stores no secret. The function signs a call that asks AWS who the caller is. Infisical sends that call, and
+AWS answers with the function's role. Universal Auth takes a client id and a client secret from Secrets Manager.
 """
 
 import base64
@@ -28,12 +28,12 @@ UNIVERSAL_AUTH_PATH = "/api/v1/auth/universal-auth/login"
 
 WHO_AM_I = b"Action=GetCallerIdentity&Version=2011-06-15"
 
-# A changed client secret is picked up after this long at the latest; it is only read to log in.
+# How long a changed client secret may go unnoticed. It is read only to log in.
 SECRET_CACHE_SECONDS = 60
 
 _CHINA = "cn-"  # what the names of the regions of AWS China begin with
 
-# Infisical makes both of plain ASCII. Web pages and chats add characters that nobody sees.
+# Infisical generates both in ASCII. Text that is copied from a web page or a chat may have invisible characters.
 _PLAIN = re.compile(r"[!-~]+")
 
 
@@ -53,7 +53,7 @@ def aws_login(identity_id: str) -> Callable[[], Login]:
     def login() -> Login:
         credentials = session().get_credentials()
         if credentials is None:
-            raise UnreachableError("there are no AWS credentials to log in with")
+            raise UnreachableError("the function has no AWS credentials to log in with")
         return aws_auth(identity_id, credentials.get_frozen_credentials(), region)
 
     return login
@@ -61,7 +61,7 @@ def aws_login(identity_id: str) -> Callable[[], Login]:
 
 def universal_login(secret_arn: str) -> Callable[[], Login]:
     """Log in with the client id and client secret that a secret of Secrets Manager holds."""
-    # Not before it is needed, as in `aws`.
+    # Imported here for the same reason as in `aws`.
     from aws_lambda_powertools.utilities.parameters import SecretsProvider  # noqa: PLC0415
     from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError  # noqa: PLC0415
 
@@ -78,9 +78,9 @@ def universal_login(secret_arn: str) -> Callable[[], Login]:
 
 
 def aws_auth(identity_id: str, credentials: "Credentials | ReadOnlyCredentials", region: str) -> Login:
-    """Sign the question with `credentials`, for the STS of `region`, which is where Infisical asks it.
+    """Sign GetCallerIdentity with `credentials`, for the STS of `region`, to which Infisical sends it.
 
-    The signed headers hold no Accept: with any but JSON's, STS answers XML, which Infisical cannot read.
+    There is no Accept header: Infisical cannot read XML, and STS answers XML to any Accept but JSON.
     """
     host = f"sts.{region}.amazonaws.com"
     request = AWSRequest(
@@ -106,8 +106,8 @@ def aws_auth(identity_id: str, credentials: "Credentials | ReadOnlyCredentials",
 def universal_auth(secret: str) -> Login:
     """Read the machine identity's secret, `{"clientId": "…", "clientSecret": "…"}`.
 
-    White space around the values is dropped: pasted line ends are a known cause of refused logins. So is a byte order
-    mark before the whole. Raises ValueError that names what is missing or wrong and holds nothing of the secret.
+    Drops white space around the values, because pasted line ends are a known cause of refused logins, and a byte order
+    mark at the beginning. Raises ValueError that names what is missing or wrong, without any of the secret.
     """
     try:
         fields = json.loads(secret.removeprefix(BYTE_ORDER_MARK))

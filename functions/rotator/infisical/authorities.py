@@ -1,4 +1,4 @@
-"""Certificate authorities as people store them: PEM whose line ends may have suffered on the way."""
+"""Certificate authorities as people store them: PEM, perhaps with damaged line ends."""
 
 import re
 from base64 import b64decode
@@ -10,9 +10,9 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----E
 def parse_authorities(text: str) -> bytes:
     r"""Read every certificate of a PEM text, as DER, one after the other.
 
-    OpenSSL needs each marker on a line of its own. The console of Parameter Store writes blanks for line ends (aws-cli
-    2596), tools write `\n` in two characters, and files are joined without a line end between them. Text between the
-    certificates may be in any language. A block that is not a certificate is refused: OpenSSL would skip it silently.
+    OpenSSL needs each marker on a line of its own. But the console of Parameter Store replaces line ends by blanks
+    (aws-cli 2596), some tools write `\n` as two characters, and files are joined without a line end between them. Text
+    between the certificates is ignored. A block that is not a certificate is refused: OpenSSL would skip it silently.
 
     Raises ValueError that says which block is wrong.
     """

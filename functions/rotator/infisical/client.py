@@ -21,13 +21,13 @@ from rotator.infisical.transport import MAXIMUM_ANSWER_BYTES, MAXIMUM_LIST_BYTES
 from rotator.model import GeneratedCredentials, ListedRotation, MappedRotation, RotationState
 from rotator.timestamps import format_timestamp, from_epoch
 
-# As pyproject.toml has them; a test holds it.
+# Name and version are those of pyproject.toml; a test compares them.
 USER_AGENT = "infisical-rotation-triggers/2.0.0"
 
 READ_TIMEOUT_SECONDS = 10.0
 
 # Infisical closes the connection after 30 s (90 s on some deployments) while the rotation goes on. A client that waits
-# longer than the 30 s mostly learns what the server has to say.
+# longer than 30 s usually gets the server's answer.
 ROTATE_TIMEOUT_SECONDS = 35.0
 
 # One answer holds all rotations of a project: tens of megabytes for tens of thousands.
@@ -42,9 +42,9 @@ _PREFIX = "/api/v2/secret-rotations"
 class Infisical:
     """The calls that a rotation needs. Safe to use from several threads.
 
-    `auth` logs in; redirects are not followed, so that no token leaves for another host. Every `timeout_seconds` is for
-    the whole call, its login included. Once Infisical limits the rate of reads or of writes, further ones raise
-    RateLimitedError by themselves until it is over.
+    `auth` logs in. Redirects are not followed, so that no token goes to another host. Every `timeout_seconds` is for
+    the whole call, its login included. While Infisical limits the rate of reads or of writes, further ones raise
+    RateLimitedError without a request.
 
     Infisical may read from a database replica that lags. So the newest state of each rotation is remembered, and
     returned instead of an older answer.
@@ -67,7 +67,7 @@ class Infisical:
     def state(self, rotation: MappedRotation, timeout_seconds: float = READ_TIMEOUT_SECONDS) -> RotationState:
         """Read a rotation.
 
-        Raises InfisicalError. Whichever it is, nothing was changed.
+        Raises InfisicalError. A read changes nothing.
         """
         answer = self._call("GET", f"{_PREFIX}/{rotation.type}/{rotation.id}", timeout_seconds)
         return self._newest_of(self._possible(parse_state(answer, rotation.id)))
@@ -84,7 +84,7 @@ class Infisical:
     def credentials(
         self, rotation: MappedRotation, timeout_seconds: float = READ_TIMEOUT_SECONDS
     ) -> GeneratedCredentials:
-        """Read the keys of a rotation of an IAM user, which needs a permission that `rotate` has not.
+        """Read the keys of a rotation of an IAM user, which needs a permission that `rotate` does not have.
 
         Raises InfisicalError.
         """
@@ -96,8 +96,8 @@ class Infisical:
     ) -> list[ListedRotation | InvalidAnswerError]:
         """Read all rotations of a type in a project that the machine identity may see. The answer is not paged.
 
-        A rotation of the list that cannot be read stops no other: its error stands in its place. One whose state makes
-        no sense, or lies in the future, has none.
+        A rotation that cannot be read is replaced by its error, and the others are returned. If only its state is
+        invalid or in the future, the rotation has no state.
         Raises InfisicalError.
         """
         query = {"projectId": project}
@@ -113,7 +113,7 @@ class Infisical:
         return rotation
 
     def _newest_of(self, answer: RotationState) -> RotationState:
-        """The newest state that is known, `stale` where the answer does not know its commit yet."""
+        """The newest known state; `stale` if the answer does not show its commit yet."""
         with self._newest_lock:
             known = self._newest.get(answer.id, answer)
             if (answer.last_rotated_at, answer.last_attempted_at) >= (known.last_rotated_at, known.last_attempted_at):
@@ -122,10 +122,10 @@ class Infisical:
         return replace(known, stale=known.committed_after(answer))
 
     def _possible(self, state: RotationState) -> RotationState:
-        """Refuse a rotation in the future: until then, every trigger would be skipped as already rotated."""
+        """Refuse a commit in the future: until then, every trigger would be skipped as already rotated."""
         if state.last_rotated_at > from_epoch(self._clock.time()) + _MAXIMUM_AHEAD:
             ahead = format_timestamp(state.last_rotated_at)
-            raise InvalidAnswerError(f"Infisical's answer is wrong: lastRotatedAt lies ahead of now, {ahead}")
+            raise InvalidAnswerError(f"Infisical's answer is wrong: lastRotatedAt is in the future, {ahead}")
         return state
 
     def check_rate_limit(self, method: str) -> None:
@@ -158,11 +158,11 @@ class Infisical:
             raise UnreachableError(f"no connection to Infisical: {error}") from None
         except httpx.RequestError as error:
             text = str(error)
-            # A protocol error's text shows what was wrong: a header of ours, or anything of theirs, at any length.
+            # A protocol error quotes what is wrong, at any length: perhaps the header with the token. So leave it out.
             if isinstance(error, httpx.ProtocolError) and not text.startswith("Server disconnected"):
                 text = ""
             failure = f"no answer from Infisical: {type(error).__name__} {text}".rstrip()
-            if not error.request.url.path.endswith(path):  # the login's, before the request itself was sent
+            if not error.request.url.path.endswith(path):  # the login failed, so the request was not sent
                 raise UnreachableError(failure) from None
             raise UncertainError(failure) from None
         return json_object(response)

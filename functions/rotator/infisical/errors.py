@@ -3,7 +3,7 @@
 InfisicalError
 ├── UnreachableError         the request never left, or never got past logging in: nothing was done
 │   ├── TokenRefusedError    a token that was just issued was refused
-│   └── PlanRestrictedError  the plan does not allow it now; on the cloud that can be a passing error
+│   └── PlanRestrictedError  the plan does not allow it now; on the cloud that can be a temporary error
 ├── RateLimitedError         not executed; Infisical says when to retry
 ├── RejectedError            a definite no: nothing was done, and asking again will not help
 │   ├── LoginRefusedError    the machine identity may not log in
@@ -15,7 +15,7 @@ InfisicalError
     └── InvalidAnswerError   Infisical's own answer with an impossible field, named by the text
 
 An answer is a definite no only in Infisical's own shape: a JSON object whose `statusCode` is the status, with `error`
-and `message`. Ingresses, firewalls and maintenance pages answer 403, 404 or 200 too, and they pass.
+and `message`. Ingresses, firewalls and maintenance pages answer 403, 404 or 200 too, and such errors are temporary.
 """
 
 import json
@@ -26,7 +26,7 @@ from botocore.exceptions import ClientError
 
 from rotator.text import clip
 
-# Infisical counts over a minute; a header that asks for more than an hour is not a usable answer.
+# Infisical counts requests by the minute. A header that asks for more than an hour is not credible.
 DEFAULT_RETRY_AFTER_SECONDS = 60.0
 MAXIMUM_RETRY_AFTER_SECONDS = 3600.0
 
@@ -87,7 +87,7 @@ class LoginRefusedError(RejectedError):
 
     @property
     def reason(self) -> str:
-        """Not Infisical's word: NotFound would read as if the rotation were meant."""
+        """Infisical's own word is NotFound, which would seem to mean the rotation."""
         return "LoginRefused"
 
 
@@ -111,13 +111,13 @@ class UnknownRouteError(RejectedError):
 
     def __str__(self) -> str:
         return (
-            f"{super().__str__()}. Correct InfisicalUrl (it is the base URL alone) or"
+            f"{super().__str__()}. Correct InfisicalUrl (only the base URL, without a path) or"
             " the entry's type, or update a self-hosted Infisical to a release that has this type of rotation"
         )
 
     @property
     def reason(self) -> str:
-        """Infisical's own words would read as if the rotation were missing."""
+        """Infisical's own words would seem to mean that the rotation is missing."""
         return "UnknownRoute"
 
 
@@ -144,7 +144,7 @@ class InvalidAnswerError(UncertainError):
 
 
 def reason_of(error: Exception) -> str:
-    """A short name for logs and metrics, of whatever error; of AWS's, its own."""
+    """A short name for logs and metrics. An error of AWS keeps AWS's name."""
     if isinstance(error, InfisicalError):
         return error.reason
     if isinstance(error, ClientError):

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 LOGIN_TIMEOUT_SECONDS = 10.0
 
-# A token this close to its end may end on the way.
+# A token this close to its expiry may expire before the request arrives.
 EXPIRY_LEEWAY_SECONDS = 60
 
 # Infisical allows lifetimes from 0, which means that the token does not expire, to 315,360,000 s (ten years).
 LONGEST_LIFETIME_SECONDS = 10 * 365 * 86_400
 
-# How long a token that does not expire is kept, unless the server refuses it before.
+# How long a token that does not expire is used. A refusal by the server ends it earlier.
 ENDLESS_LIFETIME_SECONDS = 3600
 
 # How long a failed login is cached for all threads. Infisical locks an identity for five minutes after three refusals
@@ -78,13 +78,13 @@ class MachineIdentity(httpx.Auth):
     """Logs in, once for all threads.
 
     The token lives in this object only, until shortly before it expires. A request that is answered 401, or 403 with
-    `TokenError`, was not executed: it is sent once more with a new token, and where that is refused too, raises
+    `TokenError`, was not executed. It is sent once more with a new token; if that is refused too, it raises
     TokenRefusedError. A failed login is cached for a while. Refused credentials are cached for as long as Infisical may
-    count the refusals, unless they have changed.
+    count the refusals, or until they change.
 
-    `login` is asked anew each time and may raise InfisicalError; `now` is a clock in epoch seconds (wall time goes on
-    while Lambda freezes the process). Requests raise LoginRefusedError, UntrustedIpError, UnknownRouteError,
-    RateLimitedError, or UnreachableError where the login fails.
+    `login` is called for each login and may raise InfisicalError. `now` is a clock in epoch seconds: wall time goes on
+    while Lambda freezes the process. If the login fails, requests raise LoginRefusedError, UntrustedIpError,
+    UnknownRouteError, RateLimitedError or UnreachableError.
     """
 
     def __init__(self, base_url: str, login: Callable[[], Login], now: Callable[[], float]) -> None:
@@ -110,7 +110,7 @@ class MachineIdentity(httpx.Auth):
     def _current_token(
         self, request: httpx.Request, rejected: _Token | None
     ) -> Generator[httpx.Request, httpx.Response, _Token]:
-        # The lock is held while httpx sends the login that is yielded here; threads that wait see how it ended.
+        # The lock is held while httpx sends the login that is yielded here; waiting threads use its result.
         with self._lock:
             token = self._token
             if token is None or token is rejected or token.expires_at <= self._now():
@@ -137,7 +137,7 @@ class MachineIdentity(httpx.Auth):
         except RateLimitedError as error:
             raise self._cache_failure(error, login.credentials, error.retry_after_seconds) from None
         except RejectedError as error:
-            if _LOCKED in error.text:  # by somebody's refusals, perhaps; time cures it
+            if _LOCKED in error.text:  # perhaps by another client's refusals; the lock ends by itself
                 locked = UnreachableError(f"the login failed: {error}")
                 raise self._cache_failure(locked, login.credentials, LOCK_MEMORY_SECONDS) from None
             if not isinstance(error, UntrustedIpError | UnknownRouteError):
@@ -165,16 +165,18 @@ class MachineIdentity(httpx.Auth):
             raise failure.error
 
     def _parse_token(self, response: httpx.Response) -> _Token:
-        """Read a login's answer, from which nothing may reach an error's text.
+        """Read a login's answer. No error's text may contain any of it.
 
-        Raises InvalidAnswerError. What cannot stand in a header would be shown by the error that says so.
+        Raises InvalidAnswerError, also for a token that cannot be in a header: httpx's own error would show it.
         """
         answer = json_object(response)
         value, lifetime_seconds = answer.get("accessToken"), answer.get("expiresIn")
         if not isinstance(value, str) or not _TOKEN.fullmatch(value) or not isinstance(lifetime_seconds, int | float):
-            raise InvalidAnswerError("it has no accessToken or no expiresIn; is the base URL Infisical's own?")
+            raise InvalidAnswerError(
+                "Infisical's answer has no accessToken or no expiresIn; check that InfisicalUrl is Infisical's base URL"
+            )
         if not 0 <= lifetime_seconds <= LONGEST_LIFETIME_SECONDS:
-            raise InvalidAnswerError("its expiresIn is not a lifetime in seconds")
+            raise InvalidAnswerError("expiresIn in Infisical's answer is not a lifetime in seconds")
         lifetime_seconds = lifetime_seconds or ENDLESS_LIFETIME_SECONDS
         leeway = min(EXPIRY_LEEWAY_SECONDS, lifetime_seconds / 10)
         return _Token(value, self._now() + lifetime_seconds - leeway)
@@ -183,7 +185,7 @@ class MachineIdentity(httpx.Auth):
 def _token_rejected(response: httpx.Response) -> bool:
     """Whether Infisical itself refused the token, and so did nothing: expired and malformed ones are 403, not 401.
 
-    A proxy's 401 or 403 may stand in for an answer to something that was done.
+    A proxy's 401 or 403 may replace Infisical's answer to a request that it executed.
     """
     if response.status_code not in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         return False

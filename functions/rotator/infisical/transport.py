@@ -1,7 +1,7 @@
 """Bounds on the time and size of a call, and replacement of connections that may be dead.
 
-httpx itself bounds each phase of a request only, and pools connections by a clock that may stand still while Lambda
-freezes the process.
+httpx bounds only each phase of a request. It expires connections by a clock that may stand still while Lambda freezes
+the process.
 """
 
 import threading
@@ -12,13 +12,13 @@ import httpx
 
 from rotator.clock import Clock
 
-# A list holds all rotations of a project, an answer about one some kilobytes; ten of these are read at once.
+# A list holds all rotations of a project. An answer about one has a few kilobytes, and ten are read at once.
 MAXIMUM_LIST_BYTES = 64 * 1024 * 1024
 MAXIMUM_ANSWER_BYTES = 512 * 1024
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 
-# httpx drops connections that were idle for longer, by the monotonic clock; here it is the wall clock that counts.
+# httpx has the same limit on the monotonic clock; this one is on the wall clock.
 IDLE_SECONDS = 5.0
 
 _SHORTEST_TIMEOUT_SECONDS = 0.001  # 0 would mean not to wait at all, which httpx does not expect
@@ -32,9 +32,9 @@ _NO_BYTE = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError, httpx.
 
 @dataclass(frozen=True, slots=True)
 class CallTimeouts:
-    """The `timeout` extension of the requests of one call, of which all phases together end at `end`.
+    """The `timeout` extension of the requests of one call: all phases together end at `end`.
 
-    httpcore asks for a phase's time-out when the phase begins, and gets what is left then. `end` is on the clock's
+    httpcore asks for a phase's time-out when the phase begins, and gets the time that is left. `end` is on the clock's
     `monotonic()`.
     """
 
@@ -52,10 +52,10 @@ class CallTimeouts:
 
 
 class BoundedTransport(httpx.BaseTransport):
-    """Ends answers that are too large, or that still arrive when the request's time is over.
+    """Aborts answers that are too large, or that still arrive when the request's time is over.
 
     A request's extension `timeout` is a CallTimeouts, and `maximum_bytes` overrides the bound of its size. Both raise
-    httpx.TransportError. Compressed answers are ended too: how large they are shows only once they are unpacked. Send
+    httpx.TransportError. Compressed answers are aborted too: their size is known only after unpacking. Send
     `Accept-Encoding: identity`.
     """
 
@@ -108,8 +108,8 @@ class _BoundedStream(httpx.SyncByteStream):
 class RenewedTransport(httpx.BaseTransport):
     """Connections from `connect`, which are replaced once they may be dead. Safe to use from several threads.
 
-    They may be dead after an idle time on the wall clock, as after a freeze, and where one has broken without a byte
-    of an answer. A request with the extension `repeatable` is then sent once more, on a new connection.
+    They may be dead after an idle time on the wall clock, as after a freeze, and after one has broken before the first
+    byte of an answer. A request with the extension `repeatable` is then sent once more, on a new connection.
     """
 
     def __init__(self, connect: Callable[[], httpx.BaseTransport], clock: Clock) -> None:
@@ -176,7 +176,7 @@ class _Pool:
 
 
 class _HeldStream(httpx.SyncByteStream):
-    """Says when the answer has been read, or given up."""
+    """Calls `released` when the answer has been read or abandoned."""
 
     def __init__(self, inner: object, released: Callable[[], None]) -> None:
         if not isinstance(inner, httpx.SyncByteStream):

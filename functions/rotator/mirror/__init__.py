@@ -1,1 +1,1 @@
-"""A secret in Secrets Manager that mirrors a rotation's key: its value, its versions, and how it gets a new key."""
+"""A secret in Secrets Manager that mirrors a rotation's key: its value, its versions, and its new key."""

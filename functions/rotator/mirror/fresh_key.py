@@ -19,7 +19,7 @@ from rotator.rotation.queues import RequestQueue
 from rotator.rotation.request import RotationRequest
 from rotator.timestamps import format_timestamp, from_epoch
 
-# A rotation that goes well takes seconds; one that does not may take the whole wait. Reads are rate-limited.
+# A rotation usually takes seconds, so the first pause is short. Reads are rate-limited, so later ones are longer.
 FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 15.0
 SHORTEST_READ_SECONDS = 1.0
@@ -44,10 +44,10 @@ class RotationWaiter:
         """Request a rotation for the occurrence `token` of the trigger `secret_arn`, and wait for the new key.
 
         A retry with the same token is a request of its own, at its own moment: SQS would drop a repeated one for five
-        minutes, although the first may have been refused. It cannot rotate once more. If the earlier request is worked
-        before it, its moment lies within the margin after that commit, or before it, and it ends as skipped.
-        Returns the key that is published instead of `current`. Raises HookError where it may not, does not, or has
-        not yet been rotated, and InfisicalError where its state could not be read before.
+        minutes, although the first may have been refused. It cannot rotate a second time: if the earlier request has
+        rotated, the later one lies before that commit, or within the margin after it, and is skipped.
+        Returns the key that replaces `current`. Raises HookError if the rotation is refused, fails, or does not end in
+        time, and InfisicalError if the state before it cannot be read.
         """
         before = self.infisical.state(rotation)
         now = from_epoch(deadline.clock.time())
@@ -62,9 +62,9 @@ class RotationWaiter:
             if published is not None and published != current:
                 return published
         raise HookError(
-            "no other key was published in time. The request waits in RotationRequests.fifo, or ended in"
-            f" FailedRotations.fifo; the rotate function's log tells, under the correlation_id {token}."
-            " Secrets Manager tries again"
+            "no new key was published in time. The request waits in RotationRequests.fifo, or failed and is in"
+            " FailedRotations.fifo. Secrets Manager tries again. To see what happened, search the rotate function's log"
+            f" for the correlation_id {token}"
         )
 
     def _look(self, rotation: MappedRotation, before: RotationState, deadline: Deadline) -> AccessKey | None:
@@ -81,7 +81,7 @@ class RotationWaiter:
         return None
 
     def _spaced(self, rotation: MappedRotation) -> MappedRotation:
-        """Keep a retry from being due again: it may read what was published before the rotation that it asked for."""
+        """Give a retry a minimum interval: a lagging replica may show it the key from before the rotation."""
         interval = max(rotation.options.minimum_interval or self.minimum_interval, SETTLED_AFTER)
         return replace(rotation, options=replace(rotation.options, minimum_interval=interval))
 
@@ -99,10 +99,10 @@ class RotationWaiter:
             raise HookError(
                 f"no rotation is possible yet ({decision.reason}): {decision.explanation}. Secrets Manager tries again;"
                 f" expect it to succeed from {format_timestamp(request.occurred_at + SETTLED_AFTER)} on. If it has"
-                f" given up by then: aws secretsmanager rotate-secret --secret-id {request.trigger}"
+                f" stopped by then: aws secretsmanager rotate-secret --secret-id {request.trigger}"
             )
 
 
 def _patience_seconds(deadline: Deadline) -> float:
-    """Leave enough time to report why nothing came."""
+    """How long a read may take, so that time is left to report why no key was published."""
     return max(SHORTEST_READ_SECONDS, min(READ_TIMEOUT_SECONDS, deadline.remaining_seconds()))

@@ -1,4 +1,4 @@
-"""The secret that mirrors a rotation's key: which key it holds, and how it looks with another one."""
+"""The secret that mirrors a rotation's key: reading its key, and writing another one."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from typing import Any
 from rotator.model import AccessKey, Mirror
 from rotator.text import BYTE_ORDER_MARK, clip
 
-# Numbers of any size and precision pass, unread.
+# Numbers are not parsed, so any size and precision is accepted.
 _DECODER = json.JSONDecoder(parse_int=lambda _: None, parse_float=lambda _: None, parse_constant=lambda _: None)
 
 
@@ -19,7 +19,7 @@ _DEFAULT_NAMES = {
 
 
 class HookError(Exception):
-    """A step of a rotation hook cannot be done; the text says why and what to do next. Nothing was half done."""
+    """A step of the hook cannot be done; the text says why and what to do next. The step changed nothing."""
 
 
 def key_in(value: str | None, mirror: Mirror) -> AccessKey | None:
@@ -32,10 +32,10 @@ def key_in(value: str | None, mirror: Mirror) -> AccessKey | None:
 
 
 def with_key(value: str | None, mirror: Mirror, key: AccessKey) -> str:
-    """Write a secret's value with another key. The text of everything else stays as it is, byte for byte.
+    """Write a secret's value with another key. All other text keeps every byte.
 
-    Written anew, a number such as 1E400 or 1.10 and every escape would change.
-    Raises HookError where the value is not a JSON object, or spells the names of its fields in another way.
+    Parsing and writing it again would change escapes, and numbers such as 1E400 or 1.10.
+    Raises HookError if the value is not a JSON object, or has the key's fields in another spelling.
     """
     text = "{}" if value is None else value.removeprefix(BYTE_ORDER_MARK)
     _refuse_other_spellings(_fields(text), mirror)
@@ -56,7 +56,7 @@ def with_key(value: str | None, mirror: Mirror, key: AccessKey) -> str:
 def _refuse_other_spellings(fields: dict[str, Any], mirror: Mirror) -> None:
     """Refuse to write a second pair of fields beside the one that readers use.
 
-    They would go on with the old key, and lose it at the second rotation. Names that the map gives are meant.
+    Those readers would keep the old key, and lose it at the second rotation. Names that the map sets are intended.
     """
     for name, (default, option) in _DEFAULT_NAMES.items():
         if getattr(mirror, name) != default or default in fields:
@@ -65,7 +65,7 @@ def _refuse_other_spellings(fields: dict[str, Any], mirror: Mirror) -> None:
             if _spelling(other) == _spelling(default):
                 raise HookError(
                     f"the secret has a field {clip(other, 100)}, and the mirror would write {default} beside it:"
-                    f' say in the rotation map which one its readers use, with "{option}"'
+                    f' set "{option}" of the mirror in the rotation map to the field that the secret\'s readers use'
                 )
 
 
@@ -103,7 +103,7 @@ def _fields(value: str | None) -> dict[str, Any]:
         fields = None
     if not isinstance(fields, dict):
         raise HookError(
-            "the secret's value is not a JSON object, as a mirror's has to be. Write it as one, with all else that its"
-            " readers need (a binary value cannot be one); the next rotation puts the key into it"
+            "the secret's value is not a JSON object, as a mirror needs (a binary value never is). Replace it by a JSON"
+            " object with all other fields that its readers need; the next rotation adds the key"
         )
     return fields

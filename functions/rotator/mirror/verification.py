@@ -1,4 +1,4 @@
-"""Verifies that an access key works: AWS says whose it is."""
+"""Verifies that an access key works: AWS answers with its owner."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS = 2.0
 
-# IAM is eventually consistent: for a new key, these errors may pass.
+# IAM is eventually consistent: for a new key, these errors may be temporary.
 _NOT_YET = frozenset({"InvalidClientTokenId", "SignatureDoesNotMatch"})
 
 
@@ -56,7 +56,10 @@ def wait_until_accepted(key: AccessKey, user_name: str, ask: Callable[[AccessKey
             arn = ask(key)
         except KeyNotAcceptedError as error:
             if deadline.remaining_seconds() < PAUSE_SECONDS:
-                raise HookError(f"AWS does not accept the key {key.id} ({error}) after all patience") from None
+                raise HookError(
+                    f"AWS does not accept the key {key.id} yet ({error}); Secrets Manager tries again. If it stays so,"
+                    " look at the key in IAM"
+                ) from None
             deadline.clock.sleep(PAUSE_SECONDS)
         else:
             break

@@ -18,7 +18,7 @@ PENDING = "AWSPENDING"
 
 @dataclass(frozen=True, slots=True)
 class StagedSecret:
-    """A secret as it is when a step begins, and the version (`token`) that the rotation is to make current."""
+    """A secret as it is when a step begins, and the version (`token`) that the rotation makes current."""
 
     client: "SecretsManagerClient"
     token: str

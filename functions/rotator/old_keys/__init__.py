@@ -1,1 +1,1 @@
-"""What becomes of the key that a rotation has replaced: who still uses it, and when it is deactivated."""
+"""The key that a rotation has replaced: who still uses it, and when it is deactivated."""

@@ -1,6 +1,6 @@
 """May the previous key be deactivated? Pure: decides by the keys' dates and the previous one's last use.
 
-It is the key guard's rule that says which key is published. Whatever is not certain is left alone.
+The key guard's rule says which key is published. If anything is uncertain, the key is left alone.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from enum import StrEnum
 from rotator.model import RotationState
 from rotator.rotation.key_policy import UserKey, UserKeys, find_published
 
-# IAM reports a use some hours late. A shorter silence proves nothing.
+# IAM reports a use some hours late. A shorter time without a use proves nothing.
 MINIMUM_QUIET = timedelta(days=2)
 
 # Consumers may take this long to pick up a new key. A later use of the previous one is worth a warning.

@@ -30,9 +30,9 @@ _LAST_ROTATION_SECONDS = 80.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of the previous key of one rotation. `failed` is whether it could not be dealt with.
+    """How the previous key of one rotation ended. `failed`: it could not be read or deactivated.
 
-    `state` is None where it could not be read.
+    `state` is None if it could not be read.
     """
 
     rotation_id: str
@@ -61,7 +61,7 @@ Process = Callable[[SelectedRotation, "RotationState | InfisicalError"], Report 
 
 
 class Retirement:
-    """Deals with one rotation after the other. Thread-safe.
+    """Handles one rotation at a time. Thread-safe.
 
     `open_iam` makes a client for the function's own account, or as a role with its external id. `name_consumers` says
     in a sentence who has used a key since a moment.
@@ -82,7 +82,7 @@ class Retirement:
         self._name_consumers = name_consumers
 
     def most_patient(self, entries: Sequence[SelectedRotation]) -> SelectedRotation:
-        """Of several entries of one rotation, the one that waits the longest; one without key guard counts first."""
+        """Of several entries of one rotation, one without key guard, or else the one that waits the longest."""
         return max(entries, key=lambda entry: (not entry.rotation.guarded, self._wait(entry)))
 
     def begin(
@@ -93,12 +93,11 @@ class Retirement:
         *,
         complete: bool = True,
     ) -> Process:
-        """Return what deals with one rotation of these. `lagging` are the ids of those whose mirror is not in step.
+        """Return a function that handles one of these rotations. `lagging` are those whose mirror is not in step.
 
-        Where two rotations have an IAM user of one name, the previous key of one may be the published key of the
-        other, even if they are reached by different connections. Nothing is done there. Nor is anything deactivated
-        where the user of some rotation is unknown: because its state cannot be read, or the map's rotations are not
-        `complete`.
+        If two rotations have an IAM user of the same name, the previous key of one may be the published key of the
+        other, even with different connections: their keys are left alone. If the user of any rotation is unknown, no
+        key is deactivated. A user is unknown if a state cannot be read, or the rotations are not `complete`.
         """
         users_known = complete and not any(isinstance(state, InfisicalError) for state in states)
         users = Counter(state.user_name for state in states if not isinstance(state, InfisicalError))
@@ -167,5 +166,5 @@ def _next_step(assessment: Assessment, user_name: str) -> str:
         case Action.WARN:
             return "let the consumer read its secret again; the next rotation is refused while it uses this key"
         case Action.DEACTIVATE if assessment.key:
-            return f"if a consumer misses it: {reactivate(user_name, assessment.key.id)}"
+            return f"if a consumer still needs it: {reactivate(user_name, assessment.key.id)}"
     return ""

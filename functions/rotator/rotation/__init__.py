@@ -1,1 +1,1 @@
-"""One request, at most one rotation: the decision, the attempt, and the batch that it came in."""
+"""One request, at most one rotation: the decision, the attempt, and its batch."""

@@ -21,8 +21,8 @@ from rotator.rotation import policy
 from rotator.rotation.policy import REPLICA_LAG, Decider, Decision, Verdict
 from rotator.rotation.request import RotationRequest
 
-# No rotate-secrets is sent with less time left, so that nearly every attempt is watched to its end. Infisical sets no
-# limit to a rotation. 90 s are assumed + 20 s for the reads around it = 110 s. A longer one is unconfirmed.
+# No rotate-secrets is sent with less time left. Infisical sets no limit to a rotation, so 90 s are assumed.
+# 90 s + 20 s for the reads around it = 110 s. An attempt that takes longer ends as unconfirmed.
 ATTEMPT_SECONDS = 110.0
 
 # IAM's error where a user has two keys already. Infisical's AWS SDK retries a creation whose response was lost.
@@ -55,8 +55,8 @@ class Next(Enum):
 class Outcome:
     """The end of one delivery of a request.
 
-    `name` is the rotation's, None where it could not be read, and `state` the last that was read. The keys are the
-    decision's. A message that returns does so after `return_seconds`, by default after the full visibility time-out.
+    `name` is the rotation's, None if it could not be read, and `state` the last that was read. The keys are the
+    decision's. A message returns after `return_seconds`, by default after the full visibility time-out.
     """
 
     result: Result
@@ -71,11 +71,11 @@ class Outcome:
 
     @property
     def comes_back(self) -> bool:
-        """Whether the request is processed again. A successful one has ended, even if its message returns once."""
+        """Whether the request is processed again. A rotated one has ended, even if its message returns once."""
         return self.next is Next.RETURN and self.result is not Result.ROTATED
 
 
-# Makes sure that a request without key guard is attempted at most once, or returns the outcome that prevents it.
+# Makes sure that a request without key guard is attempted at most once. Returns an outcome if that is impossible.
 Claim = Callable[[], Outcome | None]
 
 _UNTOUCHED = {Verdict.SKIP: Result.SKIPPED, Verdict.REFUSE: Result.REFUSED}
@@ -94,13 +94,13 @@ def ensure_rotated(
 ) -> Outcome:
     """Make sure that the rotation has been rotated at or after the moment when its trigger occurred.
 
-    Executes at most one rotate-secrets, and without key guard only after `claim`. While Infisical limits the rate, the
-    request waits in the queue: that costs nothing, and the next delivery decides anew.
+    Sends at most one rotate-secrets, and without key guard only after `claim`. While Infisical limits the rate, the
+    request waits in the queue, which costs nothing. The next delivery decides anew.
     """
     if (remaining := deadline.remaining_seconds()) <= 0:
         return _OUT_OF_TIME
     try:
-        infisical.check_rate_limit("POST")  # before the read, which would be in vain
+        infisical.check_rate_limit("POST")  # before the read, which would be wasted
         before = infisical.state(request.rotation, min(READ_TIMEOUT_SECONDS, remaining))
         return _act(infisical, decide, request, before, claim, deadline)
     except RateLimitedError as limited:
@@ -119,7 +119,7 @@ def _act(  # noqa: PLR0913, PLR0917 - what it acts with, on, and for how long
     claim: Claim,
     deadline: Deadline,
 ) -> Outcome:
-    """Decide, and carry it out. Raises RateLimitedError, and no other InfisicalError."""
+    """Decide, and act on the decision. Raises RateLimitedError, and no other InfisicalError."""
     if deadline.remaining_seconds() < ATTEMPT_SECONDS:  # too late for an attempt: do not ask IAM
         decide = _without_asking
     decision = decide(before, request)
@@ -196,9 +196,9 @@ def _confirm(
     cause: InfisicalError,
     deadline: Deadline,
 ) -> Outcome:
-    """Poll the state after an ambiguous answer, until it is known what happened or the time is up."""
+    """Poll the state after an ambiguous answer, until it shows what happened or the time is over."""
     pause = _FIRST_PAUSE_SECONDS
-    # With key guard another attempt is safe: the guard first checks which keys this one has left.
+    # With key guard another attempt is safe: the guard first checks which keys this one left behind.
     after_failure = Next.RETURN if request.rotation.guarded else Next.ACKNOWLEDGE
     unread: InfisicalError | None = None
     while (remaining := deadline.remaining_seconds()) > 0:
@@ -210,7 +210,7 @@ def _confirm(
             unread = error
         else:
             if now.committed_after(before):
-                explanation = f"it was committed, although: {cause}"
+                explanation = f"Infisical committed the rotation in spite of this error: {cause}"
                 return Outcome(Result.ROTATED, "Confirmed", explanation, now.name, state=now)
             if now.failed_after(before):
                 explanation = f"{cause}. The rotation's state says: {_failure(now)}"
@@ -219,7 +219,7 @@ def _confirm(
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
     if isinstance(cause, RotationInProgressError):
         return deferred(cause.reason, str(cause), before.name)
-    state = f"could not be read: {unread}" if unread else "did not show the end in time"
+    state = f"could not be read: {unread}" if unread else "did not show in time how it ended"
     explanation = f"{cause}. The rotation's state {state}"
     after_loss = Next.RETURN if request.rotation.guarded else Next.RETURN_LATER_ONES
     return Outcome(Result.UNCONFIRMED, cause.reason, explanation, before.name, after_loss)
@@ -230,4 +230,7 @@ def _failure(state: RotationState) -> str:
     message = state.last_message or "nothing"
     if _KEY_QUOTA not in message:
         return message
-    return f"{message}. An earlier attempt probably left a key that Infisical does not know: look at the user's keys"
+    return (
+        f"{message}. An earlier attempt probably left a key that Infisical does not know: find it among the user's keys"
+        " and delete it"
+    )

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from rotator.clock import Clock
     from rotator.rotation.queues import FailedQueue, RequestQueue
 
-# A request that has returned for twelve hours ends with its reason, and so does one that was delivered so often that
-# SQS would soon move it to FailedRotations.fifo without a reason: template.yaml's maxReceiveCount is 1,000.
+# A request ends with its reason after 12 hours, or after so many deliveries that SQS would soon move it to
+# FailedRotations.fifo without a reason: template.yaml's maxReceiveCount is 1,000.
 MAXIMUM_WAIT_SECONDS = 12 * 3600
 MAXIMUM_DELIVERIES = 950
 
-# From this delivery on a request returns no sooner than after a minute, so that time ends it and not the count:
+# From this delivery on a request returns after a minute at the earliest, so that the time ends it before the count:
 # 100 + 12 h / 60 s = 820 deliveries.
 HASTY_DELIVERIES = 100
 SLOW_RETURN_SECONDS = 60.0
 
-# A message that was claimed and returns by itself, because its function was cut off, is at least CLAIM_SECONDS old
-# (41,200 s). So a request this old may have been attempted, and without key guard it is not attempted again.
+# If a function is killed, its claimed message returns by itself, at least CLAIM_SECONDS (41,200 s) old. So a request
+# this old may have been attempted, and without key guard it is not attempted again.
 LATEST_CLAIM_SECONDS = 40_900
 
 # How soon a message returns if its commit could not be announced. An announced one returns within 30 minutes of its
@@ -160,7 +160,7 @@ class BatchProcessor:
         return Ended(delivery, request, outcome)
 
     def _ended(self, ensure: Ensure, request: RotationRequest, delivery: Delivery) -> Outcome:
-        claims: list[bool] = []  # also one that failed may have made the message invisible: its answer was lost
+        claims: list[bool] = []  # also of claims that failed: only the answer may have been lost
 
         def claim() -> Outcome | None:
             unclaimed = self._claim(delivery)
@@ -179,35 +179,37 @@ class BatchProcessor:
         return outcome
 
     def _claim(self, delivery: Delivery) -> Outcome | None:
-        """Hide a message for so long that it is too old for a second attempt if SQS redelivers it."""
+        """Hide a message until it is too old for a second attempt."""
         age_seconds = delivery.age_seconds(self._clock.time())
         if age_seconds > LATEST_CLAIM_SECONDS:
             return Outcome(
                 Result.FAILED,
                 "AttemptLost",
-                f"the request was first received {age_seconds / 3600:.1f} hours ago, and a function that was cut off"
-                " may have sent rotate-secrets for it. Without key guard that is never sent twice. Look at the"
+                f"the request was first received {age_seconds / 3600:.1f} hours ago. A function that was killed may"
+                " have sent rotate-secrets for it, which without key guard is never sent twice. Look at the"
                 " credentials, then force a rotation",
             )
         try:
             self._requests.claim(delivery.receipt_handle)
         except Exception as error:
-            self._telemetry.logger.exception("the message could not be claimed, and nothing was sent")
+            self._telemetry.logger.exception("the message could not be claimed; nothing was sent to Infisical")
             return deferred("NotClaimed", f"SQS did not make the request invisible: {type(error).__name__}")
         return None
 
     def _extend_visibility(self, group: Sequence[Delivery]) -> bool:
-        """Make sure that SQS gives these messages to no other invocation meanwhile.
+        """Make sure that SQS delivers these messages to no other invocation meanwhile.
 
         Their visibility time-out began when they were received, and a throttled function may be invoked much later.
-        Only the first delivery of a message shows when that was.
+        Only the first delivery of a message has the moment of its receipt.
         """
         if all(delivery.is_fresh(self._clock.time()) for delivery in group):
             return True
         try:
             self._requests.extend_visibility([delivery.receipt_handle for delivery in group])
-        except Exception:  # SQS has given, or will give, them to another invocation
-            self._telemetry.logger.exception("the messages could not be held, and are left alone")
+        except Exception:  # SQS has delivered them to another invocation, or will
+            self._telemetry.logger.exception(
+                "the visibility time-out could not be extended; another invocation processes the messages"
+            )
             self._telemetry.emit(
                 {Metric.REQUEST_AGE: group[0].age_seconds(self._clock.time())}, message_id=group[0].message_id
             )
@@ -244,7 +246,7 @@ def _is_too_late(delivery: Delivery, age_seconds: float) -> bool:
 
 
 def _given_up(outcome: Outcome, delivery: Delivery) -> Outcome:
-    """The same outcome, without another delivery. A rotation that succeeded only stops waiting for lagging replicas."""
+    """The same outcome, without another delivery. After a rotation, only the wait for lagging replicas ends."""
     if outcome.result is Result.ROTATED:
         return replace(outcome, next=Next.ACKNOWLEDGE)
     return replace(

@@ -1,4 +1,4 @@
-"""Asks CloudTrail who uses an access key. It helps a person, and decides nothing: every failure is only reported."""
+"""Asks CloudTrail who uses an access key. It only informs a person: no decision depends on it, or on its failure."""
 
 import re
 from collections.abc import Callable
@@ -21,15 +21,15 @@ LOOKUP_CONFIG = Config(connect_timeout=0.5, read_timeout=2.5, retries={"mode": "
 _SECOND_PAGE_WITHIN_SECONDS = 0.5
 _PAGE_SIZE = 50  # the largest
 
-# CloudTrail answers two calls a second for an account and region, also for everybody else:
+# CloudTrail answers two calls a second for an account and region, and others need them too:
 # https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
 _PAUSE_AFTER_FAILURE_SECONDS = 60.0
 
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}")  # IAM also says N/A, and becomes a part of a host's name
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}")  # it becomes part of a host's name; IAM also writes N/A
 
 
 class CloudTrailClient(Protocol):
-    """What is used of botocore's client."""
+    """The part of botocore's client that is used."""
 
     def lookup_events(self, **request: Any) -> dict[str, Any]:  # noqa: ANN401 - botocore's
         """Return a page of events, the newest first."""
@@ -47,7 +47,7 @@ class ConsumerLookup:
         self._failures: dict[tuple[str | None, str], tuple[float, str]] = {}
 
     def __call__(self, guard: GuardOptions, key_id: str, last_use: LastUse, since: datetime) -> str:
-        """A sentence about the consumers that called AWS with this key, or why they are unknown. Raises nothing."""
+        """Name the consumers that called AWS with this key, or say why they are unknown. Raises nothing."""
         if not _REGION.fullmatch(last_use.region):
             return _unknown("IAM names no region for the last use")
         place = (guard.role, last_use.region)
@@ -57,14 +57,14 @@ class ConsumerLookup:
         try:
             cloudtrail = self._open_cloudtrail(guard.role, guard.external_id, last_use.region)
             consumers = distinct_consumers(self._events(cloudtrail, key_id, since))
-        except (BotoCoreError, ClientError, ValueError) as error:  # the latter for a host that is not one
+        except (BotoCoreError, ClientError, ValueError) as error:  # ValueError for an invalid host
             why = clip(str(error)).rstrip(".")
             self._failures[place] = (self._clock.time() + _PAUSE_AFTER_FAILURE_SECONDS, why)
             return _unknown(why)
         if not consumers:
             return _unknown(
-                f"it has no management event of this key in {last_use.region} since then; it is some minutes late, and"
-                " has no data events, such as reads of S3 and DynamoDB"
+                f"it has no management event of this key in {last_use.region} since then. Events arrive some minutes"
+                " late, and data events, such as reads of S3 and DynamoDB, are missing"
             )
         return "CloudTrail names " + "; and ".join(map(str, consumers))
 
@@ -86,4 +86,4 @@ class ConsumerLookup:
 
 
 def _unknown(why: str) -> str:
-    return f"CloudTrail did not tell: {why}"
+    return f"CloudTrail does not show who: {why}"

@@ -1,4 +1,4 @@
-"""Who uses an access key, from the events that CloudTrail has for it. Pure."""
+"""Who uses an access key, by its events in CloudTrail. Pure."""
 
 import json
 from collections.abc import Iterable
@@ -58,6 +58,6 @@ def _parse(event: str) -> Consumer | None:
 
 
 def _plain(value: object) -> str:
-    """Quote a string of AWS's own; leave out the quotation marks where nothing had to be escaped."""
+    """Quote a string, without quotation marks if nothing had to be escaped."""
     quoted = quote(value, _TEXT_LENGTH)
     return quoted[1:-1] if quoted[1:-1] == value else quoted

@@ -14,7 +14,7 @@ FRESH_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One record of an SQS event. `first_received_at` is in epoch seconds; SQS reports no later moment."""
+    """One record of an SQS event. `first_received_at` is in epoch seconds; SQS does not report later receipts."""
 
     message_id: str
     receipt_handle: str
@@ -37,7 +37,7 @@ class Delivery:
         )
 
     def is_fresh(self, now: float) -> bool:
-        """Whether it was received just now. Only the first delivery of a message shows when that was."""
+        """Whether it was received just now. Only a first delivery has the moment of its receipt."""
         return self.receive_count == 1 and now - self.first_received_at < FRESH_SECONDS
 
     def age_seconds(self, now: float) -> float:
@@ -51,7 +51,7 @@ class Delivery:
         """
         request = RotationRequest.from_message(self.body)
         if request.occurred_at > latest:  # each delivery until then would rotate
-            raise ValueError(f"occurredAt must not lie ahead of now, as {format_timestamp(request.occurred_at)} does")
+            raise ValueError(f"occurredAt must not be in the future, but it is {format_timestamp(request.occurred_at)}")
         if request.rotation.id != self.group:
             raise ValueError(f"the message group {quote(self.group, 60)} is not the rotation {request.rotation.id}")
         return request

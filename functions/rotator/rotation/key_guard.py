@@ -1,7 +1,7 @@
 """The key guard reads the user's access keys from IAM before a rotation revokes one of them. It only reads.
 
-rotate-secrets deletes the older of a user's two access keys. If an attempt created a key and never committed it, the
-older key is the published one, and nothing in Infisical's state shows that.
+rotate-secrets deletes the older of a user's two access keys. If an attempt created a key and did not commit it, the
+older key is the published one. Infisical's state does not show that.
 """
 
 import threading
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rotator.clock import Clock
 
-# Errors that last until a person changes something. All others pass: throttling, an outage, expired credentials.
+# Errors that last until a person changes something. All others are temporary, such as throttling or an outage.
 # https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
 _FINAL = frozenset({"AccessDenied", "AccessDeniedException", "NoSuchEntity", "ValidationError", "InvalidInput"})
 
@@ -37,7 +37,7 @@ FAILURE_SECONDS = 60
 
 
 class KeyGuard:
-    """Decides by `policy.check_due`, and where that says rotate, also by the user's keys. Thread-safe.
+    """Decides by `policy.check_due`; if that says rotate, also by the user's keys. Thread-safe.
 
     `open_iam` makes a client for the function's own account, or as a role with its external id. `name_consumers` says
     in a sentence who has used a key since a moment.
@@ -58,7 +58,7 @@ class KeyGuard:
         self._clock = clock
 
     def decide(self, state: RotationState, request: RotationRequest) -> Decision:
-        """Ask IAM only where the rotation is due. Where IAM does not answer, nothing is rotated."""
+        """Ask IAM only if the rotation is due. If IAM does not answer, nothing is rotated."""
         decision = check_due(state, request, self._minimum_interval)
         options = request.rotation.options.guard
         if decision.verdict is not Verdict.ROTATE or options is None or not request.rotation.guarded:
@@ -80,7 +80,7 @@ class KeyGuard:
 
 
 def read_keys(iam: "IAMClient", user_name: str) -> UserKeys:
-    """The user's keys; where there are two and one goes, with its last use. Raises what IAM's client raises."""
+    """The user's keys. If there are two, also the last use of the one that a rotation deletes. Raises IAM's errors."""
     user = list_keys(iam, user_name)
     if len(user.keys) < MAX_KEYS_PER_USER:
         return user
@@ -94,13 +94,13 @@ def read_last_use(iam: "IAMClient", key_id: str) -> LastUse | None:
 
 
 def list_keys(iam: "IAMClient", user_name: str) -> UserKeys:
-    """The user's access keys, without their uses. Raises what IAM's client raises."""
+    """The user's access keys, without their uses. Raises IAM's errors."""
     listed = iam.list_access_keys(UserName=user_name)["AccessKeyMetadata"]
     return UserKeys(tuple(UserKey(key["AccessKeyId"], key["CreateDate"], key["Status"] == "Active") for key in listed))
 
 
 class IamClients:
-    """IAM of the function's own account, or as a role of another. One role's STS call does not block another's."""
+    """IAM of the function's own account, or as a role in another one. A slow STS call blocks only its own role."""
 
     def __init__(self, own: "IAMClient", clock: "Clock") -> None:
         self._own = own
@@ -109,11 +109,11 @@ class IamClients:
         self._roles: dict[tuple[str, str | None], _AssumedRole] = {}
 
     def __call__(self, role: str | None, external_id: str | None = None) -> "IAMClient":
-        """Raise what assuming the role raises."""
+        """A client as the role. Raises the errors of AssumeRole."""
         return self._own if role is None else self._assumed(role, external_id).iam()
 
     def cloudtrail(self, role: str | None, external_id: str | None, region: str) -> CloudTrailClient:
-        """CloudTrail in a region, of the same account. Raises what assuming the role raises."""
+        """CloudTrail of the same account, in a region. Raises the errors of AssumeRole."""
         credentials = {} if role is None else self._assumed(role, external_id).credentials()
         made: CloudTrailClient = client("cloudtrail", LOOKUP_CONFIG, region_name=region, **credentials)
         return made
@@ -126,7 +126,7 @@ class IamClients:
 class _AssumedRole:
     """A role's credentials, and IAM with them. Caches both, and also a failed AssumeRole.
 
-    Otherwise every request of a batch would wait for STS in turn, where STS hangs.
+    Without that, each request of a batch would wait for an STS that hangs, one after the other.
     """
 
     def __init__(self, role: str, external_id: str | None, clock: "Clock") -> None:
@@ -178,7 +178,7 @@ def _unreadable(what: str) -> Decision:
     return Decision(
         Verdict.REFUSE,
         "KeysUnreadable",
-        f"{what}. Without them it is unknown which key a rotation would delete. Allow the functions' roles to look at"
-        " this user (KeyGuardUsers); if it is another account's, let the entry's keyGuard in the rotation map assume a"
+        f"{what}. So it is unknown which key a rotation would delete. Allow the functions' roles to read this user"
+        " (KeyGuardUsers). If the user is in another account, set keyGuard.role of the entry in the rotation map to a"
         " role there",
     )

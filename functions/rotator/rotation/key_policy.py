@@ -1,4 +1,4 @@
-"""May a rotation go ahead, which deletes the older of the IAM user's two keys? Pure: decides by the keys' dates."""
+"""May a rotation delete the older of the IAM user's two keys? Pure: decides by the keys' dates."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from rotator.timestamps import CLOCK_SKEW, format_timestamp
 #   after:  120 s clock skew + 30 s of slack                             = 150 s
 PUBLISHED_KEY_WINDOW = (timedelta(seconds=-211), timedelta(seconds=150))
 
-# A key this young may be of a commit that a lagging replica does not show yet: 10 min of lag + 2 min of clock skew.
+# A younger key may belong to a commit that a lagging replica does not show yet. 10 min of lag + 2 min of clock skew.
 SETTLED_AFTER = REPLICA_LAG + CLOCK_SKEW
 
 
@@ -46,7 +46,7 @@ class UserKeys:
 
     @property
     def oldest(self) -> UserKey:
-        """What a rotation deletes where there are two, no matter who created it."""
+        """The key that a rotation deletes if there are two, no matter who created it."""
         return min(self.keys, key=lambda key: key.created_at)
 
     @property
@@ -55,7 +55,7 @@ class UserKeys:
         return min((key for key in self.keys if key.active), key=lambda key: key.created_at, default=None)
 
 
-# A rotation creates a key and deletes the older of two, so that a user with one key loses none.
+# A rotation creates a key and deletes the older of two. A user with one key loses none.
 MAX_KEYS_PER_USER = 2
 
 
@@ -72,11 +72,11 @@ def name_keys(decision: Decision, user: UserKeys, committed_at: datetime) -> Dec
 def check_keys(
     state: RotationState, request: RotationRequest, user: UserKeys, grace_period: timedelta, now: datetime
 ) -> Decision:
-    """Decider by the IAM user's keys whether a rotation, which deletes the older of two, may go ahead.
+    """Decide by the IAM user's keys whether a rotation may delete the older of two.
 
-    A forced request may revoke a key that is in use, and rotate where the published key is missing or inactive. It
-    never revokes the published key. A young key may belong to a commit that Infisical's state does not show yet: then
-    wait, and name no key for deletion.
+    A forced request may revoke a key that is in use, and rotate if the published key is missing or inactive. It never
+    revokes the published key. A young key may belong to a commit that Infisical's state does not show yet: then wait,
+    and name no key for deletion.
     """
     published = _published(user, state.last_rotated_at)
     suspects = _suspects(user, published, state.last_rotated_at)
@@ -96,7 +96,7 @@ def check_keys(
 
 
 def find_published(user: UserKeys, committed_at: datetime) -> UserKey | None:
-    """The key that Infisical publishes, by the same rule; None where that is missing or not certain."""
+    """The key that Infisical publishes, by the same rule; None if it is missing or uncertain."""
     published = _published(user, committed_at)
     return None if _suspects(user, published, committed_at) else published
 
@@ -109,14 +109,14 @@ def reactivate(user_name: str | None, key_id: str) -> str:
 def _refusal(
     state: RotationState, user: UserKeys, published: UserKey | None, grace_period: timedelta, now: datetime
 ) -> Decision | None:
-    """What only a person may override, with a forced request."""
+    """A refusal that a person may override with a forced request."""
     if published is None:
         return Decision(
             Verdict.REFUSE,
             "PublishedKeyMissing",
             f"none of the {len(user.keys)} access keys of the IAM user {state.user_name} was created when Infisical"
-            f" last rotated, at {format_timestamp(state.last_rotated_at)}. If the user is another account's, let the"
-            " entry's keyGuard assume a role there. If the published key is gone, force a rotation",
+            f" last rotated, at {format_timestamp(state.last_rotated_at)}. If the user is in another account, set"
+            " keyGuard.role of the entry to a role there. If the published key is gone, force a rotation",
         )
     if not published.active:
         return Decision(
@@ -140,7 +140,7 @@ def _refusal(
 
 
 def _suspects(user: UserKeys, published: UserKey | None, committed_at: datetime) -> list[UserKey]:
-    """Keys that may be the published one, or that make it the older one. All of them where none seems published."""
+    """Keys that may be the published one, or that make it the older one. If none seems published, all keys."""
     return [
         key
         for key in user.keys
@@ -150,7 +150,7 @@ def _suspects(user: UserKeys, published: UserKey | None, committed_at: datetime)
 
 
 def _published(user: UserKeys, committed_at: datetime) -> UserKey | None:
-    """The key whose creation lies nearest to the last commit, where one can be its own."""
+    """Of the keys that the last commit may have created, the one nearest to it in time."""
     possible = [key for key in user.keys if _may_be_of(key, committed_at)]
     return min(possible, key=lambda key: abs(key.created_at - committed_at), default=None)
 
@@ -167,7 +167,7 @@ def _about_orphan(state: RotationState, published: UserKey, suspect: UserKey) ->
         f" {format_timestamp(suspect.created_at)}, beside {published.id}, created"
         f" {format_timestamp(published.created_at)}; Infisical last rotated at"
         f" {format_timestamp(state.last_rotated_at)}. A rotation could delete the published key. See"
-        " in Infisical which of them is published, and take the other away; where that is"
-        f" {suspect.id}: aws iam update-access-key {of_user} --status Inactive; and once nothing misses it:"
-        f" aws iam delete-access-key {of_user}. Then send a new trigger"
+        f" in Infisical which of them is published, and remove the other. To remove {suspect.id}: aws iam"
+        f" update-access-key {of_user} --status Inactive; once no consumer needs it: aws iam delete-access-key"
+        f" {of_user}. Then send a new trigger"
     )

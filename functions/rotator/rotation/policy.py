@@ -2,7 +2,7 @@
 
 A delivery is not an order to rotate now. It is a request about a state: rotated at or after T, the moment when the
 trigger occurred. Infisical keeps the one fact that decides this, lastRotatedAt. So duplicates, retries and redrives of
-one trigger find their request fulfilled.
+one trigger find their request already fulfilled.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from rotator.timestamps import format_timestamp
 # A read of Infisical is assumed to be ten minutes old at most: it may come from a database replica that lags.
 REPLICA_LAG = timedelta(minutes=10)
 
-# T was read from one clock and lastRotatedAt from another. A sender's T is clipped to its arrival, so 120 s of clock
-# skew are left, and the rest of the margin is slack. It also keeps the keys of two rotations so far apart that the key
-# guard can tell one commit's key from another's; where they seem nearer, it refuses.
+# T and lastRotatedAt come from different clocks: 120 s of clock skew + 180 s of slack = 5 min. (A T in the future is
+# replaced by its arrival.) The margin also separates the keys of two rotations, so that the key guard can assign each
+# key to its commit. If two keys seem nearer to each other, the guard refuses.
 CLOCK_MARGIN = timedelta(minutes=5)
 
 # A failure that is recorded this shortly after a commit belongs to that commit (Infisical's audit log or a secret
@@ -38,9 +38,9 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict, and the reason that logs, metrics and the dead-letter queue give for it.
+    """A verdict, and its reason for logs, metrics and the dead-letter queue.
 
-    Where the key guard looked: the ids of the key that is published, and of the one that a rotation revokes.
+    If the key guard looked: the ids of the published key, and of the key that a rotation revokes.
     """
 
     verdict: Verdict
@@ -57,7 +57,7 @@ def check_due(state: RotationState, request: RotationRequest, minimum_interval: 
     """Compare T with lastRotatedAt, once.
 
     `minimum_interval` is the default for a rotation whose entry sets none. A forced request still rotates once: its
-    repeated delivery is skipped. Without key guard nobody knows which keys a failed attempt has left, so it refuses.
+    repeated delivery is skipped. After a failed attempt without key guard, it is unknown which keys are left: refuse.
     """
     if state.last_rotated_at >= request.occurred_at:
         return Decision(Verdict.SKIP, "AlreadyRotated", "it was rotated since the trigger occurred")
@@ -69,21 +69,21 @@ def check_due(state: RotationState, request: RotationRequest, minimum_interval: 
         return Decision(
             Verdict.WAIT,
             "StaleState",
-            "Infisical answered with a state from before the last commit that this function has seen, at"
+            "Infisical's answer is older than the last commit that this function has seen, at"
             f" {format_timestamp(state.last_rotated_at)}: its database replica lags, or its database was restored",
         )
     if failed_since_commit(state) and not request.forced and not request.rotation.guarded:
         return Decision(
             Verdict.REFUSE,
             "PreviousAttemptFailed",
-            "the previous attempt failed and may have left credentials that nobody tracks; a further one could revoke"
-            f" the published ones. Infisical said: {state.last_message or 'nothing'}",
+            "the previous attempt failed and may have left credentials that Infisical does not know; another one could"
+            f" revoke the published ones. Infisical said: {state.last_message or 'nothing'}",
         )
     return Decision(Verdict.ROTATE, "Due")
 
 
 def failed_since_commit(state: RotationState) -> bool:
-    """Whether an attempt has failed since the last commit, other than in its aftermath."""
+    """Whether an attempt has failed since the last commit. A failure right after the commit belongs to it."""
     return state.failed and state.last_attempted_at > state.last_rotated_at + POST_COMMIT_FAILURE_WINDOW
 
 

@@ -24,8 +24,8 @@ CONCURRENT_CALLS = 10  # as many as an AWS client has connections
 VISIBILITY_TIMEOUT_SECONDS = 1080
 
 
-# How long a claimed request stays invisible. SQS allows 12 h from when a message was received; that was at most one
-# visibility time-out and one run of `rotate` before: 43,200 - 1,080 - 900 s = 41,220 s, rounded down.
+# How long a claimed request stays invisible. SQS allows 12 h from the receipt of a message, which was at most one
+# visibility time-out and one run of `rotate` ago: 43,200 - 1,080 - 900 s = 41,220 s, rounded down.
 CLAIM_SECONDS = 41_200
 
 
@@ -34,7 +34,7 @@ class UndeliveredRequestsError(Exception):
 
 
 class RequestQueue:
-    """RotationRequests.fifo: `dispatch` writes it, `rotate` may let a message return earlier."""
+    """RotationRequests.fifo: `dispatch` and the hook write it; `rotate` sets when a message returns."""
 
     def __init__(self, sqs: "SQSClient", url: str) -> None:
         self._sqs = sqs
@@ -43,21 +43,20 @@ class RequestQueue:
     def send(self, requests: Sequence[RotationRequest], occurrence: str = "") -> None:
         """Send every request, deduplicated for each occurrence of its trigger.
 
-        `occurrence` identifies it where its moment does not: a retry that knows no moment but its own.
+        `occurrence` identifies the occurrence. By default its moment does, but a direct invocation may have none.
 
-        Raises UndeliveredRequestsError after all were tried, naming the rotations that were not accepted.
+        Raises UndeliveredRequestsError after all were tried, naming the rotations that the queue did not accept.
         """
         with ThreadPoolExecutor(CONCURRENT_CALLS) as pool:
             batches = pool.map(partial(self._send_batch, occurrence=occurrence), _batched(requests, MESSAGES_A_CALL))
             refused = [request for batch in batches for request in batch]
         if refused:
             raise UndeliveredRequestsError(
-                f"{len(refused)} of {len(requests)} requests were not accepted by the queue:"
-                f" {clip(', '.join(refused), 1000)}"
+                f"the queue did not accept {len(refused)} of {len(requests)} requests: {clip(', '.join(refused), 1000)}"
             )
 
     def _send_batch(self, batch: Sequence[RotationRequest], occurrence: str) -> list[str]:
-        """Send up to ten requests, and return those that were not accepted, each with the reason."""
+        """Send up to ten requests, and return those that the queue did not accept, each with the reason."""
         entries = [_entry(index, request, occurrence) for index, request in enumerate(batch)]
         try:
             failures = self._sqs.send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed", [])
@@ -81,7 +80,7 @@ class RequestQueue:
         self.return_in(receipt_handle, CLAIM_SECONDS)
 
     def return_in(self, receipt_handle: str, seconds: int) -> None:
-        """Let a received message return to the queue in so many seconds."""
+        """Let a received message return to the queue after some seconds."""
         self._sqs.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds)
 
 
@@ -103,8 +102,8 @@ class FailedQueue:
 
 
 def _entry(index: int, request: RotationRequest, occurrence: str) -> "SendMessageBatchRequestEntryTypeDef":
-    # The trigger is part of a message's identity: two triggers at one moment are two requests, and the second must end
-    # as a visible skip.
+    # The trigger is part of a message's identity: two triggers at one moment are two requests, and the second has to
+    # end as a skip that is logged and counted.
     moment = occurrence or request.occurred_at.isoformat()
     identity = json.dumps([request.trigger, moment, request.rotation.id, request.forced])
     return {

@@ -21,10 +21,10 @@ METRICS = {
     Result.DEFERRED: Metric.ROTATION_DEFERRED,
 }
 
-# Only the beginning of an invalid request is kept: the report must fit into one message too.
+# An invalid request may be long. Only its beginning is kept, so that the report fits into one message.
 MAXIMUM_KEPT_LENGTH = 16_000
 
-# Unless they return, these need a person, who then sends a new trigger.
+# If these do not return, a person has to fix something and send a new trigger.
 FINAL_FAILURES = frozenset({Result.REFUSED, Result.FAILED, Result.UNCONFIRMED})
 
 
@@ -39,7 +39,7 @@ class Reporter:
     def report(
         self, delivery: Delivery, request: RotationRequest | None, outcome: Outcome, duration_seconds: float
     ) -> bool:
-        """Log and count an outcome. Returns False where its report could not be kept, and has to be."""
+        """Log and count an outcome. Returns False if FailedRotations.fifo did not take a report that it needs."""
         report = _report(delivery, request, outcome, duration_seconds)
         self._log_and_count(outcome, duration_seconds, delivery.age_seconds(self._clock.time()), report)
         if outcome.result not in FINAL_FAILURES or outcome.comes_back:
@@ -49,8 +49,8 @@ class Reporter:
     def _keep(self, delivery: Delivery, report: dict[str, Any]) -> bool:
         """Send a report to FailedRotations.fifo.
 
-        If that fails, the log has the report. A request that did nothing then returns to the queue. One that may have
-        rotated must not.
+        If that fails, the log has the report, and a request that did nothing returns to the queue. A request that may
+        have rotated must not return.
         """
         failed_at = format_timestamp(from_epoch(self._clock.time()))
         try:

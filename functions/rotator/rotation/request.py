@@ -14,7 +14,7 @@ from rotator.timestamps import format_timestamp, parse_timestamp
 class RotationRequest:
     """`rotation` must have been rotated at or after `occurred_at`, the moment when its trigger occurred.
 
-    `forced` says that a person has checked: neither a failed attempt nor the minimum interval prevents the rotation.
+    `forced`: a person has checked, so a failed attempt or the minimum interval does not prevent the rotation.
     """
 
     rotation: MappedRotation

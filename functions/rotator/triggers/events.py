@@ -1,7 +1,7 @@
 """Any supported event → which trigger occurred, and when.
 
-An event only names a trigger; the rotation map says which rotations that means. A shape that is not listed here is
-refused, because guessing would rotate somebody's keys.
+An event only names a trigger; the rotation map has its rotations. An event of any other shape is refused: a guess could
+rotate the wrong keys.
 """
 
 import re
@@ -24,11 +24,10 @@ SUPPORTED = (
 )
 
 NOT_FILLED_IN = (
-    "{} holds a placeholder of EventBridge Scheduler, and not a time: Scheduler did not fill it in. It does so only in"
-    " the Input of a schedule, and only where that has the characters < and > themselves. Terraform's jsonencode writes"
-    " them as \\u003c and \\u003e: write the Input as text, or replace them. Where another service sends the event, or"
-    " somebody replays a message of Scheduler's dead-letter queue, put the time of the occurrence there, such as"
-    " 2026-11-22T05:00:00Z"
+    "{} holds a placeholder of EventBridge Scheduler, not a time. Scheduler fills placeholders in only in the Input of"
+    " a schedule, and only if they are written with the characters < and >. Terraform's jsonencode writes these as"
+    " \\u003c and \\u003e: write the Input as text, or replace them. If another service sends the event, or you replay"
+    " a message of Scheduler's dead-letter queue, put the time of the occurrence there, such as 2026-11-22T05:00:00Z"
 )
 
 CUSTOM_DETAIL_TYPE = "Rotation Requested"
@@ -44,16 +43,15 @@ class UnsupportedEventError(ValueError):
 
 
 class OutcomeEventError(UnsupportedEventError):
-    """The event says how a rotation ended: one that this application has put itself."""
+    """The event is an outcome event of this application."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
     """One occurrence of a trigger that the rotation map may know by `name`, or by `alias` where it has two names.
 
-    A secret's name is its ARN, its alias what people call it. A `direct` invocation may ask for `only` some of the
-    trigger's rotations, by their ids; that it be `forced`; or for a `dry_run`, also with a `rotation_map` of its own
-    instead of the stack's.
+    The name of a secret's trigger is its ARN, the alias its name. A `direct` invocation may ask for `only` some of the
+    trigger's rotations, by their ids. It may be `forced`, or a `dry_run`, also with a `rotation_map` of its own.
     """
 
     name: str
@@ -69,14 +67,14 @@ class Trigger:
 def read_trigger(event: object, now: datetime) -> Trigger:
     """Find out which trigger an event names and when it occurred.
 
-    `now` is what a direct invocation without a time means. A sender's clock may be a little ahead of it; such an
-    occurrence counts from its arrival on, so that the time ahead does not use up the margin that tells duplicates.
-    Raises UnsupportedEventError saying what was seen and what is supported.
+    `now` is the time of a direct invocation without one. A sender's clock may be a little ahead: then the occurrence
+    counts as happening now, because a later time would use up the margin that detects duplicates.
+    Raises UnsupportedEventError saying what arrived and what is supported.
     """
     if isinstance(event, dict) and event.get("detail-type") in tuple(DetailType):
         raise OutcomeEventError(
-            f"an event with detail-type {quote(event['detail-type'])} says how something ended, and is no trigger: it"
-            " would rotate for ever. Remove the rule that sends outcome events to this function"
+            f"the event with detail-type {quote(event['detail-type'])} is an outcome event, not a trigger: each"
+            " rotation would trigger the next one. Remove the rule that sends outcome events to this function"
         )
     if placeholder := _placeholder(event):
         raise UnsupportedEventError(NOT_FILLED_IN.format(placeholder))
@@ -94,7 +92,7 @@ def read_trigger(event: object, now: datetime) -> Trigger:
 
 
 def _placeholder(event: object) -> str:
-    """The field that should hold a time, and holds what Scheduler replaces with one; empty where there is none."""
+    """The field that holds a placeholder of Scheduler instead of a time; empty if none does."""
     if isinstance(event, dict):
         for name in ("scheduledTime", "occurredAt", "time"):
             if isinstance(time := event.get(name), str) and "aws.scheduler." in time:
@@ -125,10 +123,10 @@ def _read(event: object, now: datetime) -> Trigger:
 
 
 def _custom_trigger(detail: object) -> str:
-    """Read the detail of a custom event, which names a trigger and can ask for nothing else."""
+    """Read the detail of a custom event, which can only name a trigger."""
     if isinstance(detail, str):
         raise ValueError(
-            'detail must be a JSON object {"trigger": "…"}, not a string: the sender encodes it as JSON once too often'
+            'detail must be a JSON object {"trigger": "…"}, not a string: the sender encodes it as JSON twice'
         )
     if not isinstance(detail, dict):
         raise ValueError(f'detail must be a JSON object {{"trigger": "…"}}, not {quote(detail)}')
@@ -136,18 +134,18 @@ def _custom_trigger(detail: object) -> str:
     if not isinstance(name, str) or not name:
         raise ValueError(f"detail.trigger must be the name of a trigger, not {quote(name)}")
     if more := sorted(detail.keys() - {"trigger"}):
-        raise ValueError(f"detail must hold trigger alone, and it also holds {quote(more)}: remove that")
+        raise ValueError(f"detail must have only the field trigger: remove {quote(more)}")
     return name
 
 
 def _direct(name: str, options: dict[str, object], now: datetime) -> Trigger:
-    """Read what only a direct invocation may ask for: permission to put events is not enough."""
+    """Read the options of a direct invocation. Events have none: permission to put events must not be enough."""
     occurred_at = parse_timestamp(options["occurredAt"], "occurredAt") if "occurredAt" in options else now
     forced, dry_run = (options.get(option, False) for option in ("force", "dryRun"))
     if not isinstance(forced, bool) or not isinstance(dry_run, bool):
         raise ValueError("force and dryRun must be true or false")
     if forced and "occurredAt" not in options:
-        # Without it each delivery would be an occurrence of its own, and each would rotate.
+        # Without it each delivery would be a new occurrence, and would rotate.
         raise ValueError("force needs occurredAt, so that a repeated delivery does not rotate again")
     if "map" in options and not (dry_run and isinstance(options["map"], str)):
         raise ValueError("map must be the JSON of a rotation map as a string, and needs dryRun")
@@ -174,7 +172,7 @@ def _name(event: dict[str, object], arn: re.Pattern[str], kind: str) -> str:
 
 
 def _outline(event: object) -> str:
-    """Say what an event looks like without its values, which may be anything, but for the two that tell its kind."""
+    """Describe an event by its field names, and by the values of source and detail-type alone."""
     if not isinstance(event, dict):
         return f"a {type(event).__name__}"
     kind = {key: event[key] for key in ("source", "detail-type") if isinstance(event.get(key), str)}

@@ -1,4 +1,4 @@
-"""The rotation map says which rotations a trigger means. One JSON document, refused whole if anything is wrong."""
+"""The rotation map: the rotations of each trigger, as one JSON document. Any error refuses all of it."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from rotator.triggers.secret_events import secret_name
 
 Entry = MappedRotation | Selector
 
-# How the types end whose rotation replaces the only credential.
+# The endings of types whose rotation replaces the only credential.
 SINGLE_PHASE = ("-password", "-local-account")
 
 _SUFFIX_LENGTH = len("-AbCdEf")
@@ -27,11 +27,11 @@ SCHEMA = Path(__file__).parents[1] / "rotation-map.schema.json"
 
 
 class RotationMapError(ValueError):
-    """The rotation map is wrong; the text names the entry and the reason. Nothing of it is used."""
+    """The rotation map is wrong; the text names the entry and the reason. No part of the map is used."""
 
 
 class UnmappedTriggerError(LookupError):
-    """The rotation map does not know the trigger."""
+    """The rotation map does not have the trigger."""
 
 
 class UnmappedSecretError(LookupError):
@@ -46,7 +46,7 @@ class RotationMap:
     mirrors: dict[str, Mirror]
 
     def entries_of(self, trigger: str, alias: str = "") -> tuple[Entry, ...]:
-        """Look a trigger up, by its other name where it is not mapped by the first.
+        """Look a trigger up by its name, then by its alias.
 
         Raises UnmappedTriggerError naming the triggers that are mapped.
         """
@@ -107,8 +107,8 @@ def parse_rotation_map(text: str) -> RotationMap:
     for arn in mirrors:
         if looping := {arn, secret_name(arn)} & triggers.keys():
             raise RotationMapError(
-                f"the rotation map is wrong: {looping.pop()} is both a trigger and a mirror; writing the mirror would"
-                " trigger it again"
+                f"the rotation map is wrong: {looping.pop()} is both a trigger and a mirror. Each update of the"
+                " mirror would trigger another rotation. Remove one of them"
             )
     _refuse_mirrored(triggers, mirrors)
     return RotationMap(triggers, mirrors)
@@ -135,7 +135,8 @@ def _entries(trigger: str, value: Any) -> tuple[Entry, ...]:  # noqa: ANN401 - J
     for position, entry in enumerate(entries):
         if isinstance(entry, MappedRotation) and entry.id in _ids(entries[:position]):
             raise RotationMapError(
-                f"the rotation map is wrong: triggers.{trigger}[{position}] names rotation {entry.id} again"
+                f"the rotation map is wrong: triggers.{trigger}[{position}] names rotation {entry.id} again;"
+                " remove one of them"
             )
     return entries
 
@@ -166,16 +167,16 @@ def _entry(value: str | dict[str, Any], place: str) -> Entry:
 
 
 def _refuse_single_phase(fields: dict[str, Any], rotation_type: str, place: str) -> None:
-    """Refuse to cut consumers off unless the map says that this is known.
+    """Refuse a type that cuts consumers off, except where the map accepts that.
 
     Infisical's documentation calls these types single-phase: ldap-password and the …-local-account ones, at
     https://infisical.com/docs/documentation/platform/secret-rotation/overview#single-phase-rotation
     """
     if rotation_type.endswith(SINGLE_PHASE) and not fields.get("singlePhase"):
         raise RotationMapError(
-            f"the rotation map is wrong: {place} rotates {clip(rotation_type, 60)}, a type with a single credential"
-            " that is replaced in place. Each rotation cuts off every consumer until it reads the new one. If that is"
-            ' what you want, say so there with "singlePhase": true'
+            f"the rotation map is wrong: {place} rotates {clip(rotation_type, 60)}, a type with a single credential."
+            " Each rotation replaces it, and cuts off every consumer until it reads the new one. If that is what you"
+            ' want, set "singlePhase": true there'
         )
 
 
@@ -213,12 +214,15 @@ def _mirror(value: str | dict[str, Any]) -> Mirror:
     rotation = MappedRotation(parse_rotation_id(fields["id"], "id"), options=_options(fields))
     mirror = Mirror(rotation, **names)
     if mirror.access_key_id_field == mirror.secret_access_key_field:
-        raise RotationMapError(f"the rotation map is wrong: a mirror of {fields['id']} has one field for both values")
+        raise RotationMapError(
+            f"the rotation map is wrong: the mirror of {fields['id']} has one field for both values. Give"
+            " accessKeyIdField and secretAccessKeyField different names"
+        )
     return mirror
 
 
 def _duration(text: str | None) -> timedelta | None:
-    """Read what the schema has let through: `6 days`, `1 hour`."""
+    """Read a duration that the schema has checked: `6 days`, `1 hour`."""
     if text is None:
         return None
     amount, unit = text.split()
@@ -253,6 +257,6 @@ def _partial_arns(error: fastjsonschema.JsonSchemaValueException) -> str:
 
 
 def _located(error: fastjsonschema.JsonSchemaValueException) -> str:
-    """The library calls the document `data`; name the entry as the map's author knows it."""
+    """The library calls the document `data`; the map's author does not."""
     text = str(error.message)
     return (f"the map {text.removeprefix('data ')}" if error.name == "data" else text.removeprefix("data."))[:500]

@@ -1,4 +1,4 @@
-"""What happened to a secret in Secrets Manager, by the three families of events that report it."""
+"""The three families of events about a secret in Secrets Manager."""
 
 import re
 from typing import Any
@@ -18,10 +18,10 @@ _SECRET_ARN = re.compile(r"arn:[^:]+:secretsmanager:[^:]+:[0-9]{12}:secret:(?P<n
 
 
 def why_ignored(event: object) -> str:
-    """Why an event of a secret is not an occurrence: the secret's current value has not changed. Empty for all others.
+    """Why an event of a secret is ignored: the secret's current value has not changed. Empty for all other events.
 
-    CloudTrail leaves the values out of its records, or writes a placeholder for them. An UpdateSecret whose record
-    shows no value may have changed one all the same. But then a Secret Label Updated arrives too, as after every change
+    CloudTrail leaves the values out of its records, or writes a placeholder for them. So an UpdateSecret
+    whose record shows no value may still have changed it. Then a Secret Label Updated arrives too, as after each change
     of the current value:
     https://docs.aws.amazon.com/secretsmanager/latest/userguide/monitoring-eventbridge.html
     """
@@ -33,7 +33,7 @@ def why_ignored(event: object) -> str:
         } if label != CURRENT:
             return _of_label(label)
         case {"source": "aws.secretsmanager", "detail": {"eventName": "RotationStarted" | "RotateSecret"}}:
-            return "a rotation of the secret only begins: its end is an event of its own, RotationSucceeded"
+            return "the rotation of the secret has only begun; its end has its own event, RotationSucceeded"
         case {
             "source": "aws.secretsmanager",
             "detail-type": "AWS API Call via CloudTrail",
@@ -46,26 +46,26 @@ def why_ignored(event: object) -> str:
 def _why_unchanged(call: str, detail: dict[Any, Any]) -> str:
     """By the parameters of a call. A PutSecretValue without versionStages moves AWSCURRENT."""
     if "errorCode" in detail:
-        return f"Secrets Manager refused {call} ({quote(detail['errorCode'])}): nothing has changed"
+        return f"Secrets Manager refused {call} ({quote(detail['errorCode'])}): nothing was changed"
     parameters = detail.get("requestParameters")
     match call, parameters if isinstance(parameters, dict) else {}:
         case ("PutSecretValue", {"versionStages": [*labels]}) if CURRENT not in labels:
-            return f"PutSecretValue gave the new version the labels {quote(labels)}, and not {CURRENT}"
+            return f"PutSecretValue gave the new version the labels {quote(labels)}, not {CURRENT}"
         case ("UpdateSecret", shows) if not shows.keys() & {"secretString", "secretBinary"}:
-            return "UpdateSecret changed the secret's description or key, and not its value"
+            return "UpdateSecret changed the secret's description or key, not its value"
         case ("UpdateSecretVersionStage", {**moved}) if moved.get("versionStage") != CURRENT:
             return _of_label(moved.get("versionStage"))
     return ""
 
 
 def _of_label(label: object) -> str:
-    return f"the label {quote(label)} was moved, and not {CURRENT}"
+    return f"the label {quote(label)} was moved, not {CURRENT}"
 
 
 def secret_of(event: dict[str, Any]) -> str:
-    """Find the ARN of the secret, each family's in its own place; or its name, if that is all there is.
+    """Find the ARN of the secret, or its name if the event has no ARN.
 
-    Raises ValueError for an event of another kind, one that is to be ignored, or one that does not name its secret.
+    Raises ValueError for an event of another kind, one that is ignored, or one without the secret.
     """
     if why := why_ignored(event):
         raise ValueError(why)
@@ -85,17 +85,17 @@ def secret_of(event: dict[str, Any]) -> str:
             "detail": {"eventName": "RotationSucceeded", "additionalEventData": {"SecretId": str(arn)}},
         } if secret_name(arn):
             return arn
-    raise ValueError("this event of Secrets Manager is not one that can name a trigger, or does not say which secret")
+    raise ValueError("this event of Secrets Manager cannot be a trigger, or does not say which secret it is about")
 
 
 def _called(detail: dict[str, Any]) -> str:
-    """The secret of a call: as the answer names it (in some until February 2024 as aRN), else as the caller did."""
+    """The secret of a call: the ARN in its answer (before March 2024 perhaps aRN), or the id that the caller gave."""
     match detail:
         case {"responseElements": {"arn": str(arn)}} | {"responseElements": {"aRN": str(arn)}}:
             return arn
         case {"requestParameters": {"secretId": str(secret_id)}}:
             return secret_id
-    raise ValueError("this call of Secrets Manager does not say which secret")
+    raise ValueError("this event about a call of Secrets Manager does not say which secret was called")
 
 
 def secret_name(arn: str) -> str:

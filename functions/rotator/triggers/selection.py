@@ -1,4 +1,4 @@
-"""Which rotations the entries of a trigger mean, and their states.
+"""The rotations of a trigger's entries, and their states.
 
 Selectors are looked up in Infisical, one call for each project and type.
 """
@@ -20,11 +20,11 @@ ListRotations = Callable[[str, str], list[ListedRotation | InvalidAnswerError]]
 
 
 class EmptySelectionError(LookupError):
-    """A selector matches no rotation that its trigger may rotate. This is an error, or nobody would notice."""
+    """A selector matches no rotation that its trigger may rotate. It is an error so that somebody notices."""
 
 
 class ShortSelectionError(LookupError):
-    """A selector matches fewer rotations than it has to."""
+    """A selector matches fewer rotations than its `atLeast`."""
 
 
 class UnmappedRotationError(LookupError):
@@ -33,7 +33,7 @@ class UnmappedRotationError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class SelectedRotation:
-    """A rotation that a trigger means; with its state where the look-up returned it."""
+    """A rotation of a trigger, with its state if the look-up returned it."""
 
     rotation: MappedRotation
     state: RotationState | None = None
@@ -41,10 +41,10 @@ class SelectedRotation:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The rotations that a trigger means.
+    """The rotations of a trigger.
 
-    `mirrored` are the ids that its selectors match and leave out, because a secret mirrors them. `unreadable` says
-    which rotations of the projects could not be read, so that nobody knows whether a selector means them.
+    `mirrored` are the ids that its selectors match and leave out, because a secret mirrors them. `unreadable` are the
+    rotations of the projects that could not be read: a selector may match them or not.
     """
 
     rotations: tuple[SelectedRotation, ...]
@@ -82,8 +82,8 @@ def select(
         matches = [rotation for rotation in listed[key] if _matches(entry, rotation)]
         if matches and len(matches) < entry.at_least:
             raise ShortSelectionError(
-                f"{entry} matches {len(matches)} rotations, and atLeast says {entry.at_least}: see whether a folder or"
-                " an environment was moved, or the machine identity's role was narrowed; or lower atLeast"
+                f"{entry} matches {len(matches)} rotations, but atLeast is {entry.at_least}. Check whether a folder or"
+                " an environment was moved, or the machine identity lost permissions; otherwise lower atLeast"
             )
         allowed = [rotation for rotation in matches if rotation.id not in mirrored]
         if not allowed:
@@ -99,7 +99,7 @@ def select(
 def select_all(
     rotation_map: RotationMap, list_rotations: ListRotations
 ) -> tuple[dict[str, list[SelectedRotation]], dict[Entry | str, Exception]]:
-    """Every rotation of the map by its id, once for each entry that means it; and what could not be read, with why.
+    """Every rotation of the map by its id, once for each of its entries; and what could not be read, with the error.
 
     Entry by entry: a selector that matches nothing must not hide the others.
     """
@@ -121,19 +121,19 @@ def select_all(
 def restrict_to(ids: frozenset[str] | None, selection: Selection) -> Selection:
     """Keep the rotations that a direct invocation names; all of them where it names none.
 
-    Raises UnmappedRotationError naming the ids that the trigger does not mean.
+    Raises UnmappedRotationError naming the ids that the trigger does not have.
     """
     if ids is None:
         return selection
     unmapped = ids - {selected.rotation.id for selected in selection.rotations}
     if mirrored := sorted(unmapped & set(selection.mirrored)):
         raise UnmappedRotationError(
-            f"a secret mirrors {clip(', '.join(mirrored), 500)}, and only the secret's own rotation may rotate that:"
-            " aws secretsmanager rotate-secret --secret-id with the ARN that the rotation map's mirrors have for it"
+            f"a secret mirrors {clip(', '.join(mirrored), 500)}, so only the secret's own rotation may rotate it:"
+            " aws secretsmanager rotate-secret --secret-id … with its ARN from the rotation map's mirrors"
         )
     if unmapped:
         raise UnmappedRotationError(
-            f"the trigger does not have {clip(', '.join(sorted(unmapped)), 500)}; only can choose among its rotations"
+            f"the trigger does not have {clip(', '.join(sorted(unmapped)), 500)}: name rotations of the trigger in only"
         )
     return Selection(tuple(selected for selected in selection.rotations if selected.rotation.id in ids))
 
@@ -141,9 +141,9 @@ def restrict_to(ids: frozenset[str] | None, selection: Selection) -> Selection:
 def read_rotation_states(
     infisical: Infisical, rotations: Sequence[SelectedRotation]
 ) -> list[RotationState | InfisicalError]:
-    """Read concurrently the states that the look-up of a selector has not brought along.
+    """Read concurrently the states that the look-up of a selector did not return.
 
-    The error stands in the place of a state that cannot be read. It stops no other.
+    An error replaces a state that cannot be read. The others are read all the same.
     """
 
     def read(selected: SelectedRotation) -> RotationState | InfisicalError:
@@ -159,7 +159,7 @@ def read_rotation_states(
 def _why_empty(selector: Selector, mirrored: int, unreadable: Sequence[InvalidAnswerError]) -> str:
     if mirrored:
         return (
-            f"{selector} matches only rotations that a secret mirrors ({mirrored} of them), and only their secrets' own"
+            f"{selector} matches only rotations that a secret mirrors ({mirrored} of them). Only the secrets' own"
             " rotation may rotate these: remove the selector from the rotation map, or correct it"
         )
     odd = f" {len(unreadable)} rotations that Infisical lists cannot be read: {unreadable[0]}" if unreadable else ""
