@@ -69,9 +69,8 @@ def read_seconds(fields: Fields, name: str) -> timedelta | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAXIMUM_INTERVAL.total_seconds():
-        raise ValueError(
-            f"{name} must be a whole number of seconds from 1 to {MAXIMUM_INTERVAL.total_seconds():.0f}, not {quote(value)}"
-        )
+        most = int(MAXIMUM_INTERVAL.total_seconds())
+        raise ValueError(f"{name} must be a whole number of seconds from 1 to {most}, not {quote(value)}")
     return timedelta(seconds=value)
 
 
