@@ -12,7 +12,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -98,14 +98,16 @@ class Sqs:
 
 
 class Embedded(io.StringIO):
-    """Standard output of the functions: lines in the embedded metric format become metrics at once."""
+    """Standard output of the functions: metrics in the embedded metric format, and lines of the log."""
 
     def __init__(self, application: "Application") -> None:
         super().__init__()
         self._application = application
 
     def write(self, text: str) -> int:
-        line = json.loads(text) if text.startswith('{"_aws"') or '"_aws"' in text else {}
+        line = json.loads(text) if text.startswith("{") else {}
+        if line and "_aws" not in line:
+            self._application.logs.append((from_epoch(self._application.now), line))
         for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
             for names in directive["Dimensions"]:
                 for metric in directive["Metrics"]:
@@ -135,7 +137,7 @@ class Application:
     `keeps` (UndeliveredTriggers accepts messages), `audits` (the audit's schedule is there), `throttled`.
     """
 
-    def __init__(self, hook: Stage | None = None, created: int = 17) -> None:
+    def __init__(self, hook: Stage | None = None, created: int = 17, log_level: str = "CRITICAL") -> None:
         self.hook = hook
         self.world = hook.world if hook else World()
         self.world.rotation.is_auto_rotation_enabled = False
@@ -143,6 +145,7 @@ class Application:
         self.world.use_transport(self.network)
         self.created = self.minute = created
         self.metrics = Metrics()
+        self.logs: list[tuple[datetime, dict[str, Any]]] = []
         self.waiting = dict.fromkeys((UNDELIVERED, FAILED, MESSAGES), 0)
         self.triggers: dict[str, object] = {"weekly": self.world.rotation.id}
         self.text: str | None = None  # of the rotation map, instead of what the triggers and the hook make it
@@ -153,7 +156,7 @@ class Application:
         self._order = count()
         self._sqs = Sqs(self)
         self.bus = FakeEventBus()
-        self._compose()
+        self._compose(log_level)
 
     @property
     def now(self) -> float:
@@ -204,9 +207,9 @@ class Application:
                 self._poll()
             self._measure()
 
-    def _compose(self) -> None:
+    def _compose(self, log_level: str) -> None:
         """Put the functions together, as their handlers do."""
-        world, telemetry = self.world, Telemetry(STACK, "CRITICAL", Embedded(self))
+        world, telemetry = self.world, Telemetry(STACK, log_level, Embedded(self))
         sqs: Any = self._sqs
         queue = RequestQueue(sqs, REQUESTS)
         events = self.bus.events(telemetry)

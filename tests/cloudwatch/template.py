@@ -1,5 +1,6 @@
 """The alarms of the template that CloudFormation gets, for one choice of parameters."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,10 +53,23 @@ class Resolver:
         return {key: self.value(each) for key, each in part.items()}
 
     def _arn(self, logical_id: str) -> str:
-        """The ARN of a rule, by https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-manage-iam-access.html."""
+        """The ARN of an alarm; of a rule, by https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-manage-iam-access.html."""
+        if self._resources[logical_id]["Type"] == "AWS::CloudWatch::Alarm":
+            return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{logical_id}"
         bus = self.value(self._resources[logical_id]["Properties"].get("EventBusName", "default"))
         path = logical_id if bus == "default" else f"{bus}/{logical_id}"
         return f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{path}"
+
+    def _substituted(self, text: str, given: Mapping[str, Any] | None = None) -> str:
+        values = {name: self.value(part) for name, part in (given or {}).items()}
+
+        def value(found: re.Match[str]) -> str:
+            name, _, attribute = found[1].partition(".")
+            if name in values:
+                return str(values[name])
+            return str(self._call("Fn::GetAtt", [name, attribute]) if attribute else self._call("Ref", name))
+
+        return re.sub(r"\$\{([\w:.]+)\}", value, text)
 
     def _call(self, name: str, argument: Any) -> Any:  # noqa: ANN401, C901, PLR0911 - one line a function
         match name:
@@ -76,6 +90,8 @@ class Resolver:
                 return all(self.value(each) for each in argument)
             case "Fn::Or":
                 return any(self.value(each) for each in argument)
+            case "Fn::Sub":
+                return self._substituted(*([argument] if isinstance(argument, str) else argument))
             case "Fn::Select":
                 return self.value(argument[1])[int(argument[0])]
             case "Fn::Split":

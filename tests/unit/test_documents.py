@@ -8,7 +8,8 @@ import pytest
 
 from rotator.rotation.key_policy import PUBLISHED_KEY_WINDOW
 from rotator.triggers.rotation_map import parse_rotation_map
-from tools.pictures import TIMELINES, timelines
+from tools.pictures.svg import PICTURES
+from tools.pictures.timelines import timelines
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [path for pattern in ("*.md", "docs/**/*.md", "examples/**/*.md") for path in sorted(ROOT.glob(pattern))]
@@ -107,7 +108,7 @@ def test_flow_shows_every_function_and_queue() -> None:
 
 
 def test_timelines_are_what_make_pictures_draws() -> None:
-    assert TIMELINES.read_text("utf-8") == timelines()
+    assert (PICTURES / "timelines.svg").read_text("utf-8") == timelines()
 
 
 def test_operations_page_lists_every_alarm() -> None:

@@ -1,33 +1,22 @@
-"""`make pictures`: draws docs/pictures/timelines.svg, the lives of a user's keys when one event is delivered twice."""
+"""The lives of a user's keys when one event is delivered twice: docs/pictures/timelines.svg."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-TIMELINES = Path(__file__).parents[1] / "docs" / "pictures" / "timelines.svg"
+from tools.pictures.svg import box, picture, text
 
 WIDTH = 880
 START, END = 150, 850
 FIRST, SECOND, PICKED_UP = 300, 460, 690  # both deliveries, and when consumers read the published key
 HEAD, ROW, BAR, FOOT = 64, 32, 20, 4
 
-# Light and dark, each with a background of its own: the picture is readable on any page.
 STYLE = """
-text { font: 13px system-ui, sans-serif; fill: #1f2328 }
-.title { font-size: 15px; font-weight: 600 }
-.in { fill: #ffffff; font-size: 12px }
-.back { fill: #ffffff; stroke: #d1d9e0 }
 .event { stroke: #8c959f; stroke-dasharray: 4 4 }
 .published { fill: #0969da }
 .previous { fill: #6e7781 }
 .good { fill: #1a7f37 }
 .bad { fill: #cf222e }
 .gone { stroke: #cf222e; stroke-width: 3 }
-@media (prefers-color-scheme: dark) {
-  text { fill: #f0f6fc }
-  .in { fill: #ffffff }
-  .back { fill: #0d1117; stroke: #3d444d }
-}
 """
 
 
@@ -98,22 +87,15 @@ PANELS = (
 )
 
 
-def main() -> None:
-    """Write the picture."""
-    TIMELINES.write_text(timelines(), "utf-8")
-
-
 def timelines() -> str:
     """Draw the panels, one below the other."""
     height = sum(_height(panel) for panel in PANELS) + 12
-    head = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' role='img'>"
-    back = f"<rect class='back' x='.5' y='.5' width='{WIDTH - 1}' height='{height - 1}' rx='6'/>"
-    lines = [head, f"<style>{STYLE}</style>", back]
+    parts: list[str] = []
     top = 0
     for panel in PANELS:
-        lines += _panel(panel, top)
+        parts += _panel(panel, top)
         top += _height(panel)
-    return "\n".join([*lines, "</svg>", ""])
+    return picture(WIDTH, height, parts, STYLE)
 
 
 def _height(panel: Panel) -> int:
@@ -121,33 +103,24 @@ def _height(panel: Panel) -> int:
 
 
 def _panel(panel: Panel, top: int) -> Iterator[str]:
-    yield _text(20, top + 28, panel.title, "title")
+    yield text(20, top + 28, panel.title, "title")
     moments = ((FIRST, "delivered: rotates"), (SECOND, panel.second_delivery), (PICKED_UP, "consumers reload"))
     bottom = top + _height(panel) - FOOT - 6
     for moment, label in moments:
         yield f"<line class='event' x1='{moment}' y1='{top + 42}' x2='{moment}' y2='{bottom}'/>"
-        yield _text(moment + 6, top + 54, label)
+        yield text(moment + 6, top + 54, label)
     for position, row in enumerate(panel.rows):
         yield from _row(row, top + HEAD + ROW * position)
 
 
 def _row(row: Row, top: int) -> Iterator[str]:
     middle = top + BAR / 2
-    yield _text(20, middle + 4.5, row.name)
+    yield text(20, middle + 4.5, row.name)
     for span in row.spans:
         width = span.end - span.start - 2  # a gap between two spans
-        yield f"<rect class='{span.kind}' x='{span.start + 1}' y='{top}' width='{width}' height='{BAR}' rx='3'/>"
-        yield _text(span.start + 9, middle + 4.5, span.label, "in")
+        yield box(span.start + 1, top, width, BAR, span.kind, radius=3)
+        yield text(span.start + 9, middle + 4.5, span.label, "in")
     if row.deleted:
         x = row.spans[-1].end + 12
         yield f"<path class='gone' d='M{x - 6} {middle - 6}l12 12m0 -12l-12 12'/>"
-        yield _text(x + 12, middle + 4.5, "deleted")
-
-
-def _text(x: float, y: float, text: str, kind: str = "") -> str:
-    attribute = f" class='{kind}'" if kind else ""
-    return f"<text{attribute} x='{x}' y='{y}'>{text}</text>"
-
-
-if __name__ == "__main__":
-    main()
+        yield text(x + 12, middle + 4.5, "deleted")

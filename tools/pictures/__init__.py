@@ -1,0 +1,1 @@
+"""The pictures of the documents that are drawn from data: `make pictures`."""
