@@ -23,7 +23,7 @@ TIMED_STEP = re.compile(r"^.* \.\.\. .*\d s\S*$\n", re.MULTILINE)
 MARGIN = 2  # columns at the right: another font may be wider
 
 # A spinner, which the program wipes out.
-OVERWRITTEN = re.compile(r"[^\n]*(\r|\n\r?\x1b\[1A)")
+OVERWRITTEN = re.compile(r"[^\n]*(\r|\n(\x1b\[\?25h)?\r?\x1b\[1A)")
 
 # As rich has it, but for the font: a picture in a page may load nothing.
 FORMAT = """\

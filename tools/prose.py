@@ -91,8 +91,8 @@ def _check_source(path: Path) -> int:
 
 
 def _hidden(code: re.Match[str]) -> str:
-    """As many characters on as many lines, without a word."""
-    return re.sub(r"[^\n]", "·", code[0])
+    """As many characters on as many lines. Code in a sentence counts as a word, a block of code as none."""
+    return re.sub(r"[^\n]", " " if "\n" in code[0] else "·", code[0])
 
 
 def _report(path: Path, text: str, checks: dict[str, bool]) -> int:
