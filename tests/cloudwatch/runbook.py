@@ -25,7 +25,7 @@ def hearings(incident: Incident, alarms: Sequence[Alarm]) -> Mapping[tuple[int, 
 
 def renewed(alarms: Sequence[Alarm], page: Path = PAGE) -> str:
     """The page with its tables made anew."""
-    table = "\n".join([*_faults(alarms), "", *_ends(alarms)])
+    table = "\n".join([*_faults(alarms), "", "Each alarm goes off by itself:", "", *_ends(alarms)])
     place = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     text, places = place.subn(lambda _: f"{BEGIN}\n{table}\n{END}", page.read_text("utf-8"))
     assert places == 1
@@ -45,10 +45,10 @@ def _faults(alarms: Sequence[Alarm]) -> Iterable[str]:
 
 
 def _ends(alarms: Sequence[Alarm]) -> Iterable[str]:
-    yield "| alarm | goes off, at most | after |"
+    yield "| alarm | goes off at most | after |"
     yield "| --- | ---: | --- |"
     for alarm in alarms:
-        after = AFTER.get(alarm.name, "the last of what it counts")
+        after = AFTER.get(alarm.name, "the last failure that it counts")
         yield f"| [{alarm.name}](#{_section(alarm.name)}) | {spoken(goes_off_after(alarm))} | {after} |"
 
 
@@ -62,11 +62,11 @@ AFTER = {
             "SharedUsers",
             "AutoRotation",
         ),
-        "the first audit that finds nothing of it",
+        "the first audit without the problem",
     ),
-    "PreviousKeyInUse": "the first run of retire that finds no such key",
+    "PreviousKeyInUse": "the first run of retire without such a key",
     "AuditSilent": "the next audit",
-    "MessagesWaiting": "the last message was taken away",
+    "MessagesWaiting": "both queues are empty",
 }
 SECTIONS = {"FunctionErrors": "errors", "FunctionThrottles": "throttles", "AutoRotation": "autorotationenabled"}
 

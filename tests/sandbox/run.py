@@ -152,7 +152,7 @@ def _show(console: Console, here: Sandbox, before: list[Before], deliveries: int
     for problem in check_alarm_topic(
         here.stack.aws.client("sns"), here.stack.outputs["AlarmTopic"], failure_messages=True
     ):
-        console.print(f"Alarms   {escape(problem.what)}. Next: {escape(problem.next_step)}", soft_wrap=True)
+        console.print(f"Alarms   {escape(problem.what)}", soft_wrap=True)
 
 
 def _shown(path: Path) -> str:

@@ -48,14 +48,14 @@ class Invariant(StrEnum):
     PREVIOUS = "the previous key stays valid for the minimum interval, and until another occurrence"
     RETIRED = "the published key is never deactivated"
     MIRRORED = "the key that a mirror's readers hold is never deleted"
-    ACCUSED = "no published key is named as the one to delete"
-    REPORTED = "nothing vanishes: every trigger ends with a reason"
-    DONE = "what is said to be done is done"
+    ACCUSED = "no refusal names the published key for deletion"
+    REPORTED = "every trigger ends with a reason"
+    DONE = "a request that ends as rotated or skipped is fulfilled"
     CAUSE = "every failure has a cause"
-    DRAINED = "no group is blocked for good"
+    DRAINED = "no rotation is blocked forever"
     SECRET = "no secret leaves the program"
     UNANNOUNCED = "every rotation is announced by an event"
-    UNTRUE = "no event is untrue"
+    UNTRUE = "every event is true"
 
 
 # What only the key guard can promise, and only where nobody else rotates, is no violation elsewhere but a figure.

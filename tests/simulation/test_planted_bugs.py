@@ -111,7 +111,7 @@ def test_an_acknowledged_request_without_an_outcome_has_vanished() -> None:
     assert breaks(Parts(answered=lambda _: {"batchItemFailures": []}), Invariant.REPORTED)
 
 
-def test_a_false_already_rotated_is_found() -> None:
+def test_a_false_already_rotated_leaves_requests_unfulfilled() -> None:
     always = Decision(Verdict.SKIP, "AlreadyRotated")
 
     assert breaks(Parts(decide=lambda _: lambda *_: always), Invariant.DONE)
@@ -121,7 +121,7 @@ def test_a_request_that_returns_too_late_blocks_its_group() -> None:
     assert breaks(Parts(visibility_seconds=14 * 3600), Invariant.DRAINED)
 
 
-def test_a_token_in_a_log_is_found() -> None:
+def test_a_token_in_a_log_leaves_the_program() -> None:
     class Talkative(httpx.BaseTransport):
         def __init__(self, inner: httpx.BaseTransport) -> None:
             self._inner = inner
@@ -272,7 +272,7 @@ def test_a_request_that_sqs_moves_to_the_dead_letters_has_vanished() -> None:
 
 
 class Forgetful(Announcer):
-    """Does not let a commit return that it could not tell."""
+    """Does not let a commit return that it could not announce."""
 
     def announce(self, batch: Sequence[Ended], deadline: Deadline) -> Collection[str]:
         super().announce(batch, deadline)
@@ -283,7 +283,7 @@ def test_a_commit_whose_event_fails_and_that_does_not_return_is_unannounced() ->
     assert breaks(Parts(announcer=Forgetful), Invariant.UNANNOUNCED, {Kind.GUARDED})
 
 
-def test_an_unguarded_request_that_returns_at_once_is_taken_for_told() -> None:
+def test_an_unguarded_request_that_returns_at_once_counts_as_announced() -> None:
     hasty = partial(Hasty, seconds=int(UNANNOUNCED_SECONDS), instead=600)
 
     assert breaks(Parts(sqs=hasty), Invariant.UNANNOUNCED, {Kind.UNGUARDED})

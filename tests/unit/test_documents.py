@@ -8,6 +8,7 @@ import pytest
 
 from rotator.rotation.key_policy import PUBLISHED_KEY_WINDOW
 from rotator.triggers.rotation_map import parse_rotation_map
+from tools.pictures.simulation import sentence
 from tools.pictures.svg import PICTURES
 from tools.pictures.timelines import timelines
 
@@ -109,6 +110,15 @@ def test_flow_shows_every_function_and_queue() -> None:
 
 def test_timelines_are_what_make_pictures_draws() -> None:
     assert (PICTURES / "timelines.svg").read_text("utf-8") == timelines()
+
+
+def test_the_simulations_picture_names_every_planted_bug() -> None:
+    tests = (ROOT / "tests" / "simulation" / "test_planted_bugs.py").read_text("utf-8")
+    bugs = [sentence(name) for name in re.findall(r"^def (test_\w+)", tests, re.MULTILINE)]
+
+    picture = (PICTURES / "simulation.svg").read_text("utf-8")
+    assert len(bugs) > 20
+    assert [bug for bug in bugs if f">{bug}<" not in picture] == []
 
 
 def test_operations_page_lists_every_alarm() -> None:

@@ -5,10 +5,15 @@ from collections.abc import Callable, Mapping
 
 from tests.sandbox.embedded_aws import forget_own_accounts
 from tools.pictures.dashboard import dashboard
+from tools.pictures.simulation import simulation
 from tools.pictures.svg import PICTURES
 from tools.pictures.timelines import timelines
 
-DRAWN: Mapping[str, Callable[[], str]] = {"timelines": timelines, "dashboard": dashboard}
+DRAWN: Mapping[str, Callable[[], str]] = {
+    "timelines": timelines,
+    "dashboard": dashboard,
+    "simulation": simulation,
+}
 
 
 def main(names: list[str]) -> None:

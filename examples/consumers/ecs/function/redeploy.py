@@ -43,7 +43,7 @@ def redeploy(
     """
     answer = ecs.describe_services(cluster=cluster, services=[service])
     if not answer["services"]:
-        raise ValueError(f"ECS does not know the service {service} in the cluster {cluster}: {answer['failures']}")
+        raise ValueError(f"ECS has no service {service} in the cluster {cluster}: {answer['failures']}")
     deployment = current_deployment(answer["services"][0])
     if started_after(deployment, rotated_at):
         log.info("skipped: %s runs %s of %s, after the rotation", service, deployment["id"], deployment["createdAt"])
