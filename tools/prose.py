@@ -43,6 +43,8 @@ PLAIN_FORMS = {
     "whatever the reason": "for any reason",
     "to see to": "to fix",
     "so-manieth": "nth",
+    "passing error": "temporary error",
+    "alarms? (rings?|goes off)": "goes to ALARM, or reports",
 }
 UNWANTED = {
     "lexical_illusions": False,  # takes a heading and the sentence after it together

@@ -54,7 +54,7 @@ class Heard:
         """Those of the 24 hours that begin with the first one."""
         return [each for each in self.pages if each.minute < self.pages[0].minute + DAY]
 
-    def goes_off(self, alarm: str) -> int:
+    def returns_to_ok(self, alarm: str) -> int:
         """The minute at which an alarm is OK for good."""
         *_, last = [each for each in self.changes if each.alarm == alarm]
         assert last.state is State.OK

@@ -25,7 +25,7 @@ def hearings(incident: Incident, alarms: Sequence[Alarm]) -> Mapping[tuple[int, 
 
 def renewed(alarms: Sequence[Alarm], page: Path = PAGE) -> str:
     """The page with its tables made anew."""
-    table = "\n".join([*_faults(alarms), "", "Each alarm goes off by itself:", "", *_ends(alarms)])
+    table = "\n".join([*_faults(alarms), "", "Each alarm returns to OK by itself:", "", *_ends(alarms)])
     place = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     text, places = place.subn(lambda _: f"{BEGIN}\n{table}\n{END}", page.read_text("utf-8"))
     assert places == 1
@@ -45,11 +45,11 @@ def _faults(alarms: Sequence[Alarm]) -> Iterable[str]:
 
 
 def _ends(alarms: Sequence[Alarm]) -> Iterable[str]:
-    yield "| alarm | goes off at most | after |"
+    yield "| alarm | OK within | after |"
     yield "| --- | ---: | --- |"
     for alarm in alarms:
         after = AFTER.get(alarm.name, "the last failure that it counts")
-        yield f"| [{alarm.name}](#{_section(alarm.name)}) | {spoken(goes_off_after(alarm))} | {after} |"
+        yield f"| [{alarm.name}](#{_section(alarm.name)}) | {spoken(ok_after(alarm))} | {after} |"
 
 
 AFTER = {
@@ -75,7 +75,7 @@ def _section(alarm: str) -> str:
     return SECTIONS.get(alarm, alarm.lower())
 
 
-def goes_off_after(alarm: Alarm) -> int:
+def ok_after(alarm: Alarm) -> int:
     """The longest time, in minutes, from the end of an incident until its alarm is OK."""
     longest = 0
     for beyond in BEYOND:
@@ -91,7 +91,7 @@ def goes_off_after(alarm: Alarm) -> int:
         changes = transitions(alarm, metrics, created=0, until=CLEAN_AT + 36 * HOUR, beyond=beyond)
         heard = Heard(list(changes))
         assert heard.pages
-        longest = max(longest, heard.goes_off(alarm.name) - ended)
+        longest = max(longest, heard.returns_to_ok(alarm.name) - ended)
     return longest
 
 

@@ -57,7 +57,7 @@ def test_every_alarm_tells_of_some_fault() -> None:
     assert {name for incident in INCIDENTS for name in incident.hears} == {alarm.name for alarm in deployed()}
 
 
-def test_every_alarm_writes_to_the_topic_and_nothing_when_it_goes_off() -> None:
+def test_every_alarm_writes_to_the_topic_and_nothing_when_it_returns_to_ok() -> None:
     assert {alarm.name: alarm.actions for alarm in deployed()} == {alarm.name: ("AlarmTopic",) for alarm in deployed()}
 
 

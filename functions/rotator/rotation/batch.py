@@ -235,7 +235,7 @@ def _lost(delivery: Delivery) -> Outcome:
     return Outcome(
         Result.UNCONFIRMED,
         "AttemptLost",
-        f"the request was delivered {delivery.receive_count} times, and each time the function was cut off, or could"
+        f"the request was delivered {delivery.receive_count} times, and each time the function was killed, or could"
         " not keep its report. It is not attempted again. Look at the errors in the rotate function's log and at the"
         " credentials, then send a new trigger",
     )
