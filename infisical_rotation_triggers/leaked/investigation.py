@@ -117,15 +117,17 @@ def find_owner(
     if isinstance(rotation_map, Problem):
         return Owner(None, f"The rotation map cannot be read: {rotation_map.what}")
     owners: dict[str, Rotation] = {}
-    unread: list[UnreadableRotation | Failure] = []
+    unread: dict[str, UnreadableRotation | Failure] = {}  # by rotation, or by the trigger that failed
     for trigger, report in _reports(functions, rotation_map):
-        if isinstance(report, Failure) or report["decision"] == "unreadable":
-            unread.append(report)
+        if isinstance(report, Failure):
+            unread[trigger] = report
+        elif report["decision"] == "unreadable":
+            unread[report["rotation_id"]] = report
         elif report["user_name"] == user_name:
             owners.setdefault(
                 report["rotation_id"], _rotation(trigger, report, mirrored=trigger in rotation_map.mirrors)
             )
-    said = _unreadable(unread) if unread else ""
+    said = _unreadable([*unread.values()]) if unread else ""
     if not owners and not unread:
         raise NotOwnedError(
             f"the key is of the IAM user {user_name}, and no rotation of the map keeps that user's keys. Deactivate it"

@@ -91,7 +91,7 @@ def test_a_user_of_no_rotation_is_an_error() -> None:
     ("reports", "says"),
     [
         ([unreadable("Unreachable")], "cannot read a rotation of the map (Unreachable): Infisical's words"),
-        ([OTHERS, unreadable("NotFound"), unreadable("NotFound")], "cannot read 2 rotations of the map (NotFound)"),
+        ([OTHERS, unreadable("NotFound"), {**unreadable("NotFound"), "rotation_id": B}], "read 2 rotations of the map"),
         (None, "cannot read a rotation of the map (Settings): no MAP"),
     ],
 )
