@@ -77,7 +77,7 @@ def find_stack(cloudformation: "CloudFormationClient", name: str) -> Stack:
             schedule=outputs["ScheduleName"],
             schedule_group=outputs["ScheduleGroupName"],
             alarm_topic=outputs["AlarmTopic"],
-            failure_messages="OutcomeEventBusName" in outputs,
+            failure_messages="OutcomeEventBusName" in outputs or parameters.get("ExposedKeyMessages") == "ENABLED",
             schedule_trigger=parameters["ScheduleTrigger"],
             maximum_age=timedelta(days=float(parameters["MaximumAgeDays"])),
         )

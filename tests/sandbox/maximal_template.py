@@ -39,6 +39,7 @@ def maximal_template(beside: Sandbox) -> Iterator[Sandbox]:
         KeyGuardUsers=f"{GUARDED_USERS}*",
         KeyGuardRoleArns=GUARD_ROLE_ARNS,
         RetireAfterDays="1",
+        ExposedKeyMessages="ENABLED",
         CaCertificateParameter=f"/{STACK}/ca",
         VpcSubnetIds="subnet-1,subnet-2",
         VpcSecurityGroupIds="sg-1",

@@ -176,3 +176,53 @@ def test_retire_and_its_permission_exist_only_if_switched_on() -> None:
     assert template["Parameters"]["RetireAfterDays"]["Default"] == 0
     for name in ("RetireFunction", "RetireRole", "RetireLogGroup", "RetireFunctionScheduled"):
         assert template["Resources"][name]["Condition"] == "Retire"
+
+
+# As AWS Health sends it, shortened: https://docs.aws.amazon.com/health/latest/ug/aws-health-events-eventbridge-schema.html
+EXPOSED_KEY = {
+    "source": "aws.health",
+    "detail-type": "AWS Health Event",
+    "account": "123456789012",
+    "detail": {
+        "service": "RISK",
+        "eventTypeCode": "AWS_RISK_CREDENTIALS_EXPOSED",
+        "affectedEntities": [{"entityValue": "AKIAIOSFODNN7EXAMPLE"}],
+    },
+}
+
+
+def test_an_exposed_key_only_sends_a_message_with_the_command() -> None:
+    template = translated()
+    rule = template["Resources"]["ExposedKeyEvents"]
+    (target,) = rule["Properties"]["Targets"]
+    paths, (_, chat, text) = (
+        target["InputTransformer"]["InputPathsMap"],
+        target["InputTransformer"]["InputTemplate"]["Fn::If"],
+    )
+
+    def message(form: dict[str, str]) -> str:
+        written = form["Fn::Sub"].replace("${AWS::StackName}", "rotations")
+        for name, path in paths.items():
+            written = written.replace(f"<{name}>", _look_up(EXPOSED_KEY, path))
+        return written
+
+    assert (template["Parameters"]["ExposedKeyMessages"]["Default"], rule["Condition"]) == ("DISABLED", "ExposedKeys")
+    assert target["Arn"] == {"Fn::If": ["OwnTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]}
+    command = "make leaked KEY=AKIAIOSFODNN7EXAMPLE STACK=rotations"
+    assert command in json.loads(message(text))
+    assert command in json.loads(message(chat))["content"]["description"]
+    assert _matches(rule["Properties"]["EventPattern"], EXPOSED_KEY)
+    assert not _matches(rule["Properties"]["EventPattern"], {**EXPOSED_KEY, "detail": {"eventTypeCode": "AWS_EC2"}})
+
+
+def _look_up(event: Any, path: str) -> str:  # noqa: ANN401 - JSON
+    for step in path.removeprefix("$.").replace("[", ".").replace("]", "").split("."):
+        event = event[int(step)] if step.isdecimal() else event[step]
+    return str(event)
+
+
+def _matches(pattern: dict[str, Any], event: dict[str, Any]) -> bool:
+    return all(
+        _matches(wanted, event[name]) if isinstance(wanted, dict) else event[name] in wanted
+        for name, wanted in pattern.items()
+    )
