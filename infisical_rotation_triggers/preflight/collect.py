@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rotator.dry_run.reports import MirrorReport, RotationReport, UnreadableRotation
 
 # These functions report access alone: only their triggers invoke them otherwise.
-ACCESS_CHECKED = ("rotate", "audit")
+ACCESS_CHECKED = ("rotate", "audit", "retire")
 
 NO_HOOK = Problem(
     "the map has mirrors, but the stack has no hook to keep them",
@@ -70,21 +70,27 @@ class Preflight:
     def check_access(self, rows: Sequence[Row]) -> dict[str, list[Problem]]:
         """Check, for each function of ACCESS_CHECKED that the caller may invoke, that it can read a rotation.
 
-        One rotation is enough, preferably one that `dispatch` can read.
+        One rotation is enough, preferably one that `dispatch` can read. A function that the stack does not have has no
+        problems.
         """
         known = [row for row in rows if row.rotation_id]
         row = next((row for row in known if row.decision != checks.UNREADABLE), known[0] if known else None)
-        if row is None:
-            return {}
-        functions = zip(
-            ACCESS_CHECKED,
-            ((self.stack.rotate, self.stack.rotate_role), (self.stack.audit, self.stack.audit_role)),
-            strict=True,
+        stack = self.stack
+        functions = (
+            (stack.rotate, stack.rotate_role),
+            (stack.audit, stack.audit_role),
+            (stack.retire, stack.retire_role),
         )
-        found = {name: self._access_problems(*function, row) for name, function in functions}
+        found = {
+            name: self._access_problems(function, role, row) if function else []
+            for name, (function, role) in zip(ACCESS_CHECKED, functions, strict=True)
+        }
         return {name: problems for name, problems in found.items() if problems is not None}
 
-    def _access_problems(self, function: str, role: str, row: Row) -> list[Problem] | None:
+    def _access_problems(self, function: str, role: str, row: Row | None) -> list[Problem] | None:
+        """None where nothing could be checked."""
+        if row is None:
+            return None
         report = self.functions.dry_run_access(function, row.rotation_id, row.rotation_type)
         if report is None:
             return None

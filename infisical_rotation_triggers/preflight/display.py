@@ -52,7 +52,8 @@ def show(console: Console, trigger: str, schedule: Schedule, rows: Sequence[Row]
         _print(console, "✓ No problems found.", "green")
         if not schedule.enabled:
             _print(console, "Next: deploy with ScheduleState=ENABLED to switch the schedule on.")
-    unchecked = " and ".join(_unchecked(other_problems))
+    *names, last = _unchecked(other_problems) or [""]
+    unchecked = f"{', '.join(names)} and {last}" if names else last
     _print(console, NOT_CHECKED.format(ACCESS_NOT_CHECKED.format(unchecked) if unchecked else ""), "dim")
     return len(problems)
 

@@ -22,7 +22,10 @@ class PreflightError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The outputs and parameters that preflight needs. `hook` is a function's ARN, None without a hook."""
+    """The outputs and parameters that preflight needs. `hook` is a function's ARN.
+
+    `hook` and `retire` are None in a stack without that function.
+    """
 
     dispatch: str
     dispatch_role: str
@@ -32,6 +35,8 @@ class Stack:
     audit_role: str
     hook: str | None
     hook_role: str
+    retire: str | None
+    retire_role: str
     map_parameter: str
     schedule: str
     schedule_group: str
@@ -73,6 +78,8 @@ def find_stack(cloudformation: "CloudFormationClient", name: str) -> Stack:
             audit_role=outputs["AuditRoleArn"],
             hook=outputs.get("HookFunctionArn"),
             hook_role=outputs.get("HookRoleArn", ""),
+            retire=outputs.get("RetireFunctionName"),
+            retire_role=outputs.get("RetireRoleArn", ""),
             map_parameter=outputs["RotationMapParameterName"],
             schedule=outputs["ScheduleName"],
             schedule_group=outputs["ScheduleGroupName"],

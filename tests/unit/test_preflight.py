@@ -14,7 +14,7 @@ from rich.console import Console
 from samcli.yamlhelper import yaml_parse
 
 from infisical_rotation_triggers.preflight.checks import Problem
-from infisical_rotation_triggers.preflight.collect import Preflight, Row, with_shared_users
+from infisical_rotation_triggers.preflight.collect import ACCESS_CHECKED, Preflight, Row, with_shared_users
 from infisical_rotation_triggers.preflight.display import MAX_SUBJECTS, describe, open_console, show
 from infisical_rotation_triggers.preflight.functions import READ_TIMEOUT_SECONDS, DeployedFunctions, OutdatedError
 from infisical_rotation_triggers.preflight.run import THE_MAP
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 A, B, C = rotation_id(0xA), rotation_id(0xB), rotation_id(0xC)
 DISPATCH, ROTATE, AUDIT = "stack-DispatchFunction", "stack-RotateFunction", "stack-AuditFunction"
+RETIRE = "stack-RetireFunction"
 WEEK = timedelta(weeks=1)
 
 
@@ -50,7 +51,7 @@ class FakeLambda:
     def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803 - boto3's names
         event = json.loads(Payload)
         self.invoked.append((FunctionName, event))
-        names = {HOOK: f"hook of {event.get('SecretId')}", ROTATE: "rotate", AUDIT: "audit"}
+        names = {HOOK: f"hook of {event.get('SecretId')}", ROTATE: "rotate", AUDIT: "audit", RETIRE: "retire"}
         others = {HOOK: mirror(), DISPATCH: {"rotations": [report()]}}
         name = names.get(FunctionName) or event["trigger"]
         answer = self.answers.get(name, others.get(FunctionName, {"readable": True}))
@@ -82,7 +83,9 @@ def rows_of(
     return list(preflight_by(functions, hook, period).collect_rows(rotation_map)), functions.invoked
 
 
-def preflight_by(functions: FakeLambda, hook: str | None = HOOK, period: timedelta | None = WEEK) -> Preflight:
+def preflight_by(
+    functions: FakeLambda, hook: str | None = HOOK, period: timedelta | None = WEEK, retire: str | None = RETIRE
+) -> Preflight:
     stack = Stack(
         dispatch=DISPATCH,
         dispatch_role=ROLE,
@@ -92,6 +95,8 @@ def preflight_by(functions: FakeLambda, hook: str | None = HOOK, period: timedel
         audit_role="audit-role",
         hook=hook,
         hook_role="hook-role",
+        retire=retire,
+        retire_role="retire-role",
         map_parameter="/map",
         schedule="schedule",
         schedule_group="group",
@@ -272,10 +277,12 @@ def test_mirrors_of_a_stack_without_a_hook_are_reported() -> None:
 # ---- those that nobody invokes by hand -------------------------------------------------------------------------------
 
 
-def access(answers: Mapping[str, object], triggers: Mapping[str, object]) -> tuple[dict[str, list[Problem]], list[Any]]:
+def access(
+    answers: Mapping[str, object], triggers: Mapping[str, object], retire: str | None = RETIRE
+) -> tuple[dict[str, list[Problem]], list[Any]]:
     """What keeps them from a rotation, and what they were asked."""
     functions = FakeLambda(answers)
-    preflight = preflight_by(functions)
+    preflight = preflight_by(functions, retire=retire)
     rows = list(preflight.collect_rows(parse_rotation_map(json.dumps({"triggers": triggers}))))
     functions.invoked.clear()
     return preflight.check_access(rows), functions.invoked
@@ -289,15 +296,15 @@ def test_the_access_check_uses_one_readable_rotation() -> None:
 
     problems, asked = access({"weekly": {"rotations": [gone, there]}}, {"weekly": [A, B]})
 
-    assert problems == {"rotate": [], "audit": []}
+    assert problems == {"rotate": [], "audit": [], "retire": []}
     event = {"dryRun": True, "rotationId": B, "type": "postgres-credentials"}
-    assert asked == [(ROTATE, event), (AUDIT, event)]
+    assert asked == [(ROTATE, event), (AUDIT, event), (RETIRE, event)]
 
 
 def test_the_access_check_is_made_even_if_no_rotation_is_readable() -> None:
     _, asked = access({"weekly": {"rotations": [unreadable("NotFound")]}}, {"weekly": A})
 
-    assert [event["rotationId"] for _, event in asked] == [rotation_id(1)] * 2
+    assert [event["rotationId"] for _, event in asked] == [rotation_id(1)] * 3
 
 
 def test_the_access_check_is_skipped_if_no_rotation_is_known() -> None:
@@ -306,12 +313,19 @@ def test_the_access_check_is_skipped_if_no_rotation_is_known() -> None:
     assert access({"weekly": failed}, {"weekly": {"project": "p"}}) == ({}, [])
 
 
+def test_a_stack_without_retire_has_no_access_to_check_there() -> None:
+    problems, asked = access({}, {"weekly": A}, retire=None)
+
+    assert [function for function, _ in asked] == [ROTATE, AUDIT]
+    assert problems["retire"] == []
+
+
 def test_a_refused_login_is_reported_with_the_role_to_allow() -> None:
     refusal = {"readable": False, "reason": "LoginRefused", "explanation": "not let in"}
 
-    problems, _ = access({"rotate": refusal, "audit": refusal}, {"weekly": A})
+    problems, _ = access(dict.fromkeys(ACCESS_CHECKED, refusal), {"weekly": A})
 
-    for name in ("rotate", "audit"):
+    for name in ACCESS_CHECKED:
         (problem,) = problems[name]
         assert problem.what == "it cannot be read (LoginRefused): not let in"
         assert f"allow {name}-role as a principal" in problem.next_step
@@ -320,7 +334,7 @@ def test_a_refused_login_is_reported_with_the_role_to_allow() -> None:
 def test_a_failed_access_check_is_reported_and_the_other_is_made() -> None:
     problems, asked = access({"rotate": Failing({"errorType": "SettingsError", "errorMessage": "no URL"})}, {"w": A})
 
-    assert [function for function, _ in asked] == [ROTATE, AUDIT]
+    assert [function for function, _ in asked] == [ROTATE, AUDIT, RETIRE]
     assert [problem.what for problem in problems["rotate"]] == ["the dry run failed (Settings): no URL"]
     assert problems["audit"] == []
 
@@ -328,8 +342,8 @@ def test_a_failed_access_check_is_reported_and_the_other_is_made() -> None:
 def test_whom_the_caller_may_not_invoke_is_not_asked_and_the_other_is() -> None:
     problems, asked = access({"rotate": refused("AccessDeniedException", 403)}, {"weekly": A})
 
-    assert [function for function, _ in asked] == [ROTATE, AUDIT]
-    assert problems == {"audit": []}
+    assert [function for function, _ in asked] == [ROTATE, AUDIT, RETIRE]
+    assert problems == {"audit": [], "retire": []}
 
 
 def test_any_other_refusal_by_lambda_ends_preflight() -> None:
@@ -354,7 +368,7 @@ def shown(
     schedule: Schedule = OFF,
     width: int = 200,
     *,
-    access: Mapping[str, list[Problem]] = {"rotate": [], "audit": []},
+    access: Mapping[str, list[Problem]] = {"rotate": [], "audit": [], "retire": []},
 ) -> tuple[int, list[str]]:
     """The number of problems, and the lines."""
     screen = Console(file=StringIO(), width=width, highlight=False)
@@ -382,17 +396,17 @@ def test_the_next_step_without_problems_is_to_enable_the_schedule() -> None:
 
 def test_a_skipped_check_is_reported() -> None:
     _, whole = shown([FINE])
-    _, partly = shown([FINE], access={"audit": []})
+    _, partly = shown([FINE], access={"audit": [], "retire": []})
     count, hardly = shown([FINE], access={})
 
     assert whole[-1] == "Not checked: whether the machine identity may rotate."
     assert partly[-1].startswith("Not checked: whether rotate can log in to Infisical (")
-    assert hardly[-1].startswith("Not checked: whether rotate and audit can log in to Infisical (")
+    assert hardly[-1].startswith("Not checked: whether rotate, audit and retire can log in to Infisical (")
     assert count == 0
 
 
 def test_a_refused_login_is_a_problem_of_that_function() -> None:
-    count, lines = shown([FINE], access={"rotate": [UNREAD], "audit": []})
+    count, lines = shown([FINE], access={"rotate": [UNREAD], "audit": [], "retire": []})
 
     assert count == 1
     assert "✗ rotate: it cannot be read (NotFound): gone. Next: correct the id" in lines
@@ -473,7 +487,7 @@ def test_json_has_the_rows_and_problems_that_are_shown() -> None:
     ]
     problem = {"what": UNREAD.what, "next_step": UNREAD.next_step}
     assert report["problems"] == [{"subjects": [THE_MAP, f"weekly: {A}"], **problem}]
-    assert report["access_not_checked"] == ["audit"]
+    assert report["access_not_checked"] == ["audit", "retire"]
 
 
 def test_a_mirror_has_its_state_beside_its_name() -> None:
