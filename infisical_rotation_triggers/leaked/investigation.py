@@ -170,7 +170,7 @@ def _refusal(report: "RotationReport", rotation: Rotation) -> str:
     match report["decision"], report["reason"]:
         case "rotate", _:
             return ""
-        case "skip", "TooSoon":
+        case "skip", _:  # a moment that has not come yet cannot be asked for
             return (
                 f"It was rotated at {report['last_rotated_at']}, too shortly ago to be rotated again: run this command"
                 f" again after {format_timestamp(rotation.moment)}"

@@ -160,7 +160,8 @@ def plan(facts: Facts, consents: frozenset[Consent]) -> Step:
 
 def _replace_published(facts: Facts, rotation: Rotation, key: UserKey, consents: frozenset[Consent]) -> Step:
     """Rotate, with consent where that deletes a key which is in use. Without a rotation, the key can only be cut."""
-    stops = "its consumers stop until another key is published" if key.active else "its consumers are refused already"
+    stopped = "deactivating it stops its consumers" if key.active else "its consumers are refused"
+    stops = f"{stopped} until another key is published"
     if refusal := _why_not_rotated(rotation):
         danger = f"{refusal}. Infisical still publishes {key.id}: {stops}"
         return _deactivate_if_allowed(facts, consents, danger) if key.active else Step(Act.STOP, danger)
@@ -171,7 +172,7 @@ def _replace_published(facts: Facts, rotation: Rotation, key: UserKey, consents:
     return Step(
         Act.ROTATE,
         f"Forcing a rotation of {rotation.name} for the moment {format_timestamp(rotation.moment)}: Infisical publishes"
-        f" a new key. {key.id} {'works until it is deactivated' if key.active else 'stays inactive'}",
+        f" a new key, within four minutes. {key.id} {'works until it is deactivated' if key.active else 'is inactive'}",
     )
 
 
@@ -251,11 +252,11 @@ def _too_fresh(facts: Facts, rotation: Rotation) -> str:
     over_at = min(quiet_since + rotation.grace_period, rotation.last_rotated_at + SWITCH_OVER)
     if facts.at >= over_at:
         return ""
-    used = f"was used {describe_use(use)}" if use else "has no use that IAM knows of, which may be hours late"
+    used = f"This one was used {describe_use(use)}" if use else "IAM knows of no use of this one, and may be hours late"
     return (
-        f"Another key is published since {format_timestamp(rotation.last_rotated_at)}, and this one {used}. Consumers"
-        " that have not picked up the new key stop when this one is deactivated. Restart them, so that they read the"
-        f" new key. Then run this command again after {format_timestamp(over_at)}: it then deactivates this one"
+        f"Another key is published since {format_timestamp(rotation.last_rotated_at)}. {used}. Consumers that have not"
+        " picked up the new key stop when this one is deactivated. Restart them, so that they read the new key. Then"
+        f" run this command again after {format_timestamp(over_at)}: it then deactivates this one"
     )
 
 

@@ -1,5 +1,7 @@
 """`make leaked`: what it decides in each state, and that it can be killed anywhere and run again."""
 
+import io
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infisical_rotation_triggers.leaked.plan import Act, Consent, Facts, Kind, Rotation, Status, describe_kind, plan
+from infisical_rotation_triggers.leaked.run import ask
 from infisical_rotation_triggers.leaked.steps import NOT_CONFIRMED, ROTATION_SECONDS, Response
 from rotator.model import MappedRotation, RotationState
 from rotator.rotation.key_policy import SETTLED_AFTER, LastUse, UserKey, UserKeys, check_keys
@@ -410,3 +413,41 @@ def test_a_person_is_asked_for_each_consent_until_one_is_given() -> None:
     assert asked == [Consent.ROTATE, Consent.DEACTIVATE, Consent.ROTATE]
     assert status is Status.UNFINISHED
     assert not world.keys[LEAKED].active
+
+
+# ---- the questions ---------------------------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    """What a person types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("consent", "given", "typed"),
+    [
+        (Consent.DEACTIVATE, [True, False, False], [f"{USER}\n", "y\n", "\n"]),
+        (Consent.ROTATE, [True, False, False], ["y\n", "n\n", "\n"]),
+    ],
+)
+def test_only_the_users_name_allows_to_deactivate(
+    monkeypatch: pytest.MonkeyPatch, consent: Consent, given: list[bool], typed: list[str]
+) -> None:
+    answers = []
+    for text in typed:
+        monkeypatch.setattr(sys, "stdin", Terminal(text))
+        answers.append(ask(consent, published_alone()))
+
+    assert answers == given
+
+
+@pytest.mark.parametrize(("consent", "option"), [(Consent.DEACTIVATE, f"--now {USER}"), (Consent.ROTATE, "--yes")])
+def test_nobody_is_asked_in_a_pipe_and_the_option_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], consent: Consent, option: str
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{USER}\ny\n"))
+
+    assert not ask(consent, published_alone())
+    assert option in capsys.readouterr().out
