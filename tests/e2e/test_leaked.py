@@ -4,6 +4,7 @@ Who runs it has the permissions that the runbook lists, and no more.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -111,6 +112,22 @@ class OnCall:
     def run_killed(self, key_id: str, at: str) -> None:
         """Run it, killed before or after its next change."""
         assert self.run(key_id, kill_at=at).status < 0
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def rotations(deployed: Sandbox) -> list[Rotation]:
+    """One rotation for each test that takes one, under a trigger of its user's name: the map is put only once."""
+    rotations = [deployed.add_rotation(f"leaked-{number}") for number in range(5)]
+    deployed.stack.put_map({"triggers": {rotation.name: rotation.id for rotation in rotations}})
+    return rotations
+
+
+@pytest.fixture
+def rotation(rotations: list[Rotation]) -> Rotation:
+    return rotations[next(_numbers)]
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +250,7 @@ def test_a_previous_key_is_deactivated_at_once(
     deployed: Sandbox, rotation: Rotation, on_call: OnCall, is_accepted: IsAccepted
 ) -> None:
     leaked = dict(rotation.published)
-    deployed.stack.send(scheduled())
+    deployed.stack.send(scheduled(rotation.name))
     outcomes_of(deployed, rotation)
     age(deployed, rotation, WEEK)
 
@@ -279,8 +296,22 @@ def test_a_key_that_infisical_does_not_know_is_deactivated_and_blocks_rotations_
     command = re.search(r"aws iam delete-access-key --user-name (\S+) --access-key-id (\w+)", run.lines[-1])
     assert command is not None
     deployed.iam.delete_access_key(UserName=command[1], AccessKeyId=command[2])
-    deployed.stack.send(scheduled())
+    deployed.stack.send(scheduled(rotation.name))
     assert outcomes_of(deployed, rotation)[-1]["outcome"] == "rotated"
+
+
+@pytest.mark.usefixtures("rotations")
+def test_a_key_that_no_rotation_keeps_is_refused(deployed: Sandbox, on_call: OnCall) -> None:
+    deployed.iam.create_user(UserName="nobodys")
+    made = deployed.iam.create_access_key(UserName="nobodys")["AccessKey"]["AccessKeyId"]
+
+    strangers = on_call.run(made)
+    missing = on_call.run("AKIAIOSFODNN7EXAMPLE")
+
+    assert (strangers.status, missing.status) == (1, 1)
+    assert "no rotation of the map keeps that user's keys" in strangers.errors
+    assert "IAM does not know AKIAIOSFODNN7EXAMPLE here" in missing.errors
+    assert on_call.changes.made == []
 
 
 def test_a_key_is_only_deactivated_by_the_users_name_while_infisical_is_out_of_reach(
@@ -300,17 +331,3 @@ def test_a_key_is_only_deactivated_by_the_users_name_while_infisical_is_out_of_r
     assert "its consumers are refused until another key is published" in cut.lines[-1]
     assert not is_accepted(rotation.published)
     assert on_call.changes.made == ["iam:UpdateAccessKey"]
-
-
-def test_a_key_that_no_rotation_keeps_is_refused(deployed: Sandbox, rotation: Rotation, on_call: OnCall) -> None:
-    deployed.iam.create_user(UserName="nobodys")
-    made = deployed.iam.create_access_key(UserName="nobodys")["AccessKey"]["AccessKeyId"]
-
-    strangers = on_call.run(made)
-    missing = on_call.run("AKIAIOSFODNN7EXAMPLE")
-
-    assert (strangers.status, missing.status) == (1, 1)
-    assert "no rotation of the map keeps that user's keys" in strangers.errors
-    assert "IAM does not know AKIAIOSFODNN7EXAMPLE here" in missing.errors
-    assert on_call.changes.made == []
-    assert posts_for(deployed, rotation) == 0
