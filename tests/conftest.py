@@ -27,7 +27,7 @@ END_TO_END = {
     **dict.fromkeys(("test_deployed_stack", "test_key_guard"), "e2e-stack"),
     **dict.fromkeys(("test_faults", "test_observability"), "e2e-faults"),  # mostly waits
     **dict.fromkeys(("test_full_width", "test_kill_and_load", "test_rotation_hook"), "e2e-load"),
-    **dict.fromkeys(("test_consumers", "test_examples", "test_lifecycle", "test_map"), "e2e-more"),
+    **dict.fromkeys(("test_consumers", "test_examples", "test_lifecycle", "test_map", "test_release"), "e2e-more"),
     "test_readme": "e2e-readme",  # deploys into an account of its own
 }
 

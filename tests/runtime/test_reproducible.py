@@ -4,80 +4,41 @@ import io
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
-from tests.sandbox.clone import clone
 from tests.sandbox.embedded_aws import ROOT
+from tests.sandbox.releases import Builder, uv_cache
 from tools.package import pack
 
 pytestmark = pytest.mark.release
 
-SBOM = "build/release/$(python -c 'from tools.package import project; print(*project(), sep=\"-\")').cdx.json"
-BUILD = f"""
-set -e
-LAMBDA_PYTHON=$(python -m tools.lambda_python) sam build
-python -m tools.package
-mkdir -p build/release
-hatchling build --target wheel --directory build/release
-{ROOT / ".venv-checks" / "bin" / "python"} -m tools.sbom > {SBOM}
-python -m tools.release
-"""
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
 
 
-class Builder:
-    """Builds and packs a clone of its own, in an environment of its own."""
-
-    def __init__(self, folder: Path, umask: int, path: list[str], **environment: str) -> None:
-        self._source, home = folder / "source", folder / "home"
-        home.mkdir(parents=True)
-        clone(self._source, umask)
-        # The Python of its own is what the first line of a console script names.
-        subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, self._source / ".venv"], check=True)
-        own, tools = self._source / ".venv" / "bin", Path(sys.executable).parent
-        self._build = subprocess.Popen(
-            ["sh", "-c", BUILD],
-            cwd=self._source,
-            umask=umask,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={
-                **os.environ,
-                "PATH": os.pathsep.join([str(own), str(tools), *path]),
-                "PYTHONPATH": str(self._source),
-                "HOME": str(home),
-                **environment,
-            },
-        )
-
-    def packed(self) -> dict[str, bytes]:
-        """Return each file of the release, and each file of its archive."""
-        _, errors = self._build.communicate()
-        assert self._build.returncode == 0, errors.decode()
-        released = {path.name: path.read_bytes() for path in (self._source / "build" / "release").iterdir()}
-        files = dict(released)
-        for name, content in released.items():
-            if name.endswith((".zip", ".whl")):
-                with ZipFile(io.BytesIO(content)) as package:
-                    files |= {each: package.read(each) for each in package.namelist()}
-        return files
+def files_of(release: Path) -> dict[str, bytes]:
+    """Return each file of the release, and each file of its archive and its wheel."""
+    released = {path.name: path.read_bytes() for path in release.iterdir()}
+    files = dict(released)
+    for name, content in released.items():
+        if name.endswith((".zip", ".whl")):
+            with ZipFile(io.BytesIO(content)) as package:
+                files |= {each: package.read(each) for each in package.namelist()}
+    return files
 
 
 def test_two_clones_in_different_environments_build_the_same_bytes(tmp_path: Path) -> None:
     # They share what is downloaded, and the Python 3.13 that compiles.
-    cache = subprocess.check_output(["uv", "cache", "dir"], text=True).strip()
+    cache = uv_cache()
     path = os.environ["PATH"].split(os.pathsep)
     here = {"UV_CACHE_DIR": cache, "LC_ALL": "C", "TZ": "UTC", "PYTHONHASHSEED": "1"}
     there = {"UV_CACHE_DIR": cache, "LC_ALL": "C.UTF-8", "TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "2"}
     one = Builder(tmp_path / "one", 0o022, path, **here)
     another = Builder(tmp_path / "some" / "where else", 0o077, path[::-1], **there)
 
-    first, second = one.packed(), another.packed()
+    first, second = files_of(one.wait()), files_of(another.wait())
 
     assert len(first) > 400  # five functions of more than 100 files each
     assert sorted(first) == sorted(second)
