@@ -40,6 +40,7 @@ class FakeAws:
             "GetParameter": lambda asked: {"Parameter": {"Name": asked["Name"], "Value": self.rotation_map}},
             "DescribeSecret": _describe_secret,
             "GetSecretValue": _secret_value,
+            "PutEvents": _put_events,
             "PutSecretValue": lambda _: {"ARN": MIRROR},
         }
 
@@ -94,6 +95,10 @@ def _member(user: str, key_id: str, created_at: datetime) -> str:
 def _last_used() -> str:
     use = "<ServiceName>N/A</ServiceName><Region>N/A</Region>"
     return f"<GetAccessKeyLastUsedResult><AccessKeyLastUsed>{use}</AccessKeyLastUsed></GetAccessKeyLastUsedResult>"
+
+
+def _put_events(asked: dict[str, Any]) -> dict[str, Any]:
+    return {"FailedEntryCount": 0, "Entries": [{"EventId": "event"} for _ in asked["Entries"]]}
 
 
 def _describe_secret(_: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from rotator.timestamps import format_timestamp
 from tests.sandbox.deployment import Deployment, deploy_template, wait_until
 from tests.sandbox.embedded_aws import ACCOUNT, REGION, ROOT, EmbeddedAws, embedded_aws
 from tests.sandbox.kubernetes import Cluster, cluster
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.release
 
+SAMPLE = ROOT / "events" / "outcomes" / "rotation-ended.json"
 RECIPES = ROOT / "examples" / "consumers"
 TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms"
 ROTATIONS = [str(uuid4()) for _ in range(3)]
@@ -53,16 +55,14 @@ def deploy(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Deploy
 
 
 def put_event(recipe: Deployment, rotation_id: str, rotated_at: datetime, outcome: str = "rotated") -> None:
-    detail = {
-        "version": "1",
-        "stack": "infisical-rotation",
-        "rotation_id": rotation_id,
-        "rotation_name": "payments-deployer",
-        "outcome": outcome,
-        "last_rotated_at": rotated_at.isoformat().replace("+00:00", "Z"),
-        "correlation_id": str(uuid4()),
+    """Put the sample event, about this rotation."""
+    sample: dict[str, Any] = json.loads(SAMPLE.read_text("utf-8"))
+    changed = {"rotation_id": rotation_id, "outcome": outcome, "last_rotated_at": format_timestamp(rotated_at)}
+    entry: Any = {
+        "Source": sample["source"],
+        "DetailType": sample["detail-type"],
+        "Detail": json.dumps(sample["detail"] | changed),
     }
-    entry: Any = {"Source": "infisical-rotation", "DetailType": "Rotation Ended", "Detail": json.dumps(detail)}
     assert recipe.events.put_events(Entries=[entry])["FailedEntryCount"] == 0
 
 
@@ -148,7 +148,7 @@ def test_a_rotation_that_is_not_picked_up_is_kept(ecs_recipe: Deployment) -> Non
 
     (kept,) = ecs_recipe.take("FailedRotationsUrl")
     assert kept["rotation_id"] == ROTATIONS[0]
-    assert datetime.fromisoformat(kept["last_rotated_at"]) == rotated_at
+    assert kept["last_rotated_at"] == format_timestamp(rotated_at)
 
 
 FUNCTION = """

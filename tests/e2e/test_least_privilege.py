@@ -18,6 +18,7 @@ from infisical_rotation_triggers.reactivate import reactivate
 from tests.e2e.assertions import outcomes_of, scheduled
 from tests.e2e.permission_exercises import PermissionExercises
 from tests.sandbox.accounts import GUARD_ROLE, OTHER_ACCOUNT
+from tests.sandbox.deployment import wait_until
 from tests.sandbox.embedded_aws import ACCOUNT, REGION, ROOT
 from tests.sandbox.grants import Grant, denials, granted, roles, without
 from tests.sandbox.maximal_template import (
@@ -28,8 +29,10 @@ from tests.sandbox.maximal_template import (
     add_boundary,
     maximal_template,
 )
+from tests.sandbox.outcome_queue import OutcomeQueue
 from tests.sandbox.role_calls import Call, RoleCalls
 from tests.sandbox.sandbox import LONG_AGO, Sandbox
+from tests.unit.test_outcomes import validate_event
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -430,6 +433,7 @@ def test_a_linter_of_policies_has_nothing_to_say_but_what_is_explained(stage: Sa
 
 
 def test_a_silent_previous_key_is_deactivated_reactivated_and_deleted_by_the_next_rotation(stage: Sandbox) -> None:
+    outcomes = OutcomeQueue(stage.stack)
     rotation = stage.add_rotation(f"{GUARDED_USERS}retired")
     iam, name = stage.iam, rotation.name
     pair = iam.create_access_key(UserName=name)["AccessKey"]
@@ -464,7 +468,14 @@ def test_a_silent_previous_key_is_deactivated_reactivated_and_deleted_by_the_nex
     assert not is_accepted(previous, pair["SecretAccessKey"])
     assert is_accepted(stage.published_key(rotation), str(rotation.published["secretAccessKey"]))
 
+    # both were announced, the latter with the command that undoes it
+    wait_until("two events", lambda: len(outcomes.ends_of(rotation.id)) == len(["in use", "deactivated"]))
+    in_use, deactivated = outcomes.events()
+    assert [in_use["detail-type"], deactivated["detail-type"]] == ["Previous Key In Use", "Previous Key Deactivated"]
+    assert {validate_event(event)["access_key_id"] for event in (in_use, deactivated)} == {previous}
+
     # it is reactivated: accepted
+    assert deactivated["detail"]["reactivate_with_make"].startswith(f"make reactivate KEY={previous} ")
     assert "active again" in reactivate(iam, previous)
     assert is_accepted(previous, pair["SecretAccessKey"])
 
