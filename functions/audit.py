@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import GUARD_CONFIG, REPORT_CONFIG, LazyClient, parameter_reader
+from rotator.aws import GUARD_CONFIG, LazyClient, parameter_reader
 from rotator.clock import Deadline
 from rotator.dry_run.access import check_access
 from rotator.dry_run.findings import RotationHealth, check, summarize
@@ -19,6 +19,7 @@ from rotator.infisical.connect import connect
 from rotator.infisical.errors import InfisicalError, reason_of
 from rotator.lambda_init import finish
 from rotator.model import RotationState
+from rotator.outcomes.event_bridge import EventBridge
 from rotator.outcomes.keys import KeyEvents
 from rotator.outcomes.others import needs_attention
 from rotator.outcomes.publisher import Event, OutcomeEvents
@@ -170,7 +171,7 @@ def compose() -> Audit:
     lambda_: Any = LazyClient("lambda")  # for maps with mirrors
     own_iam: Any = LazyClient("iam", GUARD_CONFIG)
     telemetry = Telemetry(settings.service, settings.log_level)
-    bus: Any = LazyClient("events", REPORT_CONFIG)
+    bus = EventBridge(time)
     return Audit(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(settings.infisical, time),

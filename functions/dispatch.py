@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import REPORT_CONFIG, LazyClient, client, parameter_reader
+from rotator.aws import LazyClient, client, parameter_reader
 from rotator.dry_run.rotations import Preview
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.infisical.errors import reason_of
 from rotator.lambda_init import finish
+from rotator.outcomes.event_bridge import EventBridge
 from rotator.outcomes.others import trigger_refused
 from rotator.outcomes.publisher import OutcomeEvents
 from rotator.rotation.consumer_lookup import ConsumerLookup
@@ -132,7 +133,7 @@ def compose() -> Dispatch:
     name_consumers = ConsumerLookup(clients.cloudtrail, time) if settings.name_consumers else None
     guard = KeyGuard(clients, minimum_interval, grace_period, time, name_consumers)
     telemetry = Telemetry(settings.service, settings.log_level)
-    bus: Any = LazyClient("events", REPORT_CONFIG)
+    bus = EventBridge(time)
     return Dispatch(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(settings.infisical, time),

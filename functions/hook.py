@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import GUARD_CONFIG, REPORT_CONFIG, LazyClient, client, parameter_reader
+from rotator.aws import GUARD_CONFIG, LazyClient, client, parameter_reader
 from rotator.clock import Deadline
 from rotator.dry_run.mirror import preview_mirror
 from rotator.infisical.client import Infisical
@@ -24,6 +24,7 @@ from rotator.mirror.value import HookError, key_in, with_key
 from rotator.mirror.verification import get_caller_arn, is_accepted, wait_until_accepted
 from rotator.mirror.versions import StagedSecret, Version
 from rotator.model import AccessKey, Mirror
+from rotator.outcomes.event_bridge import EventBridge
 from rotator.outcomes.others import hook_step_failed, mirror_rotated
 from rotator.outcomes.publisher import OutcomeEvents
 from rotator.rotation.consumer_lookup import ConsumerLookup
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from rotator.clock import Clock
     from rotator.dry_run.reports import MirrorReport
 
-# Left when all waiting has ended: 5 s for the answer, and one call of EventBridge that hangs (REPORT_CONFIG: 10 s and
-# pauses).
+# Left when all waiting has ended: 5 s for the answer, and one call of EventBridge that hangs: 10 s, and one to
+# spare.
 FINISH_SECONDS = 16.0
 
 
@@ -211,12 +212,12 @@ def compose() -> Hook:
     settings = RequesterSettings.read(os.environ, identity_of="Hook")
     infisical = connect(settings.infisical, time)
     telemetry = Telemetry(settings.service, settings.log_level)
+    bus = EventBridge(time)
     requests = RequestQueue(client("sqs"), settings.requests_queue_url)
     own_iam: Any = LazyClient("iam", GUARD_CONFIG)  # where a new key has to be asked for
     clients = IamClients(own_iam, time)
     name_consumers = ConsumerLookup(clients.cloudtrail, time) if settings.name_consumers else None
     guard = KeyGuard(clients, settings.minimum_interval, settings.grace_period, time, name_consumers)
-    bus: Any = LazyClient("events", REPORT_CONFIG)
     return Hook(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         secrets=client("secretsmanager"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from rotator.aws import GUARD_CONFIG, REPORT_CONFIG, LazyClient, parameter_reader
+from rotator.aws import GUARD_CONFIG, LazyClient, parameter_reader
 from rotator.clock import Deadline
 from rotator.dry_run.access import check_access
 from rotator.dry_run.mirror import MirrorState
@@ -20,6 +20,7 @@ from rotator.lambda_init import finish
 from rotator.model import RotationState
 from rotator.old_keys.policy import Action
 from rotator.old_keys.retirement import Report, Retirement
+from rotator.outcomes.event_bridge import EventBridge
 from rotator.outcomes.keys import KeyEvents
 from rotator.outcomes.publisher import Event, OutcomeEvents
 from rotator.rotation.consumer_lookup import ConsumerLookup
@@ -136,7 +137,7 @@ def compose() -> Retire:
     clients = IamClients(own_iam, time)
     name_consumers = ConsumerLookup(clients.cloudtrail, time) if settings.name_consumers else None
     telemetry = Telemetry(settings.service, settings.log_level)
-    bus: Any = LazyClient("events", REPORT_CONFIG)
+    bus = EventBridge(time)
     return Retire(
         read_map=parameter_reader(settings.rotation_map_parameter, MAP_SOURCE),
         infisical=connect(settings.infisical, time),

@@ -13,6 +13,7 @@ from rotator.dry_run.access import check_access
 from rotator.infisical.client import Infisical
 from rotator.infisical.connect import connect
 from rotator.lambda_init import finish
+from rotator.outcomes.event_bridge import EventBridge
 from rotator.outcomes.publisher import OutcomeEvents
 from rotator.outcomes.rotations import Announcer
 from rotator.rotation.attempt import Claim, Outcome, ensure_rotated
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 GUARDED_SECONDS = 180.0
 
 # Left for reporting after all waiting: one call of SQS and one of EventBridge that both hang.
-# 2 x 11 s (REPORT_CONFIG's 10 s + 1 s of pause) + 6 s of slack = 28 s.
+# 11 s (REPORT_CONFIG's 10 s + 1 s of pause) + 10 s (LONGEST_CALL_SECONDS) + 7 s of slack = 28 s.
 FINISH_SECONDS = 28.0
 
 
@@ -81,7 +82,7 @@ def compose() -> Rotate:
     # Only messages that return or fail need it. Making it later shortens a cold start by 5 %.
     sqs: Any = LazyClient("sqs", REPORT_CONFIG)
     telemetry = Telemetry(settings.service, settings.log_level)
-    bus: Any = LazyClient("events", REPORT_CONFIG)
+    bus = EventBridge(time)
     events = OutcomeEvents(
         bus, settings.outcome_event_bus_name, settings.outcome_event_source, settings.service, telemetry
     )

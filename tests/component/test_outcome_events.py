@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError
 
 from audit import EVENTS_SECONDS
-from rotator.aws import REPORT_CONFIG
 from rotator.mirror.value import HookError
+from rotator.outcomes.event_bridge import LONGEST_CALL_SECONDS
 from rotator.outcomes.keys import KeyEvents
 from rotator.telemetry import Metric
 from rotator.triggers.events import OutcomeEventError
@@ -19,7 +19,6 @@ from tests.component.hook_stage import HOOK_SECONDS, stage
 from tests.component.secrets_manager import ARN
 from tests.component.test_audit import Observer, another
 from tests.component.test_retire import Retiring
-from tests.component.test_time import longest_seconds
 from tests.component.world import World
 from tests.unit.stages import DispatchStage
 from tests.unit.test_outcomes import HOSTILE, OUTCOMES, denied, state, validate
@@ -90,7 +89,7 @@ def test_a_hook_step_that_waited_ends_in_time_where_the_bus_hangs(seconds: float
     here = stage()
     here.queue.asleep = True
     here.world.clock.sleep(timedelta(days=1).total_seconds())
-    here.bus.called = lambda: here.world.clock.sleep(longest_seconds(REPORT_CONFIG))
+    here.bus.called = lambda: here.world.clock.sleep(LONGEST_CALL_SECONDS)
     token, started = here.secrets.begin(None), here.world.clock.monotonic()
 
     with pytest.raises(HookError):

@@ -17,7 +17,7 @@ from rotator.clock import Deadline
 from rotator.model import MappedRotation, RotationOptions, RotationState
 from rotator.outcomes.keys import KeyEvents
 from rotator.outcomes.message import MAXIMUM_MESSAGE_LENGTH, MESSAGES_AN_HOUR, failure_message, one_line
-from rotator.outcomes.publisher import CALL_SECONDS, DetailType, Event, Put
+from rotator.outcomes.publisher import CALL_SECONDS, CALLS_FOR_ONE_ENTRY, DetailType, Event, Put
 from rotator.outcomes.rotations import Announcement, Announcer, announcement_of
 from rotator.rotation.attempt import Next, Outcome, Result
 from rotator.rotation.batch import Ended
@@ -233,7 +233,7 @@ def test_no_call_begins_without_time_for_it() -> None:
     ids=lambda value: str(value)[:60],
 )
 def test_only_a_definite_no_of_the_bus_is_final(error: Exception, put: Put) -> None:
-    stage = Stage(error)
+    stage = Stage(*[error] * CALLS_FOR_ONE_ENTRY)
 
     assert stage.events.put([Event(DetailType.ROTATION_ENDED, {"rotation_id": A})]) == [put]
     assert stage.observed.counted == ["OutcomeEventsFailed"]

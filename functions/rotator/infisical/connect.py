@@ -1,7 +1,7 @@
 """Infisical as the settings describe it: who logs in, through which network, trusting whom."""
 
 import ssl
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import certifi
@@ -36,6 +36,7 @@ def connect(settings: InfisicalSettings, clock: "Clock") -> Infisical:
     return Infisical(settings.url, identity, BoundedTransport(connections, clock), clock)
 
 
+@cache
 def ssl_context(authorities: str) -> ssl.SSLContext:
     """Trust the public certificate authorities, and `authorities` (PEM, may be empty) beside them.
 

@@ -4,15 +4,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
 
 from rotator.telemetry import Metric, Telemetry
 from rotator.text import clip
 
 if TYPE_CHECKING:
-    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef, PutEventsResultEntryTypeDef
 
     from rotator.clock import Deadline
@@ -24,10 +24,8 @@ MAXIMUM_EXPLANATION_LENGTH = 1000
 ENTRIES_A_CALL = 10
 CALLS_FOR_ONE_ENTRY = 3
 
-# The longest that a call takes: 10 s (REPORT_CONFIG) + pauses. No call begins with less time left.
+# The longest that a call takes (10 s), and a second to spare. No call begins with less time left.
 CALL_SECONDS = 11.0
-
-_INVALID = "ValidationError"
 
 # Errors that last until a person changes something. All others are temporary, such as throttling or an outage.
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsResultEntry.html
@@ -45,7 +43,7 @@ _FINAL = frozenset(
         "OptInRequired",
         "RedactionFailure",
         "ResourceNotFoundException",
-        _INVALID,
+        "ValidationError",
         "ValidationException",
     }
 )
@@ -80,12 +78,17 @@ class Put(Enum):
     NEVER = auto()  # refused until a person changes something
 
 
+class Bus(Protocol):
+    """What puts up to ten entries, as boto3's client does."""
+
+    def put_events(self, *, Entries: "Sequence[PutEventsRequestEntryTypeDef]") -> dict[str, Any]:  # noqa: N803 - AWS's name
+        """Return the answer, or raise."""
+
+
 class OutcomeEvents:
     """The event bus. Without a name nothing is put, and all events count as accepted."""
 
-    def __init__(
-        self, client: "EventBridgeClient", bus_name: str, source: str, stack: str, telemetry: Telemetry
-    ) -> None:
+    def __init__(self, client: Bus, bus_name: str, source: str, stack: str, telemetry: Telemetry) -> None:
         self._client = client
         self._bus_name = bus_name
         self._source = source
@@ -118,21 +121,22 @@ class OutcomeEvents:
             if not waiting or (deadline is not None and deadline.remaining_seconds() < CALL_SECONDS):
                 break
             if not self._call(events, waiting, errors):
-                break  # botocore has repeated the call already
+                break
         puts = [_put(errors[index]) if index in errors else Put.ACCEPTED for index in range(len(events))]
         for index, error in errors.items():
             self._report(events[index], error or "OutOfTime", puts[index])
         return puts
 
     def _call(self, events: Sequence[Event], waiting: Sequence[int], errors: dict[int, str]) -> bool:
-        """Put the waiting events, and note their errors. Returns False if the whole call failed."""
+        """Put the waiting events, and note their errors. Returns False if EventBridge gave no usable answer."""
         try:
             answer = self._client.put_events(Entries=[self._entry(events[index]) for index in waiting])
-            results: Sequence[PutEventsResultEntryTypeDef] = answer["Entries"]
+            results: list[PutEventsResultEntryTypeDef] = answer["Entries"]
+            answered = list(zip(waiting, results, strict=True))
         except Exception as error:  # noqa: BLE001 - whatever it is, the rotations have ended
             errors |= dict.fromkeys(waiting, _code(error))
-            return False
-        for index, result in zip(waiting, results, strict=True):
+            return isinstance(error, ClientError)
+        for index, result in answered:
             if code := result.get("ErrorCode"):
                 errors[index] = code
             else:
@@ -167,8 +171,7 @@ def _put(error: str) -> Put:
 
 
 def _code(error: Exception) -> str:
-    if isinstance(error, ParamValidationError):
-        return _INVALID
     if isinstance(error, ClientError):
         return clip(str(error.response.get("Error", {}).get("Code", "Unknown")), 100)
-    return type(error).__name__ if isinstance(error, BotoCoreError) else f"Unexpected{type(error).__name__}"
+    name = type(error).__name__
+    return name if isinstance(error, BotoCoreError | httpx.TransportError) else f"Unexpected{name}"
