@@ -23,6 +23,7 @@ def strict_default(monkeypatch: pytest.MonkeyPatch) -> None:
         context.verify_flags |= STRICT
         return context
 
+    ssl_context.cache_clear()  # one of another test may be as Python 3.11 makes it
     monkeypatch.setattr(ssl, "create_default_context", strict)
 
 

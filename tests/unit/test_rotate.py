@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from rotate import FINISH_SECONDS, Rotate
 from rotator.model import MappedRotation, RotationOptions
+from rotator.outcomes.publisher import CALLS_FOR_ONE_ENTRY
 from rotator.outcomes.rotations import Announcer
 from rotator.rotation import policy
 from rotator.rotation.attempt import ATTEMPT_SECONDS
@@ -132,7 +133,7 @@ def outcomes(stage: Stage) -> list[tuple[str, str]]:
 
 def test_a_commit_whose_event_was_throttled_returns_and_is_told_once() -> None:
     stage = Stage(1)
-    stage.bus.errors = [THROTTLED]
+    stage.bus.errors = [THROTTLED] * CALLS_FOR_ONE_ENTRY
 
     assert returned(stage, record(1)) == ["message-1"]
     assert returned(stage, record(1, receive_count=2)) == []
@@ -152,7 +153,7 @@ def test_an_unguarded_commit_is_told_once_and_settles_after_ten_minutes() -> Non
 
 def test_an_unguarded_commit_that_is_unannounced_returns_after_an_hour() -> None:
     stage = Stage(1)
-    stage.bus.errors = [THROTTLED]
+    stage.bus.errors = [THROTTLED] * CALLS_FOR_ONE_ENTRY
 
     assert returned(stage, record(1, guarded=False)) == ["message-1"]
     assert [seconds for _, seconds in stage.requests.visibility] == [CLAIM_SECONDS, 3600]
