@@ -1,5 +1,6 @@
 """The command `infisical-rotation`. Each subcommand imports what it needs: a check of a map starts without boto3."""
 
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +27,9 @@ def cli() -> None:
 
     AWS credentials and the region are found as the AWS CLI finds them: AWS_PROFILE, AWS_REGION and so on.
     """
+    # The AWS CLI reads it, and boto3 does not: https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html
+    if region := os.environ.get("AWS_REGION"):
+        os.environ["AWS_DEFAULT_REGION"] = region
 
 
 @cli.command()

@@ -44,6 +44,15 @@ def test_an_incomplete_call_is_refused_with_usage(arguments: list[str]) -> None:
     assert (result.exit_code, "Usage:" in result.output) == (2 if arguments else result.exit_code, True)
 
 
+def test_the_region_is_found_in_aws_region() -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": ""}
+    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+
+    result = CliRunner(env={**keys, **nowhere, "AWS_REGION": "eu-west-1"}).invoke(cli, ["redrive", "--stack", "s"])
+
+    assert (result.exit_code, "Could not connect" in result.output) == (2, True), result.output
+
+
 def test_make_calls_subcommands_with_options_that_exist() -> None:
     calls = re.findall(r"infisical_rotation_triggers (\w+) (.*)", MAKEFILE)
 

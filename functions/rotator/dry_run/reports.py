@@ -1,4 +1,4 @@
-"""The JSON of dry runs: functions write it, `tools/` and the audit read it. Only type checkers import this."""
+"""The JSON of dry runs: functions write it, the command and the audit read it. Only type checkers import this."""
 
 from typing import Literal, NotRequired, TypedDict, final
 
