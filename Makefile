@@ -5,6 +5,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
+unexport PYTHONDONTWRITEBYTECODE # sam and the tests' processes start hundreds of times
 export PYTHONPATH := $(CURDIR):$(CURDIR)/functions
 
 DEV := .venv/.ready
