@@ -20,7 +20,7 @@ RESULTS = ROOT / "build" / "benchmarks.json"
 
 Measure = Callable[[Path], Iterator[Figure]]
 
-AT_MOST_BYTES = 4e6
+AT_MOST_BYTES = 3e6
 AT_MOST_BYTES_WITHOUT_BYTECODE = 2e6
 
 

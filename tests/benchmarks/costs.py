@@ -27,7 +27,7 @@ GIGABYTES_OF_A_PROCESSOR = 1769 / 1024
 # Lambda's pollers wait for messages twenty seconds at a time, five of them, day and night.
 POLLS = 5 * 3 * 60 * 24 * DAYS
 AUDITS = 4 * DAYS
-AUDITED = 10_000
+AUDITED = 50_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _month(built: Built, measured: Mapping[str, float], rotations: int) -> Month
     defer = _billed(built, "RotateFunction", own)
     start = _billed(built, "RotateFunction", measured["first_rotation_seconds_ours"])
     dispatch = _billed(built, "DispatchFunction", _dispatch_seconds(measured, rotations))
-    audit = _billed(built, "AuditFunction", measured["audit_seconds"] * max(0.1, rotations / AUDITED))
+    audit = _billed(built, "AuditFunction", measured["audit_seconds"] * max(0.02, rotations / AUDITED))
     gigabyte_seconds = (batches * rotate + empty_batches * defer + starts * start + dispatch) * WEEKS + audit * AUDITS
     invocations = (batches + empty_batches + 1) * WEEKS + AUDITS
     # Sent and deleted ten at a time, received so, and put back one by one.

@@ -88,6 +88,7 @@ class Servers:
             "InfisicalUrl": self.url,
             "MachineIdentityId": self.identity.id,
             "HookMachineIdentityId": self.identity.id,
+            "OutcomeEventBusName": "",  # no alternative that the functions are compared with puts events
             "RotationRequests": "https://sqs.us-east-1.amazonaws.com/123456789012/requests.fifo",
             "FailedRotations": "https://sqs.us-east-1.amazonaws.com/123456789012/failed.fifo",
         }
