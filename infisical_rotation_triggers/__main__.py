@@ -105,7 +105,7 @@ def reactivate(key: str, stack: str) -> None:
 @click.option("--yes", is_flag=True, help="Rotate, even if that deletes a previous key that is in use.")
 @click.option("--now", metavar="USER", help="Deactivate the key of this IAM user now, even if consumers stop.")
 def leaked(key: str, stack: str, *, yes: bool, now: str | None) -> None:
-    """Take a leaked access key away, as gently as it allows.
+    """Deactivate a leaked access key, with as little harm to consumers as possible.
 
     A previous key, and one that Infisical does not know, are deactivated. A published key is rotated first, and
     deactivated once consumers have the new one. In a terminal it asks before consumers stop; elsewhere it never asks.

@@ -1,4 +1,4 @@
-"""Replays the triggers in UndeliveredTriggers, once what kept them from delivery is cured.
+"""Replays the triggers in UndeliveredTriggers, after the cause is fixed.
 
 A replay means the original occurrence: where a rotation happened since, it rotates nothing. So a run that was killed
 half way, a second one beside it, or a message that is delivered twice do no harm.

@@ -17,7 +17,14 @@ from proselint.registry.checks.engine import Fancy
 from proselint.tools import LintFile
 
 DOCUMENTS = ("*.md", "docs/**/*.md", "examples/**/*.md")
-SOURCES = ("template.yaml", "functions/**/*.py", "tools/**/*.py", "examples/**/*.py", "examples/**/template.yaml")
+SOURCES = (
+    "template.yaml",
+    "functions/**/*.py",
+    "infisical_rotation_triggers/**/*.py",
+    "tools/**/*.py",
+    "examples/**/*.py",
+    "examples/**/template.yaml",
+)
 
 LONGEST_SENTENCE = 30  # words; 20 are long already
 

@@ -1,1 +1,1 @@
-"""Says what a leaked access key is, and takes it away as gently as that allows."""
+"""Says what a leaked access key is, and deactivates it with as little harm to consumers as possible."""

@@ -104,7 +104,7 @@ def find_user(iam: "IAMClient", sts: "STSClient", key_id: str) -> str:
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("AccessDenied", "NoSuchEntity"):
             raise
-        raise NotOwnedError(f"IAM does not know {key_id} here: {error}. {_account(sts, key_id)}") from None
+        raise NotOwnedError(f"IAM finds no key {key_id} in this account: {error}. {_account(sts, key_id)}") from None
 
 
 def find_owner(

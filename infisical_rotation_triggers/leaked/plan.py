@@ -288,7 +288,7 @@ def describe_kind(facts: Facts) -> list[str]:
     """What the leaked key is, and whether the user has a second key that Infisical does not know."""
     rotation = facts.rotation
     if rotation is None:
-        return [f"What it is, is unknown. {facts.unread}"]
+        return [f"It is not known which key this is. {facts.unread}"]
     of_rotation = f"the rotation {rotation.name}, last rotated at {format_timestamp(rotation.last_rotated_at)}"
     kind = facts.kind_of(facts.key_id)
     lines = {

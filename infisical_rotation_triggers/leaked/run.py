@@ -35,7 +35,7 @@ def run(key_id: str, stack: str, *, yes: bool, now: str | None) -> int:
         print(one_line(f"Nothing was done: {error}"), file=sys.stderr)
         return Status.NOTHING_DONE
     except (PreflightError, OutdatedError, BotoCoreError, ClientError) as error:
-        print(one_line(f"{error}. Run this command again once that is cured"), file=sys.stderr)
+        print(one_line(f"{error}. Fix this, then run the command again"), file=sys.stderr)
         return Status.CANNOT_RUN
     except KeyboardInterrupt:
         print("Interrupted. Run this command again: it goes on from here", file=sys.stderr)

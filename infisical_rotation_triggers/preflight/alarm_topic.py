@@ -28,11 +28,11 @@ _SUBSCRIBE = (
     "deploy with AlarmEmail, and let its owner confirm within 48 hours; or add a subscriber, which has to confirm:"
     " aws sns subscribe --topic-arn {} --protocol email --notification-endpoint you@example.com"
 )
-_NOBODY = "nobody would hear an alarm: "
+_NOBODY = "no alarm reaches a person: "
 
 
 def check_alarm_topic(sns: "SNSClient", topic_arn: str, *, failure_messages: bool) -> list[Problem]:
-    """Check that somebody hears what a topic receives: alarms, and messages about failures where there are any."""
+    """Check that a person receives what a topic receives: alarms, and the messages about failures if there are any."""
     try:
         subscriptions = _subscriptions(sns, topic_arn)
         attributes = sns.get_topic_attributes(TopicArn=topic_arn)["Attributes"]
@@ -41,7 +41,7 @@ def check_alarm_topic(sns: "SNSClient", topic_arn: str, *, failure_messages: boo
     except ClientError as error:
         return [
             Problem(
-                f"whether somebody hears them could not be seen: {error}",
+                f"the topic that receives them cannot be read: {error}",
                 "run this with sns:ListSubscriptionsByTopic and sns:GetTopicAttributes on the topic",
             )
         ]

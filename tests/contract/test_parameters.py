@@ -142,7 +142,7 @@ def test_subnets_and_security_groups_are_accepted_only_together(
 def test_a_stack_whose_alarms_nobody_hears_is_refused_with_what_to_set(
     cloudformation: Creation, alarms: dict[str, str]
 ) -> None:
-    with pytest.raises(ClientError, match=r"Set either AlarmEmail .* or AlarmTopicArn .* nobody hears an alarm"):
+    with pytest.raises(ClientError, match=r"Set either AlarmEmail .* or AlarmTopicArn .* nobody receives an alarm"):
         cloudformation(**alarms)
 
 

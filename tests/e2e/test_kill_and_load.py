@@ -34,6 +34,8 @@ from tests.sandbox.standin.faults import (
 from tests.sandbox.standin.limits import rate_limited
 from tests.sandbox.standin.rotations import Rotation
 
+pytestmark = pytest.mark.release
+
 # Of the faults, and of the moments of the kills. What a kill hits is up to the machine, and different each time.
 SEED = int(os.environ.get("KILL_SEED", "0"))
 

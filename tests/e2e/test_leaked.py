@@ -29,6 +29,8 @@ from tests.sandbox.sandbox import Sandbox
 from tests.sandbox.standin.answers import Dropped
 from tests.sandbox.standin.rotations import Rotation
 
+pytestmark = pytest.mark.release
+
 IsAccepted = Callable[[Mapping[str, str]], bool]
 
 DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
@@ -310,7 +312,7 @@ def test_a_key_that_no_rotation_keeps_is_refused(deployed: Sandbox, on_call: OnC
 
     assert (strangers.status, missing.status) == (1, 1)
     assert "no rotation of the map keeps that user's keys" in strangers.errors
-    assert "IAM does not know AKIAIOSFODNN7EXAMPLE here" in missing.errors
+    assert "IAM finds no key AKIAIOSFODNN7EXAMPLE in this account" in missing.errors
     assert on_call.changes.made == []
 
 

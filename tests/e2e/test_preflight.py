@@ -425,5 +425,5 @@ def test_preflight_needs_exactly_its_documented_permissions(deployed: Sandbox, n
         allow({action: on for action, on in {**STATEMENTS, **TOPIC_STATEMENTS}.items() if action != missing})
         run = preflight(deployed, credentials=credentials)
         assert run.status == 1
-        (line,) = run.problems("✗ the alarms: whether somebody hears them could not be seen")
+        (line,) = run.problems("✗ the alarms: the topic that receives them cannot be read")
         assert missing in line

@@ -23,6 +23,7 @@ from tests.sandbox.standin.rotations import Rotation
 
 DEFAULT_EVENT = ROOT / "events" / "scheduler-input.json"
 USERS = ("payments-deployer", "reports-uploader")
+TIMES = {1: "once", 2: "twice"}
 QUEUES = ("RotationRequests", "FailedRotations", "UndeliveredTriggers")
 
 
@@ -65,7 +66,7 @@ def _run(console: Console, path: Path, event: object, deliveries: int) -> list[s
             here.stack.put_map(_rotation_map(rotations))
             here.stack.leave_alarms_unconfirmed()
             outcomes = OutcomeQueue(here.stack)
-        with step(console, f"Sending {_shown(path)}, {deliveries} x"):
+        with step(console, f"Sending {_shown(path)} {TIMES[deliveries]}"):
             for _ in range(deliveries):
                 here.stack.send(event)
             _wait_for_the_end(here, deliveries)
@@ -132,7 +133,7 @@ def _show(console: Console, here: Sandbox, before: list[Before], deliveries: int
     dispatched = [end for end in here.stack.ends_of_triggers() if end["message"] == "trigger dispatched"]
     for trigger, occurred_at in {(end["trigger"], end["occurred_at"]) for end in dispatched}:
         console.print(
-            f"\nTrigger [bold]{escape(trigger)}[/], occurred {occurred_at}, delivered {deliveries} x", soft_wrap=True
+            f"\nTrigger [bold]{escape(trigger)}[/], occurred {occurred_at}, delivered {TIMES[deliveries]}", soft_wrap=True
         )
     known = {each.rotation.id: each for each in before}
     table = Table("Rotation", "Outcome", "Old key → new key", "Took", box=SIMPLE)

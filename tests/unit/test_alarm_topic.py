@@ -109,7 +109,7 @@ def test_a_topic_with_a_confirmed_subscription_has_no_problem(policy: object) ->
 def test_a_topic_without_a_confirmed_subscription_is_a_problem(subscriptions: list[str], what: str, step: str) -> None:
     (problem,) = check_alarm_topic(FakeSns(*subscriptions).client, TOPIC, failure_messages=False)
 
-    assert problem.what == f"nobody would hear an alarm: {what}"
+    assert problem.what == f"no alarm reaches a person: {what}"
     assert step in problem.next_step
 
 
@@ -118,7 +118,7 @@ def test_a_topic_that_does_not_exist_is_a_problem() -> None:
 
     (problem,) = check_alarm_topic(sns.client, TOPIC, failure_messages=False)
 
-    assert problem.what == f"nobody would hear an alarm: the topic {TOPIC} does not exist"
+    assert problem.what == f"no alarm reaches a person: the topic {TOPIC} does not exist"
 
 
 def test_a_topic_that_may_not_be_looked_at_is_a_problem_with_the_permissions_it_takes() -> None:
