@@ -106,11 +106,12 @@ class Audit:
 
     def _keys(self, readable: list[tuple[SelectedRotation, RotationState]]) -> tuple[dict[str, UserKeys], int]:
         """The access keys of each rotation by its id, and for how many rotations IAM did not return them."""
-        looks = self.keys.look([(selected.rotation, state) for selected, state in readable])
-        hidden = {rotation_id: look for rotation_id, look in looks.items() if isinstance(look, str)}
-        for rotation_id, why in hidden.items():
+        look = self.keys.look([(selected.rotation, state) for selected, state in readable])
+        for rotation_id, why in look.hidden.items():
             self.telemetry.logger.warning("keys unreadable", rotation_id=rotation_id, explanation=why)
-        return {rotation_id: look for rotation_id, look in looks.items() if not isinstance(look, str)}, len(hidden)
+        if look.left_for_later:
+            self.telemetry.logger.info("keys left for a later audit", rotations=look.left_for_later)
+        return look.keys, len(look.hidden)
 
     def _limit(self, selected: SelectedRotation) -> "timedelta":
         return selected.rotation.options.maximum_age or self.maximum_age

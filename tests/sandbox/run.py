@@ -133,7 +133,8 @@ def _show(console: Console, here: Sandbox, before: list[Before], deliveries: int
     dispatched = [end for end in here.stack.ends_of_triggers() if end["message"] == "trigger dispatched"]
     for trigger, occurred_at in {(end["trigger"], end["occurred_at"]) for end in dispatched}:
         console.print(
-            f"\nTrigger [bold]{escape(trigger)}[/], occurred {occurred_at}, delivered {TIMES[deliveries]}", soft_wrap=True
+            f"\nTrigger [bold]{escape(trigger)}[/], occurred {occurred_at}, delivered {TIMES[deliveries]}",
+            soft_wrap=True,
         )
     known = {each.rotation.id: each for each in before}
     table = Table("Rotation", "Outcome", "Old key → new key", "Took", box=SIMPLE)

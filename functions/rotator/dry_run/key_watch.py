@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -23,6 +25,15 @@ CONCURRENT_READS = 10
 READ_SECONDS = 120.0
 
 
+@dataclass(frozen=True, slots=True)
+class KeyLook:
+    """The keys by rotation id, why IAM did not show the others, and how many users there was no time to look at."""
+
+    keys: dict[str, UserKeys]
+    hidden: dict[str, str]
+    left_for_later: int
+
+
 class KeyWatch:
     """Lists the keys of guarded rotations. `open_iam` is as in KeyGuard."""
 
@@ -30,8 +41,11 @@ class KeyWatch:
         self._open_iam = open_iam
         self._clock = clock
 
-    def look(self, rotations: Iterable[tuple[MappedRotation, RotationState]]) -> dict[str, UserKeys | str]:
-        """The keys of each guarded rotation by its id, or why IAM did not show them."""
+    def look(self, rotations: Iterable[tuple[MappedRotation, RotationState]]) -> KeyLook:
+        """List the keys of guarded rotations, in another order each time.
+
+        IAM allows an account only so many calls a second. Where time runs out, a later audit looks at the rest.
+        """
         deadline = Deadline(self._clock.monotonic() + READ_SECONDS, self._clock)
         guarded = [
             (state.id, rotation.options.guard, state.user_name)
@@ -39,14 +53,23 @@ class KeyWatch:
             if rotation.guarded and rotation.options.guard and state.user_name
         ]
 
-        def read(of: tuple[str, GuardOptions, str]) -> UserKeys | str:
+        Random(int(self._clock.time())).shuffle(guarded)  # noqa: S311 - an order is no secret
+
+        def read(of: tuple[str, GuardOptions, str]) -> UserKeys | str | None:
             _, guard, user_name = of
             if deadline.remaining_seconds() <= 0:
-                return f"too little of the audit's time was left to list the access keys of the IAM user {user_name}"
+                return None
             try:
                 return list_keys(self._open_iam(guard.role, guard.external_id), user_name)
             except (BotoCoreError, ClientError) as error:
                 return f"IAM did not show the access keys of the user {user_name}: {clip(str(error))}"
 
         with ThreadPoolExecutor(CONCURRENT_READS) as pool:
-            return {rotation_id: look for (rotation_id, *_), look in zip(guarded, pool.map(read, guarded), strict=True)}
+            looks = {
+                rotation_id: look for (rotation_id, *_), look in zip(guarded, pool.map(read, guarded), strict=True)
+            }
+        return KeyLook(
+            keys={rotation_id: look for rotation_id, look in looks.items() if isinstance(look, UserKeys)},
+            hidden={rotation_id: look for rotation_id, look in looks.items() if isinstance(look, str)},
+            left_for_later=sum(look is None for look in looks.values()),
+        )
