@@ -26,6 +26,8 @@ from tests.sandbox.sandbox import Sandbox
 from tests.sandbox.standin.faults import Slow
 from tests.sandbox.standin.rotations import Rotation
 
+pytestmark = pytest.mark.release
+
 NewRotation = Callable[..., Rotation]
 
 STACK = "second"

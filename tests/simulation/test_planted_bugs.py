@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import httpx
+import pytest
 
 from rotator.clock import Deadline
 from rotator.infisical.login import MachineIdentity
@@ -26,6 +27,8 @@ from tests.simulation.ports import Sqs
 from tests.simulation.program import MINIMUM_INTERVAL, AwsClock, Parts
 from tests.simulation.report_checker import TELEMETRY
 from tests.simulation.schedule import Schedule
+
+pytestmark = pytest.mark.release
 
 MOST_SCHEDULES = 1500
 
