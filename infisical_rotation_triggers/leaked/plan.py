@@ -252,7 +252,7 @@ def _too_fresh(facts: Facts, rotation: Rotation) -> str:
     over_at = min(quiet_since + rotation.grace_period, rotation.last_rotated_at + SWITCH_OVER)
     if facts.at >= over_at:
         return ""
-    used = f"This one was used {describe_use(use)}" if use else "IAM knows of no use of this one, and may be hours late"
+    used = f"This one was used {describe_use(use)}" if use else "IAM shows no use of this one (uses appear hours late)"
     return (
         f"Another key is published since {format_timestamp(rotation.last_rotated_at)}. {used}. Consumers that have not"
         " picked up the new key stop when this one is deactivated. Restart them, so that they read the new key. Then"

@@ -68,7 +68,7 @@ def describe(facts: Facts) -> list[str]:
     key, use = facts.key, facts.uses.get(facts.key_id)
     if key is None:
         return []
-    used = f"last used {describe_use(use)}" if use else "and IAM knows of no use"
+    used = f"last used {describe_use(use)}" if use else "and never used, as far as IAM shows"
     key_line = (
         f"{key.id} of the IAM user {facts.user_name}: {'active' if key.active else 'inactive'}, created at"
         f" {format_timestamp(key.created_at)}, {used}"

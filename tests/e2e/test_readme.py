@@ -5,9 +5,7 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,15 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rotator.timestamps import format_timestamp
-from tests.sandbox.accounts import Connections, connect, iam_of
+from tests.sandbox.accounts import Connections, iam_of
 from tests.sandbox.deployment import Deployment, deploy, wait_until
-from tests.sandbox.embedded_aws import ROOT, EmbeddedAws, embedded_aws
-from tests.sandbox.iam_front import IamFront, lead_to_iam
-from tests.sandbox.proxy import Server, proxy
-from tests.sandbox.sandbox import LONG_AGO
+from tests.sandbox.embedded_aws import ROOT, EmbeddedAws
+from tests.sandbox.iam_front import lead_to_iam
+from tests.sandbox.sandbox import LONG_AGO, surroundings
 from tests.sandbox.standin.core import StandIn
-from tests.sandbox.standin.server import serve
-from tests.sandbox.standin.sts import ForwardingSts
 
 if TYPE_CHECKING:
     from tests.sandbox.standin.identities import Identity
@@ -93,18 +88,13 @@ def newcomer(artifacts: Path, tmp_path: Path) -> Iterator[Newcomer]:
     assert artifacts.is_dir()
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "aws").symlink_to(ROOT / ".venv-checks" / "bin" / "aws")
-    with ExitStack() as running:
-        aws = running.enter_context(embedded_aws())
-        iam_front = IamFront(Server(), aws)
-        iam_url = running.enter_context(proxy(aws.endpoint, iam_front))
-        connections = Connections(connect(aws, iam_url, "infisical"))
-        infisical = StandIn(time, connections, sts=ForwardingSts(aws.endpoint))
-        url = running.enter_context(serve(infisical))
+    with surroundings() as around:
+        infisical = around.infisical
         # "create a machine identity with AWS Auth … let it read and rotate-secrets"
         identity = infisical.add_identity({"read", "rotate-secrets"}, allowed_principals=[])
         rotations = []
         for user in ("payments-deployer", "reports-uploader"):
-            iam_of(aws, iam_url).create_user(UserName=user)
+            iam_of(around.aws, around.iam_url).create_user(UserName=user)
             rotation = infisical.add_rotation(
                 name=user,
                 user_name=user,
@@ -112,9 +102,11 @@ def newcomer(artifacts: Path, tmp_path: Path) -> Iterator[Newcomer]:
                 project_id=PROJECT,
                 is_auto_rotation_enabled=False,  # "and switch their auto-rotation off"
             )
-            iam_front.date(str(rotation.published["accessKeyId"]), LONG_AGO)
+            around.iam_front.date(str(rotation.published["accessKeyId"]), LONG_AGO)
             rotations.append(rotation)
-        yield Newcomer(aws, url, infisical, identity, iam_url, connections, rotations, tmp_path)
+        yield Newcomer(
+            around.aws, around.url, infisical, identity, around.iam_url, around.connections, rotations, tmp_path
+        )
 
 
 def test_readmes_commands_deploy_a_stack_that_rotates(newcomer: Newcomer) -> None:

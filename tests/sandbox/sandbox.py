@@ -17,7 +17,7 @@ from tests.sandbox.accounts import (
     iam_of,
 )
 from tests.sandbox.deployment import Deployment, deploy
-from tests.sandbox.embedded_aws import ACCOUNT, REGION, embedded_aws
+from tests.sandbox.embedded_aws import ACCOUNT, REGION, EmbeddedAws, embedded_aws
 from tests.sandbox.hook import MIRRORED_SECRET_ARNS, Hook, watched_hook
 from tests.sandbox.iam_front import IamFront, lead_to_iam
 from tests.sandbox.proxy import Server, proxy
@@ -121,9 +121,21 @@ class Sandbox:
         return self.iam if account == ACCOUNT else iam_of(self.stack.aws, self.iam_url, account)
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """An AWS and an Infisical, with nothing deployed. The fields are as in Sandbox."""
+
+    aws: EmbeddedAws
+    infisical: StandIn
+    url: str
+    iam_url: str
+    iam_front: IamFront
+    connections: Connections
+
+
 @contextmanager
-def sandbox(**parameters: str) -> Iterator[Sandbox]:
-    """Start everything and deploy what was built, with `parameters` for the template; stop everything afterwards."""
+def surroundings() -> Iterator[Surroundings]:
+    """Start an AWS and an Infisical that changes keys there; stop both afterwards."""
     with ExitStack() as running:
         aws = running.enter_context(embedded_aws())
         iam_front = IamFront(Server(), aws)
@@ -131,6 +143,15 @@ def sandbox(**parameters: str) -> Iterator[Sandbox]:
         connections = Connections(connect(aws, iam_url, "infisical"))
         infisical = StandIn(time, connections, sts=ForwardingSts(aws.endpoint))
         url = running.enter_context(serve(infisical))
+        yield Surroundings(aws, infisical, url, iam_url, iam_front, connections)
+
+
+@contextmanager
+def sandbox(**parameters: str) -> Iterator[Sandbox]:
+    """Start everything and deploy what was built, with `parameters` for the template; stop everything afterwards."""
+    with ExitStack() as running:
+        around = running.enter_context(surroundings())
+        aws, infisical, url, iam_url = around.aws, around.infisical, around.url, around.iam_url
         identity = infisical.add_identity({"read", "rotate-secrets"}, allowed_principals=[])
         hook_identity = infisical.add_identity({"read", "read-generated-credentials"}, allowed_principals=[])
         defaults = {
@@ -149,4 +170,6 @@ def sandbox(**parameters: str) -> Iterator[Sandbox]:
         function = stack.resources("AWS::Lambda::Function")["HookFunction"]
         hook = running.enter_context(watched_hook(aws, function, url))
         iam = iam_of(aws, iam_url)
-        yield Sandbox(infisical, url, identity, hook_identity, stack, iam, iam_url, iam_front, connections, hook)
+        yield Sandbox(
+            infisical, url, identity, hook_identity, stack, iam, iam_url, around.iam_front, around.connections, hook
+        )
